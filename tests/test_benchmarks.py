@@ -1,0 +1,104 @@
+"""The benchmark harness: its files are reproducible, its tables right, its goals told from its misses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import measure, report, rows, run, tools, workload
+from benchmarks.measure import Sample
+from benchmarks.rows import Goal
+
+
+def samples(*seconds: float) -> list[Sample]:
+    return [Sample(value, 50_000_000) for value in seconds]
+
+
+def test_workload_is_the_same_every_time(tmp_path: Path) -> None:
+    sizes = [workload.write_tree(tmp_path / name, files=20, directories=3) for name in ("a", "b")]
+
+    assert sizes[0] == sizes[1]
+    assert workload.same(tmp_path / "a", tmp_path / "b")
+    assert len(list((tmp_path / "a").rglob("*.bin"))) == 20
+
+    workload.replace_one(tmp_path / "b", seed=1)
+    assert not workload.same(tmp_path / "a", tmp_path / "b")
+
+
+def test_steps_bring_what_they_need() -> None:
+    assert [row.step for row in rows.with_needs({"push-again"})] == ["add", "commit", "push", "push-again"]
+    assert [row.step for row in rows.with_needs(set())] == []
+
+
+def test_goals_read_as_they_are_met() -> None:
+    assert str(Goal("DVC", 1 / 8)) == "DVC / 8"
+    assert Goal("DVC", 1 / 8).limit(8.0) == 1.0
+    assert str(Goal("cp -r")) == "1.0 x cp -r"
+    assert str(Goal("python", extra=0.06)) == "python + 60 ms"
+    assert Goal("python", extra=0.06).limit(0.01) == pytest.approx(0.07)
+
+
+def test_table_shows_medians_ratios_and_whether_goals_are_met() -> None:
+    results = {
+        "add": {"cp -r": samples(1.0), "DVC": samples(8.0, 9.0, 100.0), "vml": samples(0.5, 0.9, 0.7)},
+        "status": {"DVC": samples(1.0), "vml": samples(0.5)},
+        "version": {"python": samples(0.010), "vml": samples(0.060)},
+    }
+
+    times, start_up, memory = report.tables(results)
+
+    assert times.header == ["step", "vml", "cp -r", "DVC", "cp -r : vml", "DVC : vml", "goal", "met"]
+    assert times.rows == [
+        ["add, cold", "700 ms", "1.00 s", "9.00 s", "1.4", "12.9", "DVC / 8 and 1.0 x cp -r", "yes"],
+        ["status, nothing changed", "500 ms", "", "1.00 s", "", "2.0", "DVC / 8", "NO"],
+    ]
+    assert start_up.rows == [["--version", "60 ms", "10 ms", "+50 ms", "python + 60 ms", "yes"]]
+    assert memory.rows[0] == ["add, cold", "50 MB", "50 MB", "50 MB", ""]
+    assert report.missed(results) == ["status, nothing changed: vml took 500 ms, the goal is DVC / 8 = 125 ms"]
+
+
+def test_markdown_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+
+    report.write_between_markers(page, "new")
+
+    assert page.read_text() == f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n"
+
+
+def test_page_without_markers_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no markers\n")
+
+    assert run.main(["--write", str(page)]) == 2
+    assert report.BEGIN in capsys.readouterr().err
+
+
+def test_failing_command_is_not_a_measurement(tmp_path: Path) -> None:
+    with pytest.raises(measure.CommandFailed, match="exited with 3:\nno disk"):
+        measure.run(
+            [[sys.executable, "-c", "print('no disk'); raise SystemExit(3)"]],
+            cwd=tmp_path,
+            env=tools.environment(tmp_path),
+            log=tmp_path / "log",
+        )
+
+
+def test_memory_of_the_child_is_measured(tmp_path: Path) -> None:
+    env = tools.environment(tmp_path)
+    big = [[sys.executable, "-c", "x = b'x' * 300_000_000"]]
+
+    assert measure.run(big, cwd=tmp_path, env=env, log=tmp_path / "log").peak > 300_000_000
+
+
+def test_every_step_works_with_every_tool_on_a_small_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--files", "12", "--directories", "3", "--runs", "1", "--tools", "cp,git,vml"]
+    steps = [row.step for row in rows.STORY]
+
+    assert run.main([*arguments, "--dir", str(tmp_path), *steps]) == 0
+
+    shown = capsys.readouterr().out
+    assert all(row.title in shown for row in rows.STORY)
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind

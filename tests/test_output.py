@@ -1,0 +1,91 @@
+"""How things look: sizes, counts, tables, quoted paths, colour."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vcs_ml import output
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_234_567, "1.2 MB"), (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"), (5_000_000_000, "5.0 GB"), (10**12, "1.0 TB"), (10**16, "10,000.0 TB"),
+    ],
+)  # fmt: skip
+def test_size(n: int, text: str) -> None:
+    assert output.size(n) == text
+
+
+def test_count() -> None:
+    assert output.count(1797, "file") == "1,797 files"
+    assert output.count(1, "directory") == "1 directory"
+    assert output.count(0, "directory") == "0 directories"
+    assert output.count(2, "key") == "2 keys"
+    assert output.count(2, "branch") == "2 branches"
+
+
+def test_table_is_aligned_and_keeps_text_as_it_is() -> None:
+    text = output.table([["007", 5], ["1e5", None]], ["name", "size"], align="lr")
+    assert text.splitlines() == ["name      size", "007          5", "1e5"]
+
+
+def test_table_markdown_escapes_bars() -> None:
+    lines = output.table([["a|b", "1"]], ["name", "n"], markdown=True, align="lr").splitlines()
+    assert lines == ["| name   |   n |", "|:-------|----:|", "| a\\|b   |   1 |"]
+
+
+def test_table_without_rows() -> None:
+    assert output.table([], ["name", "size"], align="lr").split() == ["name", "size"]
+
+
+@pytest.mark.parametrize("name", ["a", "a b", "größe", "数据.csv", "😀", "#x", "a'b"])
+def test_harmless_paths_are_not_quoted(name: str) -> None:
+    assert output.quote(name) == name
+    assert output.quote(Path(name)) == name
+
+
+@pytest.mark.parametrize("name", [b"a\nb", b'a"b', b"a\\b", b"\x1b[31m", b"\xff\xfe", b"tab\there", "a\nö".encode()])
+def test_odd_paths_are_quoted_as_git_does(name: bytes, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / output.os.fsdecode(name)).write_bytes(b"")
+    listed = subprocess.run(
+        ["git", "-c", "core.quotepath=off", "ls-files", "-o"], cwd=tmp_path, check=True, capture_output=True
+    ).stdout.rstrip(b"\n")
+    quoted = output.quote(name)
+    # Git leaves bytes that are no UTF-8 as they are; a terminal is better off without them.
+    assert quoted == '"\\377\\376"' if name == b"\xff\xfe" else quoted.encode() == listed
+
+
+def test_invisible_characters_are_quoted() -> None:
+    assert output.quote("a\u202eb") == '"a\\342\\200\\256b"'
+    assert output.quote("a ") == '"a "'
+    assert output.quote("") == '""'
+
+
+def test_writing_never_fails_on_odd_text() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    output.write("ä\udcff\n", stream)
+    stream.flush()
+    assert raw.getvalue() == b"\\xe4\\udcff\n"
+
+
+def test_colour_needs_a_terminal_and_consent() -> None:
+    assert output.wants_colour({}, tty=True)
+    assert output.wants_colour({"NO_COLOR": ""}, tty=True)
+    assert not output.wants_colour({"NO_COLOR": "1"}, tty=True)
+    assert not output.wants_colour({"TERM": "dumb"}, tty=True)
+    assert not output.wants_colour({}, tty=False)
+    assert output.paint("x", "red", on=True) == "\x1b[31mx\x1b[0m"
+    assert output.paint("x", "red", on=False) == "x"
+    assert output.problem("error", "no", "do", colour=False) == "error: no\nhint: do\n"
+
+
+def test_json_keeps_order_and_letters() -> None:
+    assert output.json_text({"b": "ä", "a": 1}) == '{\n  "b": "ä",\n  "a": 1\n}'

@@ -1,0 +1,294 @@
+"""The command line: the table of commands, the global options, and the one place where errors end."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import importlib
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Final, NamedTuple, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
+from typer.main import get_command
+
+from vcs_ml import __version__, output
+from vcs_ml.errors import UsageError, VmlError
+from vcs_ml.session import Session
+
+ISSUES: Final = "https://github.com/vcs-ml/vcs-ml/issues"
+
+
+class Command(NamedTuple):
+    """A row of the table: where help lists the command, its one line there, its module in vcs_ml.commands."""
+
+    group: str
+    help: str
+    module: str
+
+
+COMMANDS: Final = {
+    "init": Command("Start", "Make a directory of a Git repository a project.", "init"),
+    "config": Command("Start", "Read and change settings.", "config"),
+    "root": Command("Start", "Print the project's top directory.", "root"),
+    "add": Command("Data", "Put files and directories under version control.", "add"),
+    "rm": Command("Data", "Stop tracking data.", "rm"),
+    "mv": Command("Data", "Move or rename tracked data.", "mv"),
+    "status": Command("Data", "Show what changed.", "status"),
+    "diff": Command("Data", "Compare data between two revisions.", "diff"),
+    "checkout": Command("Data", "Bring data into the workspace.", "checkout"),
+    "commit": Command("Data", "Record changed data in its pointers.", "commit"),
+    "ls": Command("Data", "List tracked data.", "ls"),
+    "remote": Command("Remotes", "Set up the places where data is shared.", "remote"),
+    "push": Command("Remotes", "Send data to a remote.", "push"),
+    "fetch": Command("Remotes", "Get data from a remote into the local store.", "fetch"),
+    "pull": Command("Remotes", "Fetch data and check it out.", "pull"),
+}
+# Options whose value may be left out: they become `--option=` before the parser, which cannot do that.
+OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {"status": frozenset({"--remote"})}
+
+_HINTS: Final = {
+    errno.ENOSPC: "free some space and run the command again; what was done is kept",
+    errno.EDQUOT: "your quota is used up; free some space and run the command again",
+    errno.EACCES: "look at its permissions and its owner: ls -ld",
+    errno.EPERM: "look at its permissions and its owner: ls -ld",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EIO: "the disk reports a fault; look at the system's log before anything else",
+    errno.EMFILE: "too many open files: ulimit -n",
+}
+
+
+class Commands(TyperGroup):
+    """A group that imports a command only when it runs, and lists them from the table.
+
+    The contexts are those of Typer's own copy of Click, which has no public name.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"vcs_ml.commands.{COMMANDS[cmd_name].module}")
+        command = get_command(module.app)
+        assert isinstance(command, TyperCommand | TyperGroup)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "vml --help lists the commands"
+        raise UsageError(f"there is no command {args[0]!r}", hint=hint)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(map(len, COMMANDS))
+        for group in dict.fromkeys(command.group for command in COMMANDS.values()):
+            rows = [(name.ljust(width), row.help) for name, row in COMMANDS.items() if row.group == group]
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        # Names and help from the table; without this, each <TAB> would import every command.
+        listed = [TyperCommand(name, help=row.help) for name, row in COMMANDS.items()]
+        group = TyperGroup(name=self.name, commands=listed, params=self.params)
+        return group.shell_complete(typer.Context(group, resilient_parsing=True), incomplete)
+
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.write(f"vml {__version__}\n", sys.stdout)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def vml(
+    ctx: typer.Context,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what was asked for.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    directory: Annotated[
+        str, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.", show_default=False)
+    ] = "",
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Version data, models and machine-learning pipelines next to Git.
+
+    \b
+    Examples:
+      vml init
+      vml add data
+      git add . && git commit -m "add data"
+      vml remote add -d storage s3://bucket/project
+      vml push
+    """
+    ctx.obj = Session(
+        _directory(directory),
+        os.environ,
+        quiet=quiet,
+        verbose=verbose,
+        stdin_tty=_isatty(sys.stdin),
+        stdout_tty=_isatty(sys.stdout),
+        stderr_tty=_isatty(sys.stderr),
+    )
+    if ctx.invoked_subcommand is None:
+        ctx.obj.out(ctx.get_help())
+
+
+def _isatty(stream: Any) -> bool:
+    # A stream is None when its descriptor was closed before Python started.
+    return stream is not None and bool(stream.isatty())
+
+
+def _directory(argument: str) -> Path:
+    """Where -C points, absolute."""
+    try:
+        base = Path.cwd()
+    except FileNotFoundError:
+        raise VmlError("the current directory was deleted", hint="cd to a directory that exists") from None
+    target = base / argument
+    if not target.is_dir():
+        raise UsageError(f"-C {output.quote(argument)}: there is no such directory", hint="vml --help")
+    # Only `..` needs symlinks followed: the parent of a link's target is not the link's parent.
+    return target.resolve() if ".." in target.parts else target
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program with these arguments (without its name) and return its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with _ending_by_signal():
+            code = _run(_with_optional_values(args))
+            sys.stdout.flush()
+            return code
+    except BaseException as error:
+        return _report(error, args)
+
+
+def _run(args: list[str]) -> int:
+    group = get_command(app)
+    if "_VML_COMPLETE" in os.environ:
+        group.main(args=args, prog_name="vml")
+    # The formatter is never narrower than 50 columns by itself.
+    width = max(min(shutil.get_terminal_size().columns, 80) - 2, 20)
+    try:
+        with group.make_context("vml", args, terminal_width=width) as ctx:
+            group.invoke(ctx)
+    except typer.Exit as exit:
+        return exit.exit_code
+    return 0
+
+
+@contextlib.contextmanager
+def _ending_by_signal() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program by an exception, so that temporary files are cleaned up."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # nohup has SIGHUP ignored, and wants that to last
+        if signal.getsignal(number) is signal.SIG_DFL:
+            before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+def _with_optional_values(args: list[str]) -> list[str]:
+    """`args` with `--option` made `--option=` where its value may be left out and none follows."""
+    start = 0
+    while start < len(args) and args[start].startswith("-"):
+        start += 2 if args[start] == "-C" else 1
+    options = OPTIONAL_VALUES.get(args[start]) if start < len(args) else None
+    if not options:
+        return args
+    stop = args.index("--") if "--" in args else len(args)
+    return [
+        f"{word}="
+        if start < at < stop and word in options and (at + 1 >= stop or args[at + 1].startswith("-"))
+        else word
+        for at, word in enumerate(args)
+    ]
+
+
+def _report(error: BaseException, args: Sequence[str]) -> int:
+    """Say what went wrong and return the exit code for it."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        case KeyboardInterrupt() | typer.Abort():
+            return 130
+        case BrokenPipeError():
+            return _close_pipes()
+        case VmlError():
+            return _say("error", error.message, error.hint, error.exit_code)
+        case TyperException():
+            return _say("error", _sentence(error.format_message()), _help_hint(error), error.exit_code)
+        case OSError() if error.filename is not None or error.errno in _HINTS:
+            return _say("error", *_describe(error), 3)
+        case _:
+            traceback.print_exception(error)
+            shown = " ".join(args[:1]) or "vml"
+            return _say("error", f"{shown}: this is a bug in vml, please report it", ISSUES, 70)
+
+
+def _say(label: str, message: str, hint: str | None, code: int) -> int:
+    colour = output.wants_colour(os.environ, tty=_isatty(sys.stderr))
+    with contextlib.suppress(BrokenPipeError):
+        output.write(output.problem(label, message, hint, colour=colour), sys.stderr)
+        sys.stderr.flush()
+    return code
+
+
+def _sentence(message: str) -> str:
+    """A message of the parser, as ours begin and end."""
+    message = message.rstrip(".")
+    return message[:1].lower() + message[1:]
+
+
+def _help_hint(error: TyperException) -> str:
+    ctx = getattr(error, "ctx", None)
+    return f"{ctx.command_path if ctx else 'vml'} --help"
+
+
+def _describe(error: OSError) -> tuple[str, str]:
+    both = (error.filename, error.filename2)
+    names = [output.quote(name) for name in both if isinstance(name, str | bytes | os.PathLike)]
+    where = f"{' -> '.join(names)}: " if names else ""
+    reason = error.strerror or type(error).__name__
+    return where + reason[:1].lower() + reason[1:], _HINTS.get(error.errno or 0, "look at that path: ls -ld")
+
+
+def _close_pipes() -> int:
+    """Whoever read our output has gone: end quietly, also when Python flushes at its end."""
+    # docs.python.org/3/library/signal.html, "Note on SIGPIPE"
+    null = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return 128 + signal.SIGPIPE

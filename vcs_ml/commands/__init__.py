@@ -1,0 +1,1 @@
+"""One file per command: its options, the calls it makes, what it prints."""

@@ -1,0 +1,59 @@
+"""`vml checkout`: makes the workspace what the pointers say."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.session import Session
+from vcs_ml.workspace import checkout as checking
+from vcs_ml.workspace import status, sync, tracked
+from vcs_ml.workspace.project import Project
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def checkout(
+    ctx: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    rev: Annotated[str | None, typer.Option("--rev", metavar="R", help="As of this commit; pointers stay.")] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
+) -> None:
+    """Bring workspace data to what the pointers say, from the local store.
+
+    Only what differs is touched. Untracked files are left alone. Files whose bytes are in no store are never
+    replaced without --force.
+
+    \b
+    Examples:
+      git checkout v1 && vml checkout
+      vml checkout data/labels.csv
+      vml checkout --rev HEAD~2 data
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    store = sync.open_store(project, session.note)
+    targets = [project.relative(path, session.directory) for path in paths or ()]
+    now = tracked.in_workspace(project)
+    pointers = tracked.at_revision(project, rev) if rev else now
+    sync.check_targets(pointers, targets, where=f"at {rev}" if rev else "")
+    wanted = status.selected(pointers, targets)
+    gone = checking.formerly(project, now) if not targets and rev is None else []
+    with session.progress("checking out", bytes=None) as meter:
+        done = checking.checkout(project, store, wanted, gone=gone, force=force, meter=meter)
+    report(session, project, done)
+
+
+def report(session: Session, project: Project, done: checking.Result) -> None:
+    """Say what was done."""
+    for each in done.saved:
+        session.note(each.line(project.algorithm))
+    parts = []
+    if done.written:
+        parts.append(f"{output.count(done.written, 'file')} written ({output.size(done.bytes)})")
+    if done.removed:
+        parts.append(f"{output.count(done.removed, 'file')} removed")
+    session.note(", ".join(parts) if parts else "nothing to do: the workspace is what the pointers say")

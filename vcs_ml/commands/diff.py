@@ -1,0 +1,116 @@
+"""`vml diff`: which files changed between two revisions, or a revision and the workspace."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.errors import UserError
+from vcs_ml.hashing import Algorithm
+from vcs_ml.session import Session
+from vcs_ml.store import objects
+from vcs_ml.store.objects import MissingObject
+from vcs_ml.store.page import Entry
+from vcs_ml.workspace import diff as comparing
+from vcs_ml.workspace import sync
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.status import Change
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_COLOURS = {"added": "green", "modified": "yellow", "deleted": "red", "renamed": "cyan"}
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    md: Annotated[bool, typer.Option("--md", help="A markdown table.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Ask the default remote for lists not here.")] = False,
+) -> None:
+    """Show which files of tracked data changed, with sizes, from A (HEAD) to B (the workspace).
+
+    \b
+    Examples:
+      vml diff
+      vml diff HEAD~1 HEAD
+      vml diff main --md
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    store = sync.open_store(project, session.note)
+    if b is None and project.git.worktree is None:
+        raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
+    read = sync.page_reader(project, store, fetch=fetch)
+    try:
+        with session.progress("hashing") as meter:
+            changes = comparing.between(project, store, a, b, read=read, meter=meter)
+    except MissingObject as error:
+        raise UserError(
+            f"cannot compare: {error.message}",
+            hint="vml fetch --metadata --all-commits brings the lists of files; or `vml diff --fetch`",
+        ) from error
+    if json:
+        session.json({"schema": 1, "a": a, "b": b, **_as_json(changes, store.algorithm)})
+    elif md:
+        _print_table(session, changes)
+    else:
+        _print(session, changes)
+
+
+def _file(path: str, entry: Entry, algorithm: Algorithm) -> dict[str, object]:
+    return {"path": path, **_content(entry, algorithm)}
+
+
+def _content(entry: Entry, algorithm: Algorithm) -> dict[str, object]:
+    return {"hash": objects.format_hash(objects.blob(entry.digest), algorithm), "size": entry.size}
+
+
+def _as_json(changes: list[Change], algorithm: Algorithm) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = {"added": [], "deleted": [], "modified": [], "renamed": []}
+    for path, _, old, new, source in changes:
+        if source is not None and new:
+            found["renamed"].append({"from": source, "to": path, **_content(new, algorithm)})
+        elif old and new:
+            found["modified"].append({"path": path, "old": _content(old, algorithm), "new": _content(new, algorithm)})
+        elif old:
+            found["deleted"].append(_file(path, old, algorithm))
+        elif new:
+            found["added"].append(_file(path, new, algorithm))
+    return found
+
+
+def _sizes(change: Change) -> str:
+    old = output.size(change.old.size) if change.old else ""
+    new = output.size(change.new.size) if change.new else ""
+    return f"{old} -> {new}" if old and new and old != new else new or old
+
+
+def _name(change: Change) -> str:
+    name = output.quote(change.path)
+    return f"{output.quote(change.source)} -> {name}" if change.source is not None else name
+
+
+def _print(session: Session, changes: list[Change]) -> None:
+    for each in changes:
+        label = output.paint(f"{each.change + ':':<10}", _COLOURS[each.change], on=session.colour)
+        session.out(f"{label} {_name(each)}  ({_sizes(each)})")
+    session.note(_total(changes))
+
+
+def _print_table(session: Session, changes: list[Change]) -> None:
+    rows = [(each.change, f"`{_name(each)}`", _sizes(each)) for each in changes]
+    session.out(output.table(rows, ["change", "path", "size"], markdown=True) if rows else "No data changed.")
+
+
+def _total(changes: list[Change]) -> str:
+    if not changes:
+        return "no data changed"
+    kinds = [(sum(each.change == kind for each in changes), kind) for kind in _COLOURS]
+    grown = sum((each.new.size if each.new else 0) - (each.old.size if each.old else 0) for each in changes)
+    sign = "+" if grown >= 0 else "-"
+    return f"{', '.join(f'{n:,} {kind}' for n, kind in kinds if n)} ({sign}{output.size(abs(grown))})"

@@ -1,0 +1,55 @@
+"""`vml fetch`: brings data from a remote into the local store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.session import Session
+from vcs_ml.workspace import sync
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.sync import Scope
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def fetch(
+    ctx: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    *,
+    remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
+    all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
+    all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
+    all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
+    metadata: Annotated[bool, typer.Option("--metadata", help="Only the lists of files, not the files.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Bring data from a remote into the local store; the workspace stays as it is.
+
+    Everything that arrives is checked against its id before it is stored.
+
+    \b
+    Examples:
+      vml fetch
+      vml fetch data/train --jobs 16
+      vml fetch --metadata data     (then `vml ls` and `vml diff` work without the files)
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    store = sync.open_store(project, session.note)
+    targets = [project.relative(path, session.directory) for path in paths or ()]
+    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
+    config = project.remote(remote)
+    there = sync.remote_at(project, config)
+    moved = sync.fetch(store, there, items, jobs=jobs or project.config.jobs, show=session.progress, metadata=metadata)
+    if json:
+        session.json({"schema": 1, "remote": config.name, "objects": moved.objects, "bytes": moved.bytes})
+    elif moved.objects:
+        got = f"{output.count(moved.objects, 'object')}, {output.size(moved.bytes)}"
+        session.note(f"fetched from {config.name}: {got}")
+    else:
+        session.note("the local store has everything already" if not metadata else "the lists of files are here")

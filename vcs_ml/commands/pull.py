@@ -1,0 +1,71 @@
+"""`vml pull`: fetch, then checkout."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.session import Session
+from vcs_ml.store.transfer import NOTHING
+from vcs_ml.workspace import checkout, status, sync, tracked
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.sync import Scope
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def pull(
+    ctx: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    *,
+    remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
+    all_branches: Annotated[bool, typer.Option("--all-branches", help="Fetch what any branch names.")] = False,
+    all_tags: Annotated[bool, typer.Option("--all-tags", help="Fetch what any tag names.")] = False,
+    all_commits: Annotated[bool, typer.Option("--all-commits", help="Fetch what any commit names.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Bring data from a remote and put it into the workspace: `vml fetch`, then `vml checkout`.
+
+    A path inside a tracked directory brings that part alone.
+
+    \b
+    Examples:
+      git pull && vml pull
+      vml pull data/train/0.png
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    store = sync.open_store(project, session.note)
+    targets = [project.relative(path, session.directory) for path in paths or ()]
+    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
+    moved = NOTHING
+    if sync.lacking(store, items):
+        there = sync.remote_at(project, project.remote(remote))
+        moved = sync.fetch(store, there, items, jobs=jobs or project.config.jobs, show=session.progress)
+    pointers = tracked.in_workspace(project)
+    wanted = status.selected(pointers, targets)
+    gone = checkout.formerly(project, pointers) if not targets else []
+    with session.progress("checking out") as meter:
+        done = checkout.checkout(project, store, wanted, gone=gone, force=force, meter=meter)
+    if json:
+        session.json(
+            {
+                "schema": 1,
+                "fetched": {"objects": moved.objects, "bytes": moved.bytes},
+                "written": done.written,
+                "removed": done.removed,
+                "bytes": done.bytes,
+            }
+        )
+        return
+    for each in done.saved:
+        session.note(each.line(project.algorithm))
+    got = f"{output.count(moved.objects, 'object')} fetched ({output.size(moved.bytes)})" if moved.objects else ""
+    wrote = f"{output.count(done.written, 'file')} written ({output.size(done.bytes)})" if done.written else ""
+    gone_now = f"{output.count(done.removed, 'file')} removed" if done.removed else ""
+    session.note(", ".join(filter(None, (got, wrote, gone_now))) or "everything is here already")

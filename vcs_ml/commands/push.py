@@ -1,0 +1,56 @@
+"""`vml push`: sends data to a remote."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.session import Session
+from vcs_ml.workspace import sync
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.sync import Scope
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def push(
+    ctx: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    *,
+    remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
+    all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
+    all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
+    all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Send the data that the workspace's pointers name to a remote; only what it lacks travels.
+
+    Every byte is checked against its id on the way. A remote that is an empty place is set up.
+
+    \b
+    Examples:
+      vml push
+      vml push data -r backup
+      vml push --all-commits
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    store = sync.open_store(project, session.note)
+    scope = Scope(all_branches, all_tags, all_commits)
+    targets = [project.relative(path, session.directory) for path in paths or ()]
+    roots = sync.roots(project, targets, scope)
+    config = project.remote(remote)
+    there = sync.remote_at(project, config, create=True)
+    done = sync.push(project, store, there, roots, jobs=jobs or project.config.jobs, show=session.progress)
+    if json:
+        session.json({"schema": 1, "remote": config.name, **done.as_json()})
+    elif done.moved.objects:
+        sent = f"{output.count(done.moved.objects, 'object')}, {output.size(done.moved.bytes)}"
+        stored = f" ({output.size(done.moved.stored)} stored)" if done.moved.stored != done.moved.bytes else ""
+        session.note(f"pushed to {config.name}: {sent}{stored}")
+    else:
+        session.note(f"{config.name} has everything already")

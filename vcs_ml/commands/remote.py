@@ -1,0 +1,212 @@
+"""`vml remote`: sets up the places where data is shared."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vcs_ml import config, output
+from vcs_ml.config import Level
+from vcs_ml.errors import UsageError, UserError
+from vcs_ml.session import Session
+from vcs_ml.workspace.project import Project
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+SCHEMES = ("file", "s3")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the remote is called.")]
+Local = Annotated[bool, typer.Option("--local", help="Only here: a file that is not committed.")]
+
+
+@app.callback()
+def remote() -> None:
+    """Set up the places where data is shared: directories and S3 buckets."""
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    name: Name,
+    url: Annotated[str, typer.Argument(metavar="URL", help="A directory or s3://BUCKET/PREFIX.")],
+    default: Annotated[bool, typer.Option("--default", "-d", help="Make it the one push uses.")] = False,
+    local: Local = False,
+) -> None:
+    """Add a remote; nothing is created there before the first push.
+
+    \b
+    Examples:
+      vml remote add -d storage s3://bucket/project
+      vml remote add backup ../backup
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    config.check_remote_name(name)
+    if name in project.config.remotes():
+        raise UserError(f"there is a remote {name!r} already", hint=f"vml remote modify {name} url {output.quote(url)}")
+    level: Level = "local" if local else "project"
+    project.config.set(level, f"remote.{name}.url", location(url, project, session.directory))
+    if default:
+        project.config.set(level, "core.remote", name)
+
+
+@app.command("list")
+def list_remotes(
+    ctx: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the remotes; a star marks the default.
+
+    \b
+    Examples:
+      vml remote list
+      vml remote list --json
+    """
+    session: Session = ctx.obj
+    settings = Project.find(session.directory, session.env).config
+    remotes = settings.remotes().values()
+    if json:
+        rows = [
+            {
+                "name": remote.name,
+                "url": remote.url,
+                "default": remote.name == settings.default_remote,
+                "level": remote.level,
+                "options": {key: "***" if key in config.SECRETS else value for key, value in remote.options.items()},
+            }
+            for remote in remotes
+        ]
+        session.json({"schema": 1, "remotes": rows})
+        return
+    width = max((len(remote.name) for remote in remotes), default=0)
+    for remote in remotes:
+        star = "*" if remote.name == settings.default_remote else " "
+        session.out(f"{star} {remote.name:{width}}  {remote.url}")
+
+
+@app.command()
+def modify(
+    ctx: typer.Context,
+    name: Name,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="url, endpoint_url, profile, region, ...")],
+    value: Annotated[str | None, typer.Argument(metavar="[VALUE]", help="What to set it to.")] = None,
+    *,
+    local: Local = False,
+    unset: Annotated[bool, typer.Option("--unset", help="Remove the setting.")] = False,
+) -> None:
+    """Change a setting of a remote. Secrets need --local: they are never committed.
+
+    \b
+    Examples:
+      vml remote modify storage endpoint_url https://minio.example.org
+      vml remote modify --local storage profile work
+      vml remote modify --unset storage region
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    project.config.remote(name)
+    if unset == (value is not None):
+        raise UsageError("give either a VALUE or --unset", hint=f"vml remote modify {name} {key} VALUE")
+    level: Level = "local" if local else "project"
+    full = f"remote.{name}.{key}"
+    if value is None:
+        if not project.config.unset(level, full):
+            raise typer.Exit(1)
+        return
+    project.config.set(level, full, location(value, project, session.directory) if key == "url" else value)
+
+
+@app.command()
+def rename(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="What it is called.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="What it shall be called.")],
+) -> None:
+    """Rename a remote, also where it is the default.
+
+    \b
+    Examples:
+      vml remote rename storage s3
+    """
+    session: Session = ctx.obj
+    Project.find(session.directory, session.env).config.rename_remote(old, new)
+
+
+@app.command()
+def remove(ctx: typer.Context, name: Name) -> None:
+    """Remove a remote from the settings; its data stays where it is.
+
+    \b
+    Examples:
+      vml remote remove backup
+    """
+    session: Session = ctx.obj
+    Project.find(session.directory, session.env).config.remove_remote(name)
+
+
+@app.command()
+def default(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The one to use from now on.")] = None,
+    local: Local = False,
+    unset: Annotated[bool, typer.Option("--unset", help="Have no default any more.")] = False,
+) -> None:
+    """Print or choose the remote that push, fetch and pull use. Exit code 1: there is none.
+
+    \b
+    Examples:
+      vml remote default
+      vml remote default storage
+      vml remote default --unset
+    """
+    session: Session = ctx.obj
+    settings = Project.find(session.directory, session.env).config
+    level: Level = "local" if local else "project"
+    if unset:
+        if name is not None:
+            raise UsageError("--unset takes no NAME", hint="vml remote default --unset")
+        if not settings.unset(level, "core.remote"):
+            raise typer.Exit(1)
+    elif name is not None:
+        # A remote that only this clone knows cannot be everybody's default.
+        if settings.remote(name).level == "local":
+            level = "local"
+        settings.set(level, "core.remote", name)
+    elif settings.default_remote is None:
+        raise typer.Exit(1)
+    else:
+        session.out(settings.default_remote)
+
+
+def location(url: str, project: Project, directory: Path) -> str:
+    """`url` as it is stored: a relative directory, typed in `directory`, is written from the project's top.
+
+    UsageError for what can be no remote.
+    """
+    if match := _URL.fullmatch(url):
+        scheme, rest = match[1].lower(), match[2]
+        if scheme not in SCHEMES:
+            near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+            hint = f"did you mean {near[0]}://?" if near else "a directory, file:///DIR or s3://BUCKET/PREFIX"
+            raise UsageError(f"{output.quote(url)}: vml has no remotes of the kind {scheme}://", hint=hint)
+        if scheme == "s3" and not rest.strip("/"):
+            raise UsageError(f"{output.quote(url)} names no bucket", hint="s3://BUCKET/PREFIX")
+        if scheme == "file" and not rest.startswith("/"):
+            raise UsageError(f"{output.quote(url)} is not absolute", hint="file:///DIR, or a plain path")
+        return f"{scheme}://{rest}"
+    if not url:
+        raise UsageError("the URL is empty", hint="a directory, or s3://BUCKET/PREFIX")
+    if ":" in url.partition("/")[0]:
+        raise UsageError(
+            f"{output.quote(url)} looks like a place on another computer, which vml cannot reach",
+            hint=f"a directory of that name: ./{url}",
+        )
+    if Path(url).is_absolute() or url.startswith("~"):
+        return url
+    return os.path.relpath((directory / url).resolve(), project.main_root)

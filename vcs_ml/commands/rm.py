@@ -1,0 +1,43 @@
+"""`vml rm`: ends tracking, and removes the data from the workspace."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.session import Session
+from vcs_ml.workspace import remove, sync
+from vcs_ml.workspace.project import Project
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def rm(
+    ctx: typer.Context,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Tracked data, or something inside it.")],
+    cached: Annotated[bool, typer.Option("--cached", help="Leave the workspace files alone.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then remove them.")] = False,
+) -> None:
+    """Stop tracking data and remove it from the workspace; earlier commits keep it.
+
+    Files whose bytes are in no store are not removed without --force.
+
+    \b
+    Examples:
+      vml rm data
+      vml rm --cached model.pt
+      vml rm data/broken.csv        (data stays tracked, without this file)
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    store = sync.open_store(project, session.note)
+    for arg in paths:
+        path = project.relative(arg, session.directory)
+        with session.progress("looking") as meter:
+            kept = remove.remove(project, store, path, cached=cached, force=force, meter=meter)
+        for each in kept:
+            session.note(each.line(project.algorithm))
+        session.note(f"{'no longer tracked' if cached else 'removed'}: {output.quote(path)}")

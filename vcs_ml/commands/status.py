@@ -1,0 +1,144 @@
+"""`vml status`: what changed, what is not committed, what is missing, what is not pushed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.errors import UserError
+from vcs_ml.hashing import Algorithm
+from vcs_ml.session import Session
+from vcs_ml.store import objects
+from vcs_ml.store.page import Entry
+from vcs_ml.workspace import saved, sync
+from vcs_ml.workspace import status as looking
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.status import Change, Status
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def status(
+    ctx: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    *,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 unless clean.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    remote: Annotated[
+        str | None, typer.Option("--remote", "-r", metavar="[NAME]", help="Ask a remote what it has.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Look for pointers in every directory anew.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every file, whatever its times say.")] = False,
+) -> None:
+    """Show what differs: workspace from pointers, pointers from HEAD, and what is missing or not pushed.
+
+    Costs what changed: unchanged files are recognised without reading them. A remote is asked only with
+    --remote; otherwise "not pushed" is what is known since the last push or fetch.
+
+    \b
+    Examples:
+      vml status
+      vml status data --json
+      vml status --exit-code --remote origin
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    if project.git.worktree is None:
+        raise UserError("a bare repository has no workspace", hint="vml ls and vml diff A B work here")
+    store = sync.open_store(project, session.note)
+    targets = [project.relative(path, session.directory) for path in paths or ()]
+    with session.progress("hashing") as meter:
+        found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh)
+    absent = {each.path for each in found.missing}
+    waiting = sync.not_pushed(project, [p for p in found.tracked if p.path not in absent], remote)
+    if json:
+        session.json(_as_json(found, waiting, project.algorithm))
+    else:
+        _print(session, found, waiting)
+        for line in saved.news(project):
+            session.note(f"note: {line}")
+    if exit_code and not found.clean:
+        raise typer.Exit(1)
+
+
+def _as_json(found: Status, waiting: sync.NotPushed, algorithm: Algorithm) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "clean": found.clean,
+        "data": [_change_json(each, algorithm) for each in found.data],
+        "pointers": [{"path": p.path, "change": p.change, "staged": p.staged} for p in found.pointers],
+        "missing": [{"path": m.path, "hash": m.hash, "objects": m.objects} for m in found.missing],
+        "not_pushed": [{"path": path, "remote": waiting.remote} for path in waiting.paths],
+        "stages": [],
+    }
+
+
+def _change_json(each: Change, algorithm: Algorithm) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "path": each.path,
+        "change": each.change,
+        "old": _entry_json(each.old, algorithm),
+        "new": _entry_json(each.new, algorithm),
+    }
+    return fields | {"from": each.source} if each.source is not None else fields
+
+
+def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] | None:
+    if entry is None or entry.size < 0:
+        return None
+    return {"hash": objects.format_hash(objects.blob(entry.digest), algorithm), "size": entry.size}
+
+
+def _print(session: Session, found: Status, waiting: sync.NotPushed) -> None:
+    _section(
+        session,
+        "Data that differs from its pointer:",
+        "vml add PATH records it, vml checkout PATH brings the recorded version back",
+        [(each.change, _describe(each)) for each in found.data],
+        "red",
+    )
+    _section(
+        session,
+        "Pointers that differ from HEAD:",
+        "git add and git commit record them",
+        [(each.change, output.quote(each.path)) for each in found.pointers],
+        "green",
+    )
+    _section(
+        session,
+        "Missing from the local store:",
+        "vml pull brings it",
+        [("missing", f"{output.quote(m.path)}  ({output.count(m.objects, 'object')})") for m in found.missing],
+        "red",
+    )
+    _section(
+        session,
+        f"Not on remote {waiting.remote}{'' if waiting.asked else ' as far as is known here'}:",
+        "vml push sends it",
+        [("not pushed", output.quote(path)) for path in waiting.paths],
+        "yellow",
+    )
+    if found.clean and not waiting.paths:
+        session.out("nothing changed" if found.tracked else "nothing is tracked yet (vml add PATH)")
+
+
+def _describe(each: Change) -> str:
+    name = output.quote(each.path)
+    if each.source is not None:
+        return f"{output.quote(each.source)} -> {name}"
+    if each.change == "absent":
+        return f"{name}  (never checked out here; vml pull)"
+    sizes = [output.size(entry.size) for entry in (each.old, each.new) if entry is not None and entry.size >= 0]
+    return f"{name}  ({' -> '.join(dict.fromkeys(sizes))})"
+
+
+def _section(session: Session, title: str, hint: str, rows: list[tuple[str, str]], colour: str) -> None:
+    if not rows:
+        return
+    session.out(f"{title}\n  ({hint})")
+    for label, text in rows:
+        session.out(f"\t{output.paint(f'{label + chr(58):<12}{text}', colour, on=session.colour)}")
+    session.out("")

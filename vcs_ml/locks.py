@@ -1,0 +1,142 @@
+"""Locks between processes: flock on files that are never unlinked and say who holds them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from vcs_ml.errors import UserError
+
+# How long a wait stays silent, in seconds.
+PATIENCE: Final = 2.0
+# Each holder writes into a slot chosen by its pid: shared holders need no order among themselves, and the
+# file stays small. Two pids on one slot cost a worse message, nothing else.
+_SLOT: Final = 128
+_SLOTS: Final = 32
+
+
+@contextmanager
+def lock(
+    path: Path,
+    *,
+    shared: bool = False,
+    timeout: float | None = None,
+    waiting: Callable[[str], None] | None = None,
+) -> Iterator[None]:
+    """Hold the lock for the body; the kernel frees it with the process, however that ends.
+
+    `timeout` is in seconds (None: for ever; 0: try once); `waiting` is told once, after two seconds, for
+    whom we wait. Taking the same lock twice in one process waits for itself. Raises UserError naming the
+    holder.
+    """
+    fd = _open(path)
+    try:
+        _acquire(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, waiting)
+        _sign(fd)
+        try:
+            yield
+        finally:
+            _unsign(fd)
+    finally:
+        os.close(fd)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o666)
+
+
+def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Callable[[str], None] | None) -> None:
+    start = time.monotonic()
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            raise UserError(
+                f"{path}: this file system has no file locks ({error.strerror})",
+                hint="keep .vml on a local disk; cache.dir may point elsewhere",
+            ) from error
+        waited = time.monotonic() - start
+        if timeout is not None and waited >= timeout:
+            raise UserError(
+                f"{path} is locked by {holder(fd)}",
+                hint="wait until it is done, or raise lock.timeout",
+            )
+        if waiting is not None and waited >= PATIENCE:
+            waiting(f"waiting for {holder(fd)}")
+            waiting = None
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def holder(fd: int) -> str:
+    """Who holds the lock, for messages: `vml add (pid 123)`."""
+    raw = os.pread(fd, _SLOT * _SLOTS, 0)
+    here = platform.node()
+    for start in range(0, len(raw), _SLOT):
+        fields = raw[start : start + _SLOT].strip(b"\0").decode("utf-8", "replace").split("\t")
+        if len(fields) != 3 or not fields[0].isdecimal():
+            continue
+        pid, host, command = fields
+        if host != here:
+            return f"{command} (pid {pid} on {host})"
+        if _alive(int(pid)):
+            return f"{command} (pid {pid})"
+    return "another process"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sign(fd: int) -> None:
+    # Written after the lock is ours; a reader in between says "another process".
+    line = f"{os.getpid()}\t{platform.node()[:40]}\t{command()}".encode()
+    os.pwrite(fd, line[:_SLOT].ljust(_SLOT, b"\0"), _offset())
+
+
+def _unsign(fd: int) -> None:
+    if os.pread(fd, _SLOT, _offset()).startswith(b"%d\t" % os.getpid()):
+        os.pwrite(fd, bytes(_SLOT), _offset())
+
+
+def _offset() -> int:
+    return os.getpid() % _SLOTS * _SLOT
+
+
+def command() -> str:
+    """This program and its command, without arguments: those may hold secrets, and others read the file."""
+    name = Path(sys.argv[0]).name or "python"
+    if name not in ("vml", "vcs-ml", "__main__.py"):
+        return name[:40]
+    words = iter(sys.argv[1:])
+    for word in words:
+        if word == "-C":
+            next(words, None)
+        elif not word.startswith("-"):
+            return f"vml {word}"[:40]
+    return "vml"

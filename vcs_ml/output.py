@@ -1,0 +1,117 @@
+"""How things look on a terminal and in a pipe: tables, sizes, counts, JSON, quoted paths, colour."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TextIO
+
+_ESCAPES: Final = {
+    ord("\a"): "\\a",
+    ord("\b"): "\\b",
+    ord("\t"): "\\t",
+    ord("\n"): "\\n",
+    ord("\v"): "\\v",
+    ord("\f"): "\\f",
+    ord("\r"): "\\r",
+    ord('"'): '\\"',
+    ord("\\"): "\\\\",
+}
+_COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
+_ALIGN: Final = {"l": "left", "r": "right", "c": "center"}
+
+
+def write(text: str, stream: TextIO) -> None:
+    """Write `text` as it is; what the stream's encoding cannot hold is written as a backslash escape."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def table(
+    rows: Iterable[Sequence[object]],
+    headers: Sequence[str],
+    *,
+    markdown: bool = False,
+    align: str | None = None,
+) -> str:
+    """An aligned table without a newline at its end; `align` is one letter of l, r, c for each column."""
+    from tabulate import tabulate  # noqa: PLC0415 - costs 50 ms, and most commands print no table
+
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if markdown:
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
+    colalign = [_ALIGN[letter] for letter in align] if align and cells else None
+    text = tabulate(
+        cells,
+        list(headers),
+        tablefmt="pipe" if markdown else "plain",
+        colalign=colalign,
+        # 007 and 1e5 are names here, not numbers to be reformatted
+        disable_numparse=True,
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def size(n: int) -> str:
+    """Bytes for people, in decimal units: `999 B`, `1.2 MB`."""
+    if abs(n) < 1000:
+        return f"{n} B"
+    value, units = n / 1000, ["kB", "MB", "GB", "TB"]
+    # 999.95 would be rounded to 1000.0, which belongs to the next unit
+    while abs(value) >= 999.95 and len(units) > 1:
+        value /= 1000
+        del units[0]
+    return f"{value:,.1f} {units[0]}"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 file`, `1,797 files`, `2 directories`, `3 branches`."""
+    if n != 1:
+        if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+            noun = noun[:-1] + "ies"
+        else:
+            noun += "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{n:,} {noun}"
+
+
+def json_text(obj: object) -> str:
+    """`obj` as indented JSON in its own order, without a newline at its end."""
+    return json.dumps(obj, indent=2, ensure_ascii=False)
+
+
+def quote(path: str | bytes | os.PathLike[str]) -> str:
+    """A path for messages: as it is where that is harmless, else quoted as Git does it (`"a\\nb"`)."""
+    text = os.fsdecode(path)
+    if text and text.isprintable() and '"' not in text and "\\" not in text and text == text.strip():
+        return text
+    return '"' + "".join(_escape(char) for char in text) + '"'
+
+
+def _escape(char: str) -> str:
+    if short := _ESCAPES.get(ord(char)):
+        return short
+    if char.isprintable():
+        return char
+    return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
+
+
+def wants_colour(env: Mapping[str, str], *, tty: bool) -> bool:
+    """Whether a stream gets colour: a terminal that can, and nobody who said no (https://no-color.org)."""
+    return tty and not env.get("NO_COLOR") and env.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, *, on: bool) -> str:
+    """`text` in red, green, yellow, cyan, bold or dim, if `on`."""
+    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if on else text
+
+
+def problem(label: str, message: str, hint: str | None, *, colour: bool) -> str:
+    """The lines of an error or a warning: `error: message`, then `hint: ...`."""
+    text = f"{paint(label + ':', 'red' if label == 'error' else 'yellow', on=colour)} {message}\n"
+    if hint:
+        text += f"{paint('hint:', 'cyan', on=colour)} {hint}\n"
+    return text

@@ -1,0 +1,1 @@
+"""Stores: objects, packs, manifests, remotes, and the moves between them."""

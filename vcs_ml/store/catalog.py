@@ -1,0 +1,225 @@
+"""Index files and their union: in which pack, and where in it, an object lies (docs/formats.md)."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import secrets
+import struct
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from vcs_ml import fs
+from vcs_ml.errors import CorruptError
+from vcs_ml.hashing import SHA256, Algorithm
+from vcs_ml.store import pack
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.pack import NAME_BYTES, Pack, Row
+
+MAGIC = b"VMLI"
+VERSION = 1
+HEADER = struct.Struct("<4sBBBBQII")  # magic, version, algorithm, digest width, fan-out bits, rows, packs, supersedes
+MERGE_AT = 16  # index files of one size class, before they are merged into one
+_NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
+
+
+def key(name: bytes) -> str:
+    """The key an index is stored under."""
+    return f"index/{pack.text_name(name)}.idx"
+
+
+def parse_name(text: str) -> bytes | None:
+    """The binary name in `<32 hex>-<16 hex>`, None if the text is no name of ours."""
+    match = _NAME.fullmatch(text)
+    return bytes.fromhex(match[1] + match[2]) if match else None
+
+
+def encode(packs: Sequence[Pack], algorithm: Algorithm, supersedes: Sequence[bytes] = ()) -> tuple[bytes, bytes]:
+    """(name, content) of one index over `packs`; where an object lies in several, one row of it is kept."""
+    rows = {row.oid: row._replace(pack=number) for number, each in enumerate(packs) for row in each.rows}
+    width = pack.width_of(rows.values(), algorithm)
+    ordered = sorted(rows.values(), key=lambda row: pack.row_key(row.oid, width))
+    # Buckets of at most a few hundred keys keep the search of one id near a microsecond.
+    bits = 8 if len(ordered) < 1 << 14 else 16
+    counts = array("I", bytes(4 << bits))
+    for row in ordered:
+        counts[row.oid[0] if bits == 8 else row.oid[0] << 8 | row.oid[1]] += 1
+    total = 0
+    for bucket, count in enumerate(counts):
+        total += count
+        counts[bucket] = total
+    content = b"".join(
+        (
+            HEADER.pack(MAGIC, VERSION, algorithm.code, width, bits, len(ordered), len(packs), len(supersedes)),
+            b"".join(each.name for each in packs),
+            b"".join(sorted(supersedes)),
+            pack.little_endian(counts),
+            pack.encode_columns(ordered, width, numbers=True),
+        )
+    )
+    return SHA256.digest(content)[:16] + secrets.token_bytes(8), content
+
+
+class Index:
+    """One index file, mapped and searched in place; nothing is parsed per row before it is asked for."""
+
+    def __init__(self, path: Path, name: bytes, algorithm: Algorithm, *, verify: bool = False) -> None:
+        """Map the file. `verify` hashes it against its name: once, when it arrives from elsewhere.
+
+        Raises CorruptError if it is not a whole index of this algorithm, FileNotFoundError.
+        """
+        self.path, self.name, self._algorithm = path, name, algorithm
+        with path.open("rb") as file:
+            try:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError:
+                raise CorruptError(f"{path}: an empty index") from None
+        if verify and SHA256.digest(memoryview(self._map))[:16] != name[:16]:
+            raise CorruptError(f"{path}: this index does not match its name")
+        self._layout()
+
+    def _layout(self) -> None:
+        data = self._map
+        if len(data) < HEADER.size:
+            raise CorruptError(f"{self.path}: too short for an index")
+        magic, version, code, *numbers = HEADER.unpack(data[: HEADER.size])
+        width, bits, count, packs, old = map(int, numbers)
+        if magic != MAGIC or version != VERSION or code != self._algorithm.code:
+            raise CorruptError(f"{self.path}: not an index this project reads")
+        names = HEADER.size
+        fan = names + (packs + old) * NAME_BYTES
+        keys = fan + (4 << bits)
+        flags = keys + count * (width + 1)
+        end = flags + count * (1 + 4 + 24)
+        if bits not in (8, 16) or width > SHA256.size or end != len(data):
+            raise CorruptError(f"{self.path}: its length does not fit its header")
+        self.packs = [data[at : at + NAME_BYTES] for at in range(names, names + packs * NAME_BYTES, NAME_BYTES)]
+        middle = names + packs * NAME_BYTES
+        self.supersedes = [data[at : at + NAME_BYTES] for at in range(middle, fan, NAME_BYTES)]
+        self._fan = pack.from_little_endian("I", data[fan:keys])
+        if count != self._fan[-1]:
+            raise CorruptError(f"{self.path}: its fan-out does not fit its rows")
+        self._count, self._width, self._bits, self._keys, self._flags = count, width, bits, keys, flags
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, oid: ObjectId) -> Row | None:
+        """The row of `oid`, None if it is not here: about 1 us."""
+        width = self._width
+        if len(oid) - 1 > width:
+            return None
+        wanted = pack.row_key(oid, width)
+        bucket = oid[0] if self._bits == 8 else oid[0] << 8 | oid[1]
+        step, keys = width + 1, self._keys
+        end = keys + self._fan[bucket] * step
+        at = self._map.find(wanted, keys + (self._fan[bucket - 1] * step if bucket else 0), end)
+        while at >= 0 and (at - keys) % step:
+            at = self._map.find(wanted, at + 1, end)
+        return self._row(oid, (at - keys) // step) if at >= 0 else None
+
+    def _row(self, oid: ObjectId, i: int) -> Row:
+        data, count = self._map, self._count
+        numbers = self._flags + count
+        values = numbers + 4 * count
+        number = int.from_bytes(data[numbers + 4 * i : numbers + 4 * i + 4], "little")
+        offset, stored, raw = (
+            int.from_bytes(data[at : at + 8], "little")
+            for at in (values + 8 * i, values + 8 * (count + i), values + 8 * (2 * count + i))
+        )
+        if number >= len(self.packs):
+            raise CorruptError(f"{self.path}: a row names a pack that is not listed")
+        return Row(oid, number, offset, stored, raw, data[self._flags + i])
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, in the order of keys."""
+        step = self._width + 1
+        for i in range(self._count):
+            at = self._keys + i * step
+            yield self._row(pack.parse_oid(self._map[at : at + step], self._algorithm, source=str(self.path)), i)
+
+
+class Catalog:
+    """The union of the index files in one directory, less those that another supersedes."""
+
+    def __init__(self, directory: Path, algorithm: Algorithm) -> None:
+        self.directory = directory
+        self._algorithm = algorithm
+        self._open: dict[bytes, Index] = {}
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Look at the directory again; True if it holds something new."""
+        while True:
+            try:
+                return self._load()
+            except FileNotFoundError:
+                continue  # merged away between the listing and the opening
+
+    def _load(self) -> bool:
+        try:
+            names = {name for path in self.directory.iterdir() if (name := parse_name(path.stem))}
+        except FileNotFoundError:
+            names = set()
+        new = names - self._open.keys()
+        self._open = {name: index for name, index in self._open.items() if name in names}
+        for name in sorted(new):
+            self._open[name] = Index(self.directory / Path(key(name)).name, name, self._algorithm)
+        gone = {old for index in self._open.values() for old in index.supersedes}
+        # The largest first: most objects are found in the first file asked.
+        self.indexes = sorted((i for i in self._open.values() if i.name not in gone), key=len, reverse=True)
+        return bool(new)
+
+    def add(self, name: bytes) -> None:
+        """Take in an index that was just stored in the directory."""
+        if name not in self._open:
+            self.refresh()
+
+    def find(self, oid: ObjectId) -> tuple[bytes, Row] | None:
+        """(name of the pack, row) of an object, None if no index names it."""
+        for index in self.indexes:
+            if row := index.find(oid):
+                return index.packs[row.pack], row
+        return None
+
+    def __contains__(self, oid: ObjectId) -> bool:
+        return any(index.find(oid) for index in self.indexes)
+
+    def packs(self) -> set[bytes]:
+        """The names of every pack that an index lists."""
+        return {name for index in self.indexes for name in index.packs}
+
+    def superseded(self) -> list[bytes]:
+        """The names of indexes in the directory that another one replaces."""
+        return sorted(self._open.keys() - {index.name for index in self.indexes})
+
+    def merge(self) -> tuple[bytes, bytes] | None:
+        """(name, content) of an index in place of many small ones, None while there are few.
+
+        Size classes grow by four, so that a row is rewritten a logarithmic number of times.
+        """
+        classes: dict[int, list[Index]] = {}
+        for index in self.indexes:
+            classes.setdefault(len(index).bit_length() // 2, []).append(index)
+        crowd = next((c for _, c in sorted(classes.items()) if len(c) >= MERGE_AT), None)
+        if crowd is None:
+            return None
+        return encode(merged_packs(crowd), self._algorithm, [index.name for index in crowd])
+
+
+def merged_packs(indexes: Iterable[Index]) -> list[Pack]:
+    """The packs of several indexes, each once, with the rows those indexes have of it."""
+    rows: dict[bytes, list[Row]] = {}
+    for index in indexes:
+        for name in index.packs:
+            rows.setdefault(name, [])
+        for row in index.rows():
+            rows[index.packs[row.pack]].append(row)
+    return [Pack(name, rows[name]) for name in sorted(rows)]
+
+
+def publish(directory: Path, name: bytes, content: bytes) -> None:
+    """Put an index file into a local directory of them."""
+    fs.make_directory(directory)
+    fs.write_atomic(directory / Path(key(name)).name, content, mode=0o444)

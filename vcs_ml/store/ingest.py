@@ -1,0 +1,329 @@
+"""Workspace files into the store: each is hashed from the store's own copy, while it is made."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vcs_ml import fs
+from vcs_ml.errors import UserError
+from vcs_ml.hashing import Algorithm
+from vcs_ml.progress import Meter
+from vcs_ml.store import objects, workers
+from vcs_ml.store.local import FEW, Batch, LocalStore
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.pack import Builder, Pack, Row
+
+WINDOW = 1 << 20
+FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+_PARALLEL_FILES = 500  # below both, a second process costs more than it saves
+_PARALLEL_BYTES = 16 << 20
+_RETRIES = 3
+
+# Five numbers a file: size, mtime_ns, ctime_ns (0 where links share the inode), inode, mode.
+STAT_FIELDS = 5
+Numbers = tuple[int, ...]
+Part = list[tuple[int, int]]  # (folder, file) pairs
+Result = tuple[bytes, list[tuple[int, int, Numbers]], list[tuple[bytes, list[tuple[Any, ...]]]]]
+
+
+class Folder(NamedTuple):
+    """Files of one directory: its path below some base, their names, and STAT_FIELDS numbers for each."""
+
+    path: bytes
+    names: list[bytes]
+    stats: array[int]
+
+
+class Stored(NamedTuple):
+    """One folder's result: digests one after another, and the stats each digest belongs to."""
+
+    digests: bytes
+    stats: array[int]
+
+
+def stat_numbers(st: os.stat_result) -> Numbers:
+    """The five numbers that tell whether a file is still the one that was hashed."""
+    # Linking a file changes its ctime, so it says nothing where other links exist.
+    return st.st_size, st.st_mtime_ns, st.st_ctime_ns if st.st_nlink == 1 else 0, st.st_ino, st.st_mode
+
+
+def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folder], meter: Meter) -> list[Stored]:
+    """Store every file of `folders`, directories below `base`.
+
+    A file that others keep changing is an error and nothing is recorded. Workers share the files by size, so
+    that equal files meet in one worker and are stored once.
+    """
+    few = batch if sum(len(folder.names) for folder in folders) < FEW else None
+
+    def work(part: Part, meter: Meter) -> Result:
+        reader = _Reader(store, few)
+        try:
+            digests, changed = _read_part(base, folders, part, reader.store, meter)
+            packs = [(each.name, [(bytes(row.oid), *row[2:]) for row in each.rows]) for each in reader.finish()]
+        finally:
+            reader.abort()
+        return digests, changed, packs
+
+    parts = _share(folders)
+    results = workers.fork_map(work, parts, meter)
+    for _, _, packs in results:
+        batch.adopt(Pack(name, [Row(ObjectId(oid), 0, *numbers) for oid, *numbers in rows]) for name, rows in packs)
+    return _gather(folders, parts, results, store.algorithm)
+
+
+def measure(algorithm: Algorithm, base: bytes, folders: Sequence[Folder], meter: Meter) -> list[Stored]:
+    """The digests of files that are not stored; otherwise as `ingest`."""
+
+    def work(part: Part, meter: Meter) -> Result:
+        reader = _Hasher(algorithm)
+        return *_read_part(base, folders, part, reader.digest, meter), []
+
+    parts = _share(folders)
+    return _gather(folders, parts, workers.fork_map(work, parts, meter), algorithm)
+
+
+def _gather(
+    folders: Sequence[Folder], parts: Sequence[Part], results: Sequence[Result], algorithm: Algorithm
+) -> list[Stored]:
+    size = algorithm.size
+    digests = [bytearray(len(folder.names) * size) for folder in folders]
+    stats = [array("q", folder.stats) for folder in folders]
+    for part, (part_digests, changed, _) in zip(parts, results, strict=True):
+        for k, (f, i) in enumerate(part):
+            digests[f][i * size : (i + 1) * size] = part_digests[k * size : (k + 1) * size]
+        for f, i, numbers in changed:
+            stats[f][i * STAT_FIELDS : (i + 1) * STAT_FIELDS] = array("q", numbers)
+    return [Stored(bytes(d), s) for d, s in zip(digests, stats, strict=True)]
+
+
+def _share(folders: Sequence[Folder]) -> list[Part]:
+    """(folder, file) pairs for each worker, in path order."""
+    every = [(f, i) for f, folder in enumerate(folders) for i in range(len(folder.names))]
+    sizes = [folders[f].stats[i * STAT_FIELDS] for f, i in every]
+    count = workers.count()
+    if count == 1 or (len(every) < _PARALLEL_FILES and sum(sizes) < _PARALLEL_BYTES):
+        return [every]
+    weights: dict[int, int] = {}
+    for size in sizes:
+        weights[size] = weights.get(size, 0) + size + 20_000  # opening a file costs what reading 20 KB does
+    if max(weights.values()) > 1.5 * sum(weights.values()) / count:
+        # Nearly all have one size: cut the list instead. Equal files may then be packed twice; gc repacks.
+        step = -(-len(every) // count)
+        return [every[at : at + step] for at in range(0, len(every), step)]
+    loads, worker_of = [0] * count, {}
+    for size in sorted(weights, key=weights.__getitem__, reverse=True):
+        worker_of[size] = loads.index(min(loads))
+        loads[worker_of[size]] += weights[size]
+    parts: list[Part] = [[] for _ in range(count)]
+    for pair, size in zip(every, sizes, strict=True):
+        parts[worker_of[size]].append(pair)
+    return [part for part in parts if part]
+
+
+def _read_part(
+    base: bytes,
+    folders: Sequence[Folder],
+    part: Part,
+    read: Callable[[int, bytes, bytes, Numbers], tuple[bytes, Numbers]],
+    meter: Meter,
+) -> tuple[bytes, list[tuple[int, int, Numbers]]]:
+    """(digests in order, files whose stats are newer than given) of one worker's share."""
+    digests: list[bytes] = []
+    changed: list[tuple[int, int, Numbers]] = []
+    directory, current, path = -1, -1, b""
+    try:
+        for f, i in part:
+            folder = folders[f]
+            if f != current:
+                if directory >= 0:
+                    os.close(directory)
+                path = os.path.join(base, folder.path) if folder.path else base
+                directory, current = os.open(path, os.O_RDONLY | os.O_DIRECTORY), f
+            before = tuple(folder.stats[i * STAT_FIELDS : (i + 1) * STAT_FIELDS])
+            digest, after = read(directory, path, folder.names[i], before)
+            digests.append(digest)
+            if after != before:
+                changed.append((f, i, after))
+            meter.advance(1, after[0])
+        return b"".join(digests), changed
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
+def _steady(
+    directory: int, folder: bytes, name: bytes, before: Numbers, read: Callable[[int, Numbers], bytes | None]
+) -> tuple[bytes, Numbers]:
+    """(digest, stats) of a file that had the same stats before and after `read` took its bytes.
+
+    `read` gets a descriptor (of the directory, for a symbolic link) and the stats; None from it means that the
+    size was not as expected. Raises UserError where the file does not come to rest.
+    """
+    for _ in range(_RETRIES):
+        if stat.S_ISLNK(before[4]):
+            digest = read(-1, before)
+            after = stat_numbers(os.stat(name, dir_fd=directory, follow_symlinks=False))
+        else:
+            fd = _open(directory, folder, name)
+            try:
+                digest = read(fd, before)
+                after = stat_numbers(os.fstat(fd))
+            finally:
+                os.close(fd)
+        if digest is not None and after == before:
+            return digest, after
+        before = after
+    raise UserError(
+        f"{os.fsdecode(os.path.join(folder, name))} changed while it was being read",
+        hint="wait until whatever writes it has finished, then run the command again",
+    )
+
+
+def _open(directory: int, folder: bytes, name: bytes) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
+    except OSError as error:
+        path = os.fsdecode(os.path.join(folder, name))
+        if error.errno == errno.EACCES:
+            raise UserError(f"cannot read {path}: permission denied", hint=f"chmod u+r {path}") from None
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            raise UserError(
+                f"{path} changed while it was being read", hint="run the command again when it is at rest"
+            ) from None
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+class _Hasher:
+    """Hashes files and keeps nothing."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._algorithm = algorithm
+        self._window = memoryview(bytearray(WINDOW))
+
+    def digest(self, directory: int, folder: bytes, name: bytes, before: Numbers) -> tuple[bytes, Numbers]:
+        def read(fd: int, numbers: Numbers) -> bytes | None:
+            if fd < 0:
+                return self._algorithm.digest(os.readlink(name, dir_fd=directory))
+            window = self._window
+            if numbers[0] < WINDOW:
+                n = os.readv(fd, [window])
+                return self._algorithm.digest(window[:n]) if n == numbers[0] else None
+            return _digest(fd, self._algorithm)
+
+        return _steady(directory, folder, name, before, read)
+
+
+class _Reader:
+    """Reads files into packs and loose objects of one store."""
+
+    def __init__(self, store: LocalStore, few: Batch | None) -> None:
+        self._store = store
+        self._few = few  # where a handful of files go: the batch then decides that no pack is worth it
+        self._digest = store.algorithm.digest
+        self._builder = Builder(store.backend, store.algorithm)
+        self._seen: set[bytes] = set()
+        self._known = store.catalog if store.catalog.indexes else None
+        self._reflink = "reflink" in store.link
+
+    def store(self, directory: int, folder: bytes, name: bytes, before: Numbers) -> tuple[bytes, Numbers]:
+        """(digest, stats) of a file; `before` are the stats it had when it was found."""
+
+        # Hot: about 8 us a small file; the stat after reading doubles as the check against `before`.
+        def read(fd: int, numbers: Numbers) -> bytes | None:
+            size = numbers[0]
+            if fd < 0:
+                target = os.readlink(name, dir_fd=directory)
+                room, size = self._fill(target), len(target)
+            elif size > self._store.pack_below:
+                return self._read_large(fd)
+            else:
+                room = self._builder.room(size + 1)
+                # One byte more than expected shows a file that grew.
+                if os.readv(fd, [room[: size + 1]]) != size:
+                    return None
+            digest = self._digest(room[:size])
+            self._keep(digest, room, size)
+            return digest
+
+        return _steady(directory, folder, name, before, read)
+
+    def _fill(self, data: bytes) -> memoryview:
+        room = self._builder.room(len(data))
+        room[: len(data)] = data
+        return room
+
+    def _keep(self, digest: bytes, room: memoryview, size: int) -> None:
+        if digest in self._seen:
+            return
+        self._seen.add(digest)
+        oid = objects.blob(digest)
+        if self._known is not None and oid in self._known:
+            return
+        if self._few is not None:
+            self._few.add(oid, bytes(room[:size]))
+        else:
+            self._builder.keep(oid, size)
+
+    def _read_large(self, fd: int) -> bytes:
+        tmp = self._store.scratch()
+        try:
+            digest, self._reflink = copy_in(fd, tmp, self._store.algorithm, reflink=self._reflink)
+            oid = objects.blob(digest)
+            if not self._store.loose_path(oid).exists() and oid not in self._store.catalog:
+                self._store.adopt_loose(oid, tmp)
+            return digest
+        finally:
+            tmp.unlink(missing_ok=True)
+
+    def finish(self) -> list[Pack]:
+        return self._builder.finish()
+
+    def abort(self) -> None:
+        self._builder.abort()
+
+
+def clone(source: int, target: int) -> bool:
+    """Make `target` share the blocks of `source` (FICLONE); False where the file system cannot."""
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def copy(source: int, target: int, algorithm: Algorithm) -> bytes:
+    """Copy all bytes of one open file to another; the digest is of what was written."""
+    hasher = algorithm.new()
+    window = memoryview(bytearray(WINDOW))
+    while n := os.readv(source, [window]):
+        hasher.update(window[:n])
+        fs.write_all(target, window[:n])
+    return hasher.digest()
+
+
+def copy_in(source: int, target: Path, algorithm: Algorithm, *, reflink: bool) -> tuple[bytes, bool]:
+    """Copy or clone an open file to a new, synced one: (digest of what `target` holds, whether it is a clone)."""
+    out = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
+    try:
+        os.lseek(source, 0, os.SEEK_SET)
+        cloned = reflink and clone(source, out)
+        digest = _digest(out, algorithm) if cloned else copy(source, out, algorithm)
+        os.fsync(out)
+        return digest, cloned
+    finally:
+        os.close(out)
+
+
+def _digest(fd: int, algorithm: Algorithm) -> bytes:
+    hasher = algorithm.new()
+    window = memoryview(bytearray(WINDOW))
+    while n := os.readv(fd, [window]):
+        hasher.update(window[:n])
+    return hasher.digest()

@@ -1,0 +1,318 @@
+"""The local store: packs of small objects, loose files for large ones, and what is known to be complete."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from vcs_ml import fs, locks
+from vcs_ml.errors import CorruptError, UserError
+from vcs_ml.hashing import SHA256, Algorithm, Buffer
+from vcs_ml.store import catalog, manifest, objects, pack
+from vcs_ml.store.catalog import Catalog
+from vcs_ml.store.objects import MissingObject, ObjectId
+from vcs_ml.store.pack import Builder, Pack, Row
+from vcs_ml.store.remotes.local import Directory
+
+FORMAT = 1
+PACK_BELOW = 256 << 10
+FEW = 8  # fewer objects than this in a batch are not worth a pack and an index
+GATHER = 4 << 20  # bytes of small objects a batch holds before it knows whether they are few
+
+
+class LocalStore:
+    """Objects in one directory, shared by worktrees and, where `cache.dir` says so, by projects.
+
+    Readers take no lock: nothing that is visible ever changes, and a miss is believed only after the
+    directory has been looked at again. Writers go through `batch`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        algorithm: Algorithm,
+        *,
+        lock: Path | None = None,
+        lock_timeout: float | None = None,
+        waiting: Callable[[str], None] | None = None,
+        pack_below: int = PACK_BELOW,
+        link: Sequence[str] = ("reflink", "copy"),
+    ) -> None:
+        self.directory = directory
+        self.algorithm = algorithm
+        self.pack_below = min(pack_below, pack.BUFFER >> 1)
+        self.link = link
+        self._lock = lock or directory / "lock"
+        self._lock_timeout = lock_timeout
+        self._waiting = waiting
+        self.backend = Directory(directory)
+        self._catalog: Catalog | None = None
+        self._maps: dict[bytes, mmap.mmap] = {}
+        self._check_format()
+
+    def _check_format(self) -> None:
+        path = self.directory / "vml.json"
+        try:
+            found = json.loads(path.read_bytes())
+            version, name = found["format"], found["algorithm"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path} is damaged", hint=f"it should hold {self._format().decode().strip()}") from None
+        if version != FORMAT:
+            raise UserError(f"{self.directory} was written by a newer vml (format {version})", hint="upgrade vml")
+        if name != self.algorithm.name:
+            raise UserError(
+                f"the store {self.directory} names data with {name}, this project with {self.algorithm.name}",
+                hint="give this project another cache.dir",
+            )
+
+    def _format(self) -> bytes:
+        return json.dumps({"algorithm": self.algorithm.name, "format": FORMAT}).encode() + b"\n"
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def catalog(self) -> Catalog:
+        """Where packed objects lie."""
+        if self._catalog is None:
+            self._catalog = Catalog(self.directory / "index", self.algorithm)
+        return self._catalog
+
+    def loose_path(self, oid: ObjectId) -> Path:
+        """Where an object lies if it is a file of its own."""
+        name = self.algorithm.name if oid[-1] == objects.BLOB else SHA256.name
+        digits = oid[:-1].hex()
+        return self.directory / "loose" / name / digits[:2] / digits[2:]
+
+    def pack_path(self, name: bytes) -> Path:
+        """Where a pack lies."""
+        return self.directory / pack.key(name)
+
+    def __contains__(self, oid: ObjectId) -> bool:
+        return self._packed(oid) is not None or self.loose_path(oid).exists() or self._again(oid)
+
+    def _again(self, oid: ObjectId) -> bool:
+        return self.catalog.refresh() and (self._packed(oid) is not None or self.loose_path(oid).exists())
+
+    def _packed(self, oid: ObjectId) -> tuple[mmap.mmap, Row] | None:
+        found = self.catalog.find(oid)
+        if found is None:
+            return None
+        name, row = found
+        try:
+            data = self._maps.get(name) or self._map(name)
+        except FileNotFoundError:
+            return None
+        if row.offset + row.stored > len(data):
+            raise CorruptError(f"{self.pack_path(name)} is shorter than its index says", hint="vml fetch")
+        return data, row
+
+    def _map(self, name: bytes) -> mmap.mmap:
+        with self.pack_path(name).open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._maps[name] = data
+        return data
+
+    def locate(self, oid: ObjectId) -> Path | tuple[mmap.mmap, Row]:
+        """The loose file, or the pack and row, that holds an object; MissingObject."""
+        if found := self._packed(oid):
+            return found
+        path = self.loose_path(oid)
+        if path.exists():
+            return path
+        if self._again(oid):
+            return self.locate(oid)
+        raise MissingObject(
+            oid,
+            f"{objects.describe(oid, self.algorithm)} is not in the local store",
+            hint="vml fetch brings it from a remote that has it",
+        )
+
+    def read(self, oid: ObjectId) -> bytes:
+        """An object's bytes, verified; MissingObject or CorruptError. Not for large blobs: it is all in memory."""
+        place = self.locate(oid)
+        if isinstance(place, Path):
+            data = place.read_bytes()
+            objects.verify(oid, data, self.algorithm)
+            return data
+        return bytes(decode(place, self.algorithm))
+
+    def size(self, oid: ObjectId) -> int:
+        """An object's size in bytes; MissingObject."""
+        place = self.locate(oid)
+        return place.stat().st_size if isinstance(place, Path) else place[1].raw
+
+    # ------------------------------------------------------------------ completeness
+
+    def missing(self, root: ObjectId, *, base: ObjectId | None = None) -> list[tuple[ObjectId, bytes]]:
+        """What the closure of `root` lacks here: (id, path of the file, or of nothing for a node).
+
+        A tree found complete is remembered with the packs and loose files that make it so; as long as those
+        are there, asking again costs one look at each of them and not one at each file of the tree. With a
+        `base` that is remembered, only what differs from it is looked up.
+        """
+        if root[-1] != objects.NODE:
+            return [] if root in self else [(root, b"")]
+        if self._remembered(root) is not None:
+            return []
+        if base is not None and base[-1] != objects.NODE:
+            base = None
+        proof = self._remembered(base) if base is not None else None
+        absent: list[tuple[ObjectId, bytes]] = []
+        lines = set(proof or ())
+        gone: dict[bytes, bool] = {}
+
+        def look(oid: ObjectId, path: bytes) -> None:
+            found = self.catalog.find(oid)
+            if found and found[0] not in gone:
+                gone[found[0]] = not self.pack_path(found[0]).exists()
+            if found and not gone[found[0]]:
+                lines.add(pack.key(found[0]))
+            elif self.loose_path(oid).exists():
+                lines.add(str(self.loose_path(oid).relative_to(self.directory)))
+            else:
+                absent.append((oid, path))
+
+        self.catalog.refresh()
+        known = base if proof is not None else None
+        try:
+            for page, entries in manifest.closure(root, self.algorithm, self.read, base=known):
+                look(page, b"")
+                for entry in entries:
+                    look(objects.blob(entry.digest), entry.path)
+        except MissingObject as error:
+            return [*absent, (error.oid, b"")]
+        if not absent:
+            self._remember(root, lines)
+        return absent
+
+    def _record(self, root: ObjectId) -> Path:
+        return self.directory / "complete" / root[:-1].hex()
+
+    def _remembered(self, root: ObjectId) -> list[str] | None:
+        """The files that make `root` complete, if it was found so and all of them are still there."""
+        try:
+            lines = self._record(root).read_text().splitlines()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return lines if all((self.directory / line).exists() for line in lines) else None
+
+    def _remember(self, root: ObjectId, lines: Iterable[str]) -> None:
+        path = self._record(root)
+        path.parent.mkdir(exist_ok=True)
+        fs.write_atomic(path, "\n".join(sorted(lines)).encode(), sync=False)
+
+    # ------------------------------------------------------------------ writing
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Objects that enter together: visible, and durable, when the block ends without an error."""
+        fs.make_directory(self.directory)
+        with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
+            if not (self.directory / "vml.json").exists():
+                self.backend.write_new("vml.json", self._format())
+                self._check_format()
+            batch = Batch(self)
+            try:
+                yield batch
+                batch.publish()
+            finally:
+                batch.abort()
+
+    def put_loose(self, oid: ObjectId, data: Buffer) -> None:
+        """Store one object as a file of its own."""
+        path = self.loose_path(oid)
+        if not path.exists():
+            fs.make_directory(path.parent)
+            fs.write_atomic(path, data, mode=0o444)
+
+    def adopt_loose(self, oid: ObjectId, tmp: Path) -> None:
+        """Give a finished, synced temporary file of this store its final place."""
+        path = self.loose_path(oid)
+        fs.make_directory(path.parent)
+        tmp.rename(path)
+        fs.fsync_dir(path.parent)
+
+    def scratch(self) -> Path:
+        """A new path for a temporary file on this store's file system."""
+        directory = self.directory / "tmp"
+        fs.make_directory(directory)
+        return directory / fs.tmp_name()
+
+
+class Batch:
+    """What one command stores: few small objects become loose files, many become packs and one index."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._waiting: dict[ObjectId, bytes] = {}
+        self._waiting_bytes = 0
+        self._builders: dict[bool, Builder] = {}  # by "is metadata": nodes go to packs of their own
+        self._packs: list[Pack] = []
+
+    def add(self, oid: ObjectId, data: bytes) -> None:
+        """Store an object that fits in memory; `data` must be what `oid` names."""
+        if oid in self._waiting or oid in self._store.catalog:
+            return
+        if self._store.pack_below == 0:
+            self._store.put_loose(oid, data)
+            return
+        self._waiting[oid] = data
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > GATHER:
+            self._pack_waiting()
+
+    def read(self, oid: ObjectId) -> bytes:
+        """An object of this batch that is not published yet, or of the store."""
+        return self._waiting.get(oid) or self._store.read(oid)
+
+    def adopt(self, packs: Iterable[Pack]) -> None:
+        """Take packs that a worker has written into this store's directory."""
+        self._packs += packs
+
+    def publish(self) -> None:
+        """Make everything visible: one index over the packs of this batch."""
+        if self._builders or self._packs or len(self._waiting) >= FEW:
+            self._pack_waiting()
+        for oid, data in self._waiting.items():
+            self._store.put_loose(oid, data)
+        for builder in self._builders.values():
+            self._packs += builder.finish()
+        directory = self._store.directory / "index"
+        if self._packs:
+            catalog.publish(directory, *catalog.encode(self._packs, self._store.algorithm))
+            self._store.catalog.refresh()
+            self._merge(directory)
+        self._waiting, self._builders, self._packs, self._waiting_bytes = {}, {}, [], 0
+
+    def _merge(self, directory: Path) -> None:
+        known = self._store.catalog
+        if merged := known.merge():
+            catalog.publish(directory, *merged)
+            known.refresh()
+            for old in known.superseded():
+                (directory / Path(catalog.key(old)).name).unlink(missing_ok=True)
+            known.refresh()
+
+    def _pack_waiting(self) -> None:
+        for oid, data in self._waiting.items():
+            meta = oid[-1] in (objects.NODE, objects.RECIPE)
+            if meta not in self._builders:
+                self._builders[meta] = Builder(self._store.backend, self._store.algorithm)
+            self._builders[meta].add(oid, data)
+        self._waiting, self._waiting_bytes = {}, 0
+
+    def abort(self) -> None:
+        """Drop what is not published; packs that are already durable are left for gc."""
+        for builder in self._builders.values():
+            builder.abort()
+
+
+def decode(place: tuple[mmap.mmap, Row], algorithm: Algorithm) -> Buffer:
+    """The verified bytes of a packed object."""
+    data, row = place
+    return pack.decode_object(row, memoryview(data)[row.offset : row.offset + row.stored], algorithm)

@@ -1,0 +1,264 @@
+"""Packs: one write-once file that holds many objects and the table that finds them (docs/formats.md)."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from vcs_ml import hashing
+from vcs_ml.errors import CorruptError
+from vcs_ml.hashing import SHA256, Algorithm, Buffer
+from vcs_ml.store import compress, objects
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.remotes.protocol import Backend, Upload
+
+MAGIC = b"VMLP"
+VERSION = 1
+FOOTER = struct.Struct("<4sBBBxQ32s")  # magic, version, algorithm, digest width, rows, SHA-256 of the table
+TARGET = 48 << 20  # a pack is closed when it has this many bytes (remotes: 32-64 MiB)
+ROWS_MAX = 1 << 20
+BUFFER = 4 << 20
+NAME_BYTES = 24  # 16 of the table's digest, 8 random: a name is never used twice
+
+RAW, ZSTD = 0, 1
+
+
+class Row(NamedTuple):
+    """Where one object lies: `stored` bytes at `offset` of pack number `pack`, `raw` bytes once decoded."""
+
+    oid: ObjectId
+    pack: int
+    offset: int
+    stored: int
+    raw: int
+    flags: int
+
+
+class Pack(NamedTuple):
+    """A finished pack: its binary name (NAME_BYTES) and its rows, sorted by key."""
+
+    name: bytes
+    rows: list[Row]
+
+
+def text_name(name: bytes) -> str:
+    """`<32 hex of the id>-<16 hex nonce>`."""
+    return f"{name[:16].hex()}-{name[16:].hex()}"
+
+
+def key(name: bytes) -> str:
+    """The key a pack is stored under."""
+    text = text_name(name)
+    return f"packs/{text[:2]}/{text}.pack"
+
+
+def row_key(oid: ObjectId, width: int) -> bytes:
+    """An id as tables hold it: the digest padded to `width` bytes, then the kind."""
+    return oid if len(oid) > width else oid[:-1].ljust(width, b"\0") + oid[-1:]
+
+
+def width_of(rows: Iterable[Row], algorithm: Algorithm) -> int:
+    """Digest bytes a table's keys need."""
+    return max((len(row.oid) - 1 for row in rows), default=algorithm.size)
+
+
+def little_endian(values: array[int]) -> bytes:
+    """An array's bytes as files hold them."""
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tobytes()
+
+
+def from_little_endian(code: str, data: Buffer) -> array[int]:
+    """The inverse of `little_endian`."""
+    values = array(code)
+    values.frombytes(data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def _numbers(rows: Sequence[Row]) -> tuple[list[int], list[int], list[int]]:
+    return [row.offset for row in rows], [row.stored for row in rows], [row.raw for row in rows]
+
+
+def encode_columns(rows: Sequence[Row], width: int, *, numbers: bool) -> bytes:
+    """Sorted rows as columns: keys, flags, [pack numbers,] offsets, stored lengths, raw lengths."""
+    parts = [b"".join(row_key(row.oid, width) for row in rows), bytes(row.flags for row in rows)]
+    if numbers:
+        parts.append(little_endian(array("I", (row.pack for row in rows))))
+    parts += (little_endian(array("Q", column)) for column in _numbers(rows))
+    return b"".join(parts)
+
+
+def parse_oid(raw: bytes, algorithm: Algorithm, *, source: str) -> ObjectId:
+    """The id in a table's key; CorruptError if its kind is unknown or its padding is not zero."""
+    kind = raw[-1]
+    if kind not in objects.KINDS:
+        raise CorruptError(f"{source}: unknown kind of object {kind}")
+    size = objects.digest_size(kind, algorithm)
+    if len(raw) - 1 < size or any(raw[size:-1]):
+        raise CorruptError(f"{source}: a key is not a digest")
+    return ObjectId(raw[:size] + raw[-1:])
+
+
+class Builder:
+    """Packs objects into as many packs as they need; nothing is visible before `finish`.
+
+    Small objects gather in one buffer that is written 4 MiB at a time. `room` and `keep` let a reader fill
+    that buffer itself, so that a file's bytes are copied once on their way from disk to pack.
+    """
+
+    def __init__(self, backend: Backend, algorithm: Algorithm, *, zstd: bool = False) -> None:
+        self._backend = backend
+        self._algorithm = algorithm
+        self._squeezer = compress.Squeezer() if zstd else None
+        self._buffer = bytearray(BUFFER)
+        self._view = memoryview(self._buffer)
+        self._used = 0
+        self._upload: Upload | None = None
+        self._offset = 0
+        self._rows: list[Row] = []
+        self.packs: list[Pack] = []
+
+    def room(self, size: int) -> memoryview:
+        """A place for at least `size` bytes (at most BUFFER) in the pack that is being filled."""
+        if BUFFER - self._used < size:
+            self._flush()
+        return self._view[self._used :]
+
+    def keep(self, oid: ObjectId, size: int) -> None:
+        """Make the first `size` bytes of the last `room` the object `oid`."""
+        self._record(oid, size, size, RAW)
+        self._used += size
+        if self._offset >= TARGET:
+            self._close()
+
+    def add(self, oid: ObjectId, data: Buffer) -> None:
+        """Pack one object, compressed where that was asked for and pays."""
+        squeezed = self._squeezer.squeeze(data) if self._squeezer else None
+        stored = data if squeezed is None else squeezed
+        size = len(stored)
+        if size <= BUFFER >> 2:
+            self.room(size)[:size] = stored
+            self._record(oid, size, len(data), RAW if squeezed is None else ZSTD)
+            self._used += size
+        else:
+            self._flush()
+            self._record(oid, size, len(data), RAW if squeezed is None else ZSTD)
+            self._sink().write(stored)
+        if self._offset >= TARGET:
+            self._close()
+
+    def stream(self, oid: ObjectId, parts: Iterable[Buffer], size: int) -> None:
+        """Pack an object too large for memory, raw, part by part; ValueError unless the parts sum to `size`."""
+        self._flush()
+        sink, written = self._sink(), 0
+        for part in parts:
+            sink.write(part)
+            written += len(part)
+        if written != size:
+            raise ValueError(f"{written} bytes where {size} were announced")
+        self._record(oid, size, size, RAW)
+        self._close()
+
+    def finish(self) -> list[Pack]:
+        """Close the last pack; every pack is then durable. No index names them yet."""
+        if self._rows:
+            self._close()
+        return self.packs
+
+    def abort(self) -> None:
+        """Forget the pack that is being filled."""
+        if self._upload is not None:
+            self._upload.abort()
+            self._upload = None
+
+    def _sink(self) -> Upload:
+        if self._upload is None:
+            self._upload = self._backend.create()
+        return self._upload
+
+    def _record(self, oid: ObjectId, stored: int, raw: int, flags: int) -> None:
+        self._rows.append(Row(oid, 0, self._offset, stored, raw, flags))
+        self._offset += stored
+
+    def _flush(self) -> None:
+        if self._used:
+            self._sink().write(self._view[: self._used])
+            self._used = 0
+
+    def _close(self) -> None:
+        self._flush()
+        width = width_of(self._rows, self._algorithm)
+        rows = sorted(self._rows, key=lambda row: row_key(row.oid, width))
+        table = encode_columns(rows, width, numbers=False)
+        digest = SHA256.digest(table)
+        name = digest[:16] + secrets.token_bytes(8)
+        sink = self._sink()
+        sink.write(table + FOOTER.pack(MAGIC, VERSION, self._algorithm.code, width, len(rows), digest))
+        sink.commit(key(name))
+        self.packs.append(Pack(name, rows))
+        self._upload, self._rows, self._offset = None, [], 0
+
+
+def read_table(
+    name: bytes, size: int, read_range: Callable[[int, int], bytes], algorithm: Algorithm, *, source: str
+) -> Pack:
+    """The table of a stored pack of `size` bytes, checked against its footer, its name and its bounds.
+
+    `read_range(start, length)` gives the file's bytes. Raises CorruptError.
+    """
+    if size < FOOTER.size:
+        raise CorruptError(f"{source}: too short for a pack")
+    magic, version, code, width, count, digest = FOOTER.unpack(read_range(size - FOOTER.size, FOOTER.size))
+    row_bytes = width + 1 + 1 + 24
+    if magic != MAGIC or version != VERSION:
+        raise CorruptError(f"{source}: not a pack of a version this vml reads")
+    if code != algorithm.code or hashing.by_code(code) is None:
+        raise CorruptError(f"{source}: its algorithm is not {algorithm.name}")
+    start = size - FOOTER.size - count * row_bytes
+    if width > SHA256.size or count > ROWS_MAX or start < 0:
+        raise CorruptError(f"{source}: its table does not fit the file")
+    table = read_range(start, count * row_bytes)
+    if SHA256.digest(table) != digest or digest[:16] != name[:16]:
+        raise CorruptError(f"{source}: its table is damaged")
+    return Pack(name, decode_rows(table, count, width, start, algorithm, source=source))
+
+
+def decode_rows(table: bytes, count: int, width: int, payload: int, algorithm: Algorithm, *, source: str) -> list[Row]:
+    """The rows of a pack's table, bounds checked against its `payload` bytes."""
+    step = width + 1
+    flags = count * step
+    offsets = from_little_endian("Q", memoryview(table)[flags + count :])
+    rows, last = [], b""
+    for i in range(count):
+        raw_key = table[i * step : (i + 1) * step]
+        row = Row(
+            parse_oid(raw_key, algorithm, source=source),
+            0,
+            offsets[i],
+            offsets[count + i],
+            offsets[2 * count + i],
+            table[flags + i],
+        )
+        if raw_key <= last or row.offset + row.stored > payload or row.flags not in (RAW, ZSTD):
+            raise CorruptError(f"{source}: row {i} of its table is out of order or out of bounds")
+        if row.flags == RAW and row.raw != row.stored:
+            raise CorruptError(f"{source}: row {i} of its table contradicts itself")
+        rows.append(row)
+        last = raw_key
+    return rows
+
+
+def decode_object(row: Row, stored: Buffer, algorithm: Algorithm) -> Buffer:
+    """An object's bytes from what is stored, verified against its id; CorruptError."""
+    data = stored if row.flags == RAW else compress.expand(stored, row.raw)
+    if len(data) != row.raw:
+        raise CorruptError(f"{objects.describe(row.oid, algorithm)}: {len(data)} bytes where {row.raw} are listed")
+    objects.verify(row.oid, data, algorithm)
+    return data

@@ -1,0 +1,229 @@
+"""A remote's state: what it is, where its objects lie, and which roots are complete there (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vcs_ml import fs
+from vcs_ml.errors import CorruptError, RemoteError, UserError
+from vcs_ml.hashing import SHA256, Algorithm
+from vcs_ml.store import catalog, objects
+from vcs_ml.store.catalog import Catalog, Index
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.pack import Pack
+from vcs_ml.store.remotes.protocol import Backend, NotFound
+
+FORMAT = 1
+# How large blobs are cut is part of a remote's identity: another cut would end all sharing between versions.
+CHUNKING = {
+    "above": 8 << 20,
+    "average": 1 << 20,
+    "maximum": 4 << 20,
+    "method": "fastcdc",
+    "minimum": 256 << 10,
+}
+_ULID = re.compile(r"roots/([0-9A-HJKMNP-TV-Z]{26})\.json")
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RECORDS_READ = 64  # newest first; each lists all that its project had, so older ones say nothing new
+
+
+class Root(NamedTuple):
+    """A tracked file or directory, at the path its pointer gives it."""
+
+    path: str
+    oid: ObjectId
+
+
+class Remote:
+    """One remote as a project sees it: its backend, and a local copy of its immutable index files.
+
+    `cache` is a directory of the local store that belongs to this remote's URL. Everything in it can be lost.
+    """
+
+    def __init__(self, name: str, backend: Backend, algorithm: Algorithm, store_directory: Path) -> None:
+        self.name = name
+        self.backend = backend
+        self.algorithm = algorithm
+        self.cache = cache_directory(store_directory, backend.url)
+        self._catalog: Catalog | None = None
+
+    def open(self, *, create: bool = False) -> None:
+        """Check that this is a remote of our format and algorithm; `create` makes an empty place one.
+
+        Raises RemoteError (gone, not a remote) and UserError (another algorithm, a newer format).
+        """
+        try:
+            raw = self.backend.read("vml.json")
+        except NotFound:
+            if not create:
+                raise RemoteError(
+                    f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
+                    hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
+                ) from None
+            self._create()
+            raw = self.backend.read("vml.json")
+        self._check(raw)
+
+    def _create(self) -> None:
+        if any(True for _ in self.backend.list("packs/")):
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url} has packs but no vml.json",
+                hint="restore vml.json from a backup, or push to an empty place",
+            )
+        content = {"algorithm": self.algorithm.name, "chunking": CHUNKING, "format": FORMAT}
+        self.backend.write_new("vml.json", json.dumps(content, indent=2).encode() + b"\n")
+
+    def _check(self, raw: bytes) -> None:
+        try:
+            found = json.loads(raw)
+            version, name = found["format"], found["algorithm"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url}/vml.json is damaged",
+                hint="restore it from a backup",
+            ) from None
+        if version != FORMAT:
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url} was set up by a newer vml (format {version!r})",
+                hint="upgrade vml",
+            )
+        if name != self.algorithm.name:
+            raise UserError(
+                f"remote {self.name!r}: {self.backend.url} names data with {name!r}, this project with "
+                f"{self.algorithm.name!r}",
+                hint="use another remote, or `vml init --hash` in a new project",
+            )
+
+    # ------------------------------------------------------------------ where objects lie
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is known here of the remote's index, as of the last `refresh_index`."""
+        if self._catalog is None:
+            self._catalog = Catalog(self.cache / "index", self.algorithm)
+        return self._catalog
+
+    def refresh_index(self) -> None:
+        """Bring the index files that are new, drop those that are gone: one LIST, one read for each new one."""
+        directory = self.cache / "index"
+        listed = {name: item.key for item in self.backend.list("index/") if (name := _index_name(item.key))}
+        have = {catalog.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
+        for old in have - listed.keys():
+            if old is not None:
+                (directory / Path(catalog.key(old)).name).unlink(missing_ok=True)
+        for name in sorted(listed.keys() - have):
+            try:
+                content = self.backend.read(listed[name])
+            except NotFound:
+                continue  # superseded and deleted since the listing
+            if SHA256.digest(content)[:16] != name[:16]:
+                raise CorruptError(
+                    f"remote {self.name!r}: {listed[name]} does not match its name",
+                    hint="the remote is damaged there; push again from a clone that has the data",
+                )
+            catalog.publish(directory, name, content)
+            try:
+                Index(directory / Path(catalog.key(name)).name, name, self.algorithm)
+            except CorruptError:
+                (directory / Path(catalog.key(name)).name).unlink()
+                raise
+        self.catalog.refresh()
+
+    def publish_index(self, packs: Sequence[Pack]) -> None:
+        """Make `packs`, already stored, part of the remote."""
+        self._store_index(*catalog.encode(packs, self.algorithm))
+        if merged := self.catalog.merge():
+            self._store_index(*merged)
+
+    def _store_index(self, name: bytes, content: bytes) -> None:
+        self.backend.write_new(catalog.key(name), content)
+        catalog.publish(self.cache / "index", name, content)
+        self.catalog.refresh()
+
+    # ------------------------------------------------------------------ which roots are complete
+
+    def refresh_complete(self) -> dict[ObjectId, str]:
+        """Roots that are complete on the remote now: one LIST, and the newest records that are new."""
+        records, roots = self._known()
+        listed = sorted(m[1] for item in self.backend.list("roots/") if (m := _ULID.fullmatch(item.key)))
+        if not records <= set(listed):
+            records, roots = set(), {}  # something was deleted over there: believe only what still stands
+        newest = listed[-_RECORDS_READ:]
+        for ulid in newest:
+            if ulid not in records:
+                roots.update(self._read_record(f"roots/{ulid}.json"))
+        if records != set(newest):
+            self._remember(set(newest), roots)
+        return roots
+
+    def _read_record(self, key: str) -> dict[ObjectId, str]:
+        try:
+            return _parse_roots(json.loads(self.backend.read(key))["roots"], self.algorithm, key)
+        except NotFound:
+            return {}
+        except (ValueError, KeyError, TypeError, RecursionError, UserError):
+            return {}  # a record that cannot be read only means that nothing is skipped on its word
+
+    def record_complete(self, roots: Iterable[Root], *, project: str, commit: str | None) -> None:
+        """Write down that `roots` are complete here now."""
+        ulid = new_ulid()
+        listing = [{"hash": objects.format_hash(r.oid, self.algorithm), "path": r.path} for r in sorted(set(roots))]
+        content = {
+            "commit": commit,
+            "gc": [item.key for item in self.backend.list("gc/")],
+            "project": project,
+            "roots": listing,
+            "schema": 1,
+        }
+        self.backend.write_new(f"roots/{ulid}.json", json.dumps(content, indent=1).encode() + b"\n")
+        records, known = self._known()
+        known.update((root.oid, root.path) for root in roots)
+        self._remember(records | {ulid}, known)
+
+    def _known(self) -> tuple[set[str], dict[ObjectId, str]]:
+        return _read_known(self.cache, self.algorithm)
+
+    def _remember(self, records: set[str], roots: dict[ObjectId, str]) -> None:
+        listing = [{"hash": objects.format_hash(oid, self.algorithm), "path": path} for oid, path in roots.items()]
+        self.cache.mkdir(parents=True, exist_ok=True)
+        content = json.dumps({"records": sorted(records), "roots": listing}).encode()
+        fs.write_atomic(self.cache / "complete.json", content, sync=False)
+
+
+def cache_directory(store_directory: Path, url: str) -> Path:
+    """Where a local store keeps what it knows of the remote at `url`."""
+    return store_directory / "remotes" / SHA256.digest(url.encode())[:8].hex()
+
+
+def known_complete(cache: Path, algorithm: Algorithm) -> dict[ObjectId, str]:
+    """Roots that were complete at the last look, with a path each had; the remote is not asked."""
+    return _read_known(cache, algorithm)[1]
+
+
+def _read_known(cache: Path, algorithm: Algorithm) -> tuple[set[str], dict[ObjectId, str]]:
+    try:
+        content = json.loads((cache / "complete.json").read_bytes())
+        return set(content["records"]), _parse_roots(content["roots"], algorithm, "complete.json")
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return set(), {}
+
+
+def _parse_roots(listing: Any, algorithm: Algorithm, source: str) -> dict[ObjectId, str]:
+    return {objects.parse_hash(each["hash"], algorithm, source=source): str(each["path"]) for each in listing}
+
+
+def _index_name(key: str) -> bytes | None:
+    path = Path(key)
+    return catalog.parse_name(path.stem) if path.suffix == ".idx" else None
+
+
+def new_ulid() -> str:
+    """26 characters that sort by time: 48 bits of milliseconds, 80 random ones (github.com/ulid/spec)."""
+    value = int(time.time() * 1000) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))

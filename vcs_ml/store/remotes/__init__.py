@@ -1,0 +1,36 @@
+"""Places that keep bytes: which backend serves an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from vcs_ml.errors import RemoteError, UserError
+from vcs_ml.store.remotes.local import Directory
+from vcs_ml.store.remotes.protocol import Backend
+
+
+def open_remote(url: str, *, base: Path, create: bool = False) -> Backend:
+    """The backend for `url`; a relative directory is relative to `base`, the project's root.
+
+    `create` makes a directory that is missing, but not its parents: a mount that is gone stays an error.
+    Raises RemoteError where the directory is gone, UserError for a scheme that is not known.
+    """
+    scheme, _, rest = url.partition("://")
+    if rest and scheme != "file":
+        raise UserError(
+            f"no remote of the kind {scheme!r} is known: {url}",
+            hint="a remote is a directory: /path or file:///path",
+        )
+    path = base / (unquote(urlsplit(url).path) if rest else url)
+    if path.is_dir():
+        return Directory(path)
+    if path.exists():
+        raise RemoteError(f"the remote {path} is not a directory", hint="vml remote modify NAME url PATH")
+    if create and path.parent.is_dir():
+        path.mkdir(exist_ok=True)
+        return Directory(path)
+    raise RemoteError(
+        f"the remote directory {path} does not exist",
+        hint="is its disk mounted? otherwise create the directory, or change it: vml remote modify NAME url PATH",
+    )

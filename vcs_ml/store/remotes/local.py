@@ -1,0 +1,138 @@
+"""A directory that keeps packs: the local store's, and a remote on a disk or a network mount."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from vcs_ml import fs
+from vcs_ml.errors import RemoteError
+from vcs_ml.hashing import Buffer
+from vcs_ml.store.remotes.protocol import Item, NotFound
+
+_KEY = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
+
+
+class DirectoryUpload:
+    """A temporary file beside its final place, renamed there once its bytes are on the disk."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        scratch = directory.root / "tmp"
+        fs.make_directory(scratch)
+        self._path = scratch / fs.tmp_name()
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+
+    def write(self, data: Buffer) -> None:
+        fs.write_all(self._fd, data)
+
+    def commit(self, key: str) -> None:
+        target = self._finish(key)
+        self._path.rename(target)
+        fs.fsync_dir(target.parent)
+
+    def commit_new(self, key: str) -> bool:
+        """Like `commit`, but False where `key` is taken: link(2) never replaces, also on NFS."""
+        target = self._finish(key)
+        try:
+            os.link(self._path, target)
+        except FileExistsError:
+            return False
+        fs.fsync_dir(target.parent)
+        return True
+
+    def _finish(self, key: str) -> Path:
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        target = self._directory.path(key)
+        fs.make_directory(target.parent)
+        return target
+
+    def abort(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._path.unlink(missing_ok=True)
+
+
+class Directory:
+    """The backend protocol on a directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.root = path
+        self.url = str(path)
+
+    def path(self, key: str) -> Path:
+        """Where `key` lies; keys come from listings, so they are checked before they touch a path."""
+        if not _KEY.fullmatch(key):
+            raise RemoteError(f"{self.url}: refusing the key {key!r}")
+        return self.root / key
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self.path(key).read_bytes()
+        except FileNotFoundError:
+            raise self._not_found(key) from None
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        try:
+            fd = os.open(self.path(key), os.O_RDONLY)
+        except FileNotFoundError:
+            raise self._not_found(key) from None
+        try:
+            data = os.pread(fd, length, start)
+            while len(data) < length:  # one read returns at most 2 GiB, less on a signal
+                more = os.pread(fd, length - len(data), start + len(data))
+                if not more:
+                    raise RemoteError(
+                        f"{self.url}: {key} is truncated: it has no bytes {start}-{start + length}",
+                        hint="the remote is damaged; push again from a clone that has the data",
+                    )
+                data += more
+            return data
+        finally:
+            os.close(fd)
+
+    def create(self) -> DirectoryUpload:
+        return DirectoryUpload(self)
+
+    def write_new(self, key: str, data: Buffer) -> bool:
+        upload = self.create()
+        try:
+            upload.write(data)
+            return upload.commit_new(key)
+        finally:
+            upload.abort()
+
+    def list(self, prefix: str) -> Iterator[Item]:
+        base = self.path(prefix.rstrip("/"))
+        try:
+            entries = sorted(os.scandir(base), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            key = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.list(f"{key}/")
+            elif _KEY.fullmatch(key):
+                try:
+                    st = entry.stat()
+                except FileNotFoundError:
+                    continue
+                yield Item(key, st.st_size, st.st_mtime)
+
+    def stat(self, key: str) -> Item | None:
+        try:
+            st = self.path(key).stat()
+        except FileNotFoundError:
+            return None
+        return Item(key, st.st_size, st.st_mtime)
+
+    def delete(self, key: str) -> None:
+        self.path(key).unlink(missing_ok=True)
+
+    def _not_found(self, key: str) -> NotFound:
+        return NotFound(f"{self.url}: there is no {key}")

@@ -1,0 +1,127 @@
+"""Forked workers: one function over several parts of a job, on as many cores as there are."""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import mmap
+import os
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from vcs_ml.errors import CorruptError, VmlError
+from vcs_ml.progress import Meter
+
+T = TypeVar("T")
+_SLOT = struct.Struct("<QQ")  # files, bytes that one worker has done
+
+
+def count() -> int:
+    """How many workers pay: one a core, at most eight."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+
+
+class _SharedMeter:
+    """A worker's progress, written where its parent can read it."""
+
+    def __init__(self, shared: mmap.mmap, slot: int) -> None:
+        self._shared, self._at = shared, slot * _SLOT.size
+        self._files = self._bytes = 0
+
+    def advance(self, files: int = 0, bytes: int = 0) -> None:
+        self._files += files
+        self._bytes += bytes
+        _SLOT.pack_into(self._shared, self._at, self._files, self._bytes)
+
+
+class _SumMeter:
+    """The parent's own progress plus what its workers have reported since it last looked."""
+
+    def __init__(self, meter: Meter, shared: mmap.mmap) -> None:
+        self._meter, self._shared = meter, shared
+        self._seen = (0, 0)
+
+    def advance(self, files: int = 0, bytes: int = 0) -> None:
+        done = [sum(column) for column in zip(*_SLOT.iter_unpack(self._shared), strict=True)]
+        self._meter.advance(files + done[0] - self._seen[0], bytes + done[1] - self._seen[1])
+        self._seen = (done[0], done[1])
+
+
+def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) -> list[Any]:
+    """`[work(part, meter) for part in parts]`, each part but the last in a forked child.
+
+    Results must be plain values (marshal carries them through a pipe between our own processes). An error in
+    a child is raised here after the others have been stopped.
+    """
+    if len(parts) == 1:
+        return [work(parts[0], meter)]
+    shared = mmap.mmap(-1, _SLOT.size * len(parts))
+    meter = _SumMeter(meter, shared)
+    children = [_fork(work, part, _SharedMeter(shared, i)) for i, part in enumerate(parts[:-1])]
+    try:
+        last = work(parts[-1], meter)
+        results = [_result(pipe) for _, pipe in children]
+        meter.advance()
+        return [*results, last]
+    except BaseException:
+        for pid, _ in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        raise
+    finally:
+        for pid, pipe in children:
+            os.close(pipe)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _fork(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[int, int]:
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        return pid, reader
+    os.close(reader)
+    status = 1
+    try:
+        with os.fdopen(writer, "wb") as out:
+            out.write(marshal.dumps(_outcome(work, part, meter)))
+        status = 0
+    finally:
+        os._exit(status)  # never back into the parent's stack, whatever happened
+
+
+def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[str, Any]:
+    try:
+        return "done", work(part, meter)
+    except VmlError as error:
+        kind = "corrupt" if isinstance(error, CorruptError) else "error"
+        return kind, (error.message, error.hint, error.exit_code)
+    except OSError as error:
+        return "os", (error.errno, error.strerror, os.fsdecode(error.filename) if error.filename else None)
+    except BaseException:
+        return "crash", traceback.format_exc()
+
+
+def _result(pipe: int) -> Any:
+    with open(pipe, "rb", closefd=False) as stream:
+        data = stream.read()
+    if not data:
+        raise VmlError("a worker process was killed", hint="run the command again: it continues where it stopped")
+    kind, value = marshal.loads(data)
+    if kind == "done":
+        return value
+    if kind in ("error", "corrupt"):
+        message, hint, code = value
+        failure = (CorruptError if kind == "corrupt" else VmlError)(message, hint=hint)
+        failure.exit_code = code
+        raise failure
+    if kind == "os":
+        raise OSError(*value)
+    raise RuntimeError(f"in a worker process:\n{value}")

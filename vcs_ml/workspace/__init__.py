@@ -1,0 +1,1 @@
+"""The workspace: what is tracked, what changed, and how it gets in and out of a store."""

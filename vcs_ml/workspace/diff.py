@@ -1,0 +1,106 @@
+"""Differences between two revisions, or a revision and the workspace, file by file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from vcs_ml.paths import key
+from vcs_ml.progress import Meter
+from vcs_ml.store import manifest
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.manifest import Read
+from vcs_ml.store.page import Entry
+from vcs_ml.workspace import single, snapshot, status, tracked
+from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.status import Change
+
+
+def between(project: Project, store: LocalStore, a: str, b: str | None, *, read: Read, meter: Meter) -> list[Change]:
+    """What changed from revision `a` to revision `b` (None: the workspace), sorted by path, renames found.
+
+    Costs what differs: equal sub-directories are not read. Raises MissingObject where a manifest is not here.
+    """
+    old = tracked.at_revision(project, a)
+    changes = (
+        _to_workspace(project, store, old, read, meter)
+        if b is None
+        else _pairs(store, old, tracked.at_revision(project, b), read)
+    )
+    found = [
+        Change(path, "added" if x is None else "deleted" if y is None else "modified", x, y) for path, x, y in changes
+    ]
+    found.sort(key=lambda change: key(os.fsencode(change.path)))
+    return status.renames(found)
+
+
+Triple = tuple[str, Entry | None, Entry | None]
+
+
+def _pairs(store: LocalStore, old: Mapping[str, Pointer], new: Mapping[str, Pointer], read: Read) -> Iterator[Triple]:
+    for path in sorted(old.keys() | new.keys()):
+        x, y = old.get(path), new.get(path)
+        if x is not None and y is not None and x.kind == y.kind == "tree":
+            for one, other in manifest.diff(x.oid, y.oid, store.algorithm, read):
+                each = one or other
+                assert each is not None
+                yield _full(path, each.path), one, other
+            continue
+        if x is not None and y is not None and "tree" not in (x.kind, y.kind):
+            if single.entry_of(x) != single.entry_of(y):
+                yield path, single.entry_of(x), single.entry_of(y)
+            continue
+        yield from ((p, entry, None) for p, entry in _every(store, x, read))
+        yield from ((p, None, entry) for p, entry in _every(store, y, read))
+
+
+def _every(store: LocalStore, each: Pointer | None, read: Read) -> Iterator[tuple[str, Entry]]:
+    if each is None:
+        return
+    if each.kind != "tree":
+        yield each.path, single.entry_of(each)
+        return
+    for entry in manifest.under(each.oid, b"", store.algorithm, read):
+        yield _full(each.path, entry.path), entry
+
+
+def _full(path: str, inner: bytes) -> str:
+    return f"{path}/{os.fsdecode(inner)}"
+
+
+def _to_workspace(
+    project: Project, store: LocalStore, old: Mapping[str, Pointer], read: Read, meter: Meter
+) -> Iterator[Triple]:
+    ignore = Ignore(project.root)
+    now = tracked.in_workspace(project, ignore)
+    files = single.Files(project)
+    for path in sorted(old.keys() | now.keys()):
+        before = old.get(path)
+        if before is not None and before.kind == "tree" and (project.root / path).is_dir():
+            yield from _tree_to_workspace(project, path, before, ignore, read, meter)
+        elif path in now and now[path].kind == "tree" and (project.root / path).is_dir():
+            yield from ((p, entry, None) for p, entry in _every(store, before, read))
+            yield from _tree_to_workspace(project, path, None, ignore, read, meter)
+        else:
+            here, _ = files.look(path, meter=meter)
+            if here is not None and here.size < 0:
+                here = None
+            if before is not None and before.kind == "tree":
+                yield from ((p, entry, None) for p, entry in _every(store, before, read))
+                before = None
+            one = single.entry_of(before) if before else None
+            if one != here:
+                yield path, one, here
+    files.save()
+
+
+def _tree_to_workspace(
+    project: Project, path: str, before: Pointer | None, ignore: Ignore, read: Read, meter: Meter
+) -> Iterator[Triple]:
+    shot = snapshot.take(project, path, ignore, snapshot.measurer(project, meter))
+    for each in snapshot.apart(shot, before.oid if before else None, read):
+        if each.known or each.here is not None:
+            yield _full(path, each.path), each.wanted, each.here
+    snapshot.remember(shot)

@@ -1,0 +1,94 @@
+"""Our block in a `.gitignore`: it keeps tracked data out of Git, and leaves every other line alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from pathlib import Path
+from typing import Final
+
+from vcs_ml import fs
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+
+BEGIN: Final = "# >>> vml"
+END: Final = "# <<< vml"
+_SPECIAL: Final = re.compile(r"[\\*?\[]")
+_CONFLICT: Final = re.compile(r"<{7}|={7}|>{7}|\|{7}")
+
+
+def escape(name: str) -> str:
+    """The pattern that ignores just `name`, in the directory of the `.gitignore` (gitignore(5))."""
+    text = _SPECIAL.sub(r"\\\g<0>", name)
+    # A pattern is one line, and Git drops a CR before its end: any one character stands for these.
+    text = text.replace("\n", "?").replace("\r", "?")
+    bare = text.rstrip(" ")
+    return "/" + bare + "\\ " * (len(text) - len(bare))
+
+
+def with_entries(text: str, add: Set[str], remove: Set[str]) -> str:
+    """The `text` of a `.gitignore`, its block changed to ignore the names of `add` and not those of `remove`.
+
+    All other lines stay, with their line endings and a missing newline at the end. Blocks that a merge
+    left twice, or without their end, become one.
+    """
+    lines = text.split("\n")
+    tail = [lines.pop()] if lines[-1] == "" else []
+    before, entries, after, found = _split(lines)
+    wanted = (entries | {escape(name) for name in add}) - {escape(name) for name in remove}
+    if not found and not wanted:
+        return text
+    end = "\r" if lines and lines[0].endswith("\r") else ""
+    block = [line + end for line in (BEGIN, *sorted(wanted), END)] if wanted else []
+    return "\n".join([*before, *block, *after, *tail])
+
+
+def _split(lines: list[str]) -> tuple[list[str], set[str], list[str], bool]:
+    """The lines before our block, its entries, the lines after it, and whether there was one."""
+    before: list[str] = []
+    after: list[str] = []
+    entries: set[str] = set()
+    inside = found = False
+    for line in lines:
+        bare = line.removesuffix("\r")
+        if bare == BEGIN:
+            inside = found = True
+        elif bare == END and inside:
+            inside = False
+        elif inside and bare.startswith("/"):
+            entries.add(bare)
+        elif inside and _CONFLICT.match(bare):
+            continue  # both sides of a merge added entries: the union is right
+        else:
+            # Inside the block, somebody else's line: it ends a block that has lost its end.
+            (after if found else before).append(line)
+    return before, entries, after, found
+
+
+def update(directory: Path, add: Set[str], remove: Set[str]) -> bool:
+    """Change `directory/.gitignore` so, and say whether that changed it; an empty one is removed.
+
+    The caller holds the lock of the project's pointers. UserError if the file is a symlink.
+    """
+    path = directory / ".gitignore"
+    if path.is_symlink():
+        raise UserError(
+            f"{quote(path)} is a symlink, which Git does not read as .gitignore",
+            hint="replace it by a file",
+        )
+    try:
+        raw = path.read_bytes()
+        mode = path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        raw, mode = b"", None
+    # Names need not be UTF-8, and nothing here depends on it.
+    text = raw.decode("utf-8", "surrogateescape")
+    changed = with_entries(text, add, remove)
+    if changed == text:
+        return False
+    if changed:
+        fs.write_atomic(path, changed.encode("utf-8", "surrogateescape"), mode=mode)
+    else:
+        path.unlink()
+        fs.fsync_dir(directory)
+    return True

@@ -1,0 +1,74 @@
+"""`.vmlignore`: which files below tracked directories are left alone, in the syntax of gitignore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vcs_ml.errors import UserError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+NAME: Final = ".vmlignore"
+
+# (name, is it a directory) -> is it ignored
+Filter = Callable[[str, bool], bool]
+# The rules that hold in a directory: each with the length of its own directory's prefix, outermost first.
+_Rules = tuple[tuple[int, "GitIgnoreSpec"], ...]
+
+
+class Ignore:
+    """The ignore files of a project, each read when a walk first comes to its directory."""
+
+    __slots__ = ("_root", "_rules")
+
+    def __init__(self, project_root: Path) -> None:
+        self._root = str(project_root)
+        self._rules: dict[str, _Rules] = {}
+
+    def at(self, rel_dir: str) -> Filter | None:
+        """What to ask of the entries of this project-relative directory ("" is the top); None: keep them all.
+
+        Costs one failed open() per directory where there is no ignore file, and nothing per entry. A walk
+        must not go into what is ignored: as with Git, nothing below can be taken back.
+        """
+        rules = self._rules_at(rel_dir)
+        if not rules:
+            return None
+        prefix = f"{rel_dir}/" if rel_dir else ""
+
+        def ignored(name: str, is_dir: bool) -> bool:
+            path = f"{prefix}{name}/" if is_dir else prefix + name
+            for start, spec in reversed(rules):
+                verdict = spec.check_file(path[start:]).include
+                if verdict is not None:
+                    return verdict
+            return False
+
+        return ignored
+
+    def _rules_at(self, rel_dir: str) -> _Rules:
+        known = self._rules.get(rel_dir)
+        if known is None:
+            above = self._rules_at(rel_dir.rpartition("/")[0]) if rel_dir else ()
+            spec = _read(f"{self._root}/{rel_dir}/{NAME}" if rel_dir else f"{self._root}/{NAME}")
+            known = above if spec is None else (*above, (len(rel_dir) + 1 if rel_dir else 0, spec))
+            self._rules[rel_dir] = known
+        return known
+
+
+def _read(path: str) -> GitIgnoreSpec | None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().split("\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - few projects have the file, and it costs 20 ms
+
+    try:
+        spec = GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}", hint="the syntax is that of gitignore: git help ignore") from None
+    return spec if any(pattern.include is not None for pattern in spec.patterns) else None

@@ -1,0 +1,212 @@
+"""The project: where it begins, which repository it lies in, and where its store and scratch are."""
+
+from __future__ import annotations
+
+import glob
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from vcs_ml import fs, git, hashing, paths
+from vcs_ml.config import Config, RemoteConfig
+from vcs_ml.errors import UserError
+from vcs_ml.hashing import Algorithm
+from vcs_ml.output import quote
+
+_CONFIG: Final = """\
+# Settings of this vml project; `vml config --help` lists them all.
+[core]
+id = "{id}"
+hash = "{hash}"
+"""
+_GITIGNORE: Final = """\
+/cache
+/config.local.toml
+/index
+/lock
+/logs
+/saved
+/tmp
+/.vml-tmp-*
+"""
+
+
+class Project:
+    """One project: its top directory, repository, settings and the places that are not committed.
+
+    `state_dir` is `.vml` (of this worktree), or `<git dir>/vml` in a bare repository; `main_state_dir` is
+    that of the main worktree, where the store lies. `prefix` leads here from the top of the worktree: "" or
+    "a/b".
+    """
+
+    __slots__ = ("config", "git", "main_root", "main_state_dir", "prefix", "root", "state_dir")
+
+    def __init__(
+        self, root: Path, repository: git.GitRoot, env: Mapping[str, str], *, committed: str | None = None
+    ) -> None:
+        self.root = root
+        self.git = repository
+        top = repository.worktree
+        self.prefix = "" if top is None or top == root else root.relative_to(top).as_posix()
+        self.state_dir = root / ".vml" if top is not None else root / "vml"
+        self.main_root, self.main_state_dir = self._main()
+        self.config = Config.load(self.state_dir, env, committed=committed, main=self.main_state_dir)
+
+    @classmethod
+    def find(cls, start: Path, env: Mapping[str, str]) -> Project:
+        """The nearest project at or above `start`, inside its repository. UserError if there is none."""
+        start = start.resolve()
+        repository = git.root(start)
+        if repository is None:
+            raise _no_repository(start)
+        top = repository.worktree
+        if top is None:
+            return cls(repository.git_dir, repository, env, committed=_committed_config(repository))
+        directory = start
+        while not os.path.exists(f"{directory}/.vml/config.toml"):
+            if directory == top:
+                raise UserError(f"there is no vml project in {quote(top)}", hint="vml init")
+            directory = directory.parent
+        return cls(directory, repository, env)
+
+    @classmethod
+    def init(cls, directory: Path, env: Mapping[str, str], hash: str = hashing.DEFAULT) -> Project:
+        """Make `directory` a project. UserError if it is one, or lies outside of a working tree."""
+        directory = directory.resolve()
+        repository = git.root(directory)
+        if repository is None:
+            raise _no_repository(directory)
+        if repository.worktree is None or ".git" in directory.parts[len(repository.worktree.parts) :]:
+            raise UserError(
+                f"{quote(directory)} belongs to Git, a project needs a working tree",
+                hint="vml init in a clone or a worktree",
+            )
+        target = directory / ".vml" / "config.toml"
+        if target.exists():
+            raise UserError(f"{quote(directory)} is a vml project already", hint="vml status")
+        hashing.by_name(hash)
+        target.parent.mkdir(exist_ok=True)
+        # config.toml is what makes the project: written last, so that an interrupted init can be repeated.
+        fs.write_atomic(target.parent / ".gitignore", _GITIGNORE.encode())
+        fs.write_atomic(target, _CONFIG.format(id=uuid.uuid4(), hash=hash).encode())
+        return cls(directory, repository, env)
+
+    def _main(self) -> tuple[Path, Path]:
+        """The project's directory and `.vml` in the main worktree, or what stands for them if it is bare."""
+        repository = self.git
+        if repository.worktree is None or repository.git_dir == repository.common_dir:
+            return self.root, self.state_dir
+        if repository.common_dir.name == ".git":
+            main = repository.common_dir.parent / self.prefix
+            return main, main / ".vml"
+        # A worktree of a bare repository, or of one whose git directory lies elsewhere.
+        return repository.common_dir, repository.common_dir / "vml" / self.prefix
+
+    @property
+    def id(self) -> str:
+        """The project's UUID."""
+        if not self.config.project_id:
+            raise UserError(
+                f"{self.state_dir / 'config.toml'} has no core.id",
+                hint="git log -p .vml/config.toml shows the id it had; vml init writes a new one",
+            )
+        return self.config.project_id
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What names this project's data."""
+        return hashing.by_name(self.config.hash or hashing.DEFAULT)
+
+    @property
+    def cache_dir(self) -> Path:
+        """The local store; one for all worktrees."""
+        if configured := self.config.cache_dir:
+            # A relative place means the same for a linked worktree, wherever that lies.
+            return Path(os.path.normpath(self.main_root / Path(configured).expanduser()))
+        return self.main_state_dir / "cache"
+
+    @property
+    def store_lock(self) -> Path:
+        """The lock of the local store: beside it, so that all who share the store share the lock."""
+        if self.config.cache_dir:
+            return self.cache_dir / "lock"
+        return self.main_state_dir / "lock" / "store"
+
+    @property
+    def lock_dir(self) -> Path:
+        """Locks of what belongs to this worktree: meta, index, stages."""
+        return self.state_dir / "lock"
+
+    @property
+    def index_dir(self) -> Path:
+        """The stat index of this worktree."""
+        return self.state_dir / "index"
+
+    @property
+    def tmp_dir(self) -> Path:
+        """Scratch of this worktree."""
+        return self.state_dir / "tmp"
+
+    def in_git(self, path: str) -> str:
+        """A project-relative path as Git names it, from the top of the worktree."""
+        return f"{self.prefix}/{path}".strip("/") if self.prefix else path
+
+    def remote(self, name: str | None = None) -> RemoteConfig:
+        """A remote as `Config.remote` finds it, with a directory's url made an absolute path."""
+        remote = self.config.remote(name)
+        parts = urlsplit(remote.url)
+        if parts.scheme == "file":
+            return remote._replace(url=unquote(parts.path))
+        if "://" in remote.url:
+            return remote
+        return remote._replace(url=os.path.normpath(self.main_root / Path(remote.url).expanduser()))
+
+    def relative(self, arg: str, start: Path) -> str:
+        """What a user standing in `start` typed, as a path from the project's top; "" is the top itself.
+
+        Symlinks above the last name are followed, the last one is not. UserError outside of the project, or
+        for what belongs to Git or vml.
+        """
+        full = start / arg
+        full = full.resolve() if full.name in ("", "..") else full.parent.resolve() / full.name
+        if self.root not in full.parents and full.resolve() == self.root:
+            return ""
+        if self.root not in full.parents:
+            raise UserError(
+                f"{quote(arg)} is outside of the project {quote(self.root)}",
+                hint="vml works on what lies inside: copy or move it there first",
+            )
+        return paths.check(full.relative_to(self.root).as_posix(), source="vml")
+
+    def expand(self, args: Sequence[str], start: Path) -> list[str]:
+        """`relative` for each argument; one that names nothing but has `*`, `?` or `[` is a glob from `start`.
+
+        A glob leaves pointers, ignore files and hidden files out. UserError if it matches nothing.
+        """
+        found: dict[str, None] = {}
+        for arg in args:
+            if not glob.has_magic(arg) or os.path.lexists(start / arg):
+                found[self.relative(arg, start)] = None
+                continue
+            matches = [m for m in sorted(glob.glob(arg, root_dir=start, recursive=True)) if not m.endswith(".vml")]
+            if not matches:
+                raise UserError(f"{quote(arg)} matches nothing", hint="** stands for any number of directories")
+            found.update((self.relative(match, start), None) for match in matches)
+        return list(found)
+
+
+def _no_repository(directory: Path) -> UserError:
+    return UserError(f"{quote(directory)} is not inside a Git repository", hint="git init, then vml init")
+
+
+def _committed_config(repository: git.GitRoot) -> str:
+    out = git.run(["show", "HEAD:.vml/config.toml"], repository.cwd, ok=(0, 128))
+    if not out:
+        raise UserError(
+            f"the bare repository {quote(repository.git_dir)} has no vml project at its HEAD",
+            hint="vml init in a clone, then commit and push .vml/config.toml",
+        )
+    return out.decode("utf-8", "replace")

@@ -1,0 +1,85 @@
+"""What `--force` replaced: stored first, and named here so that it can be found again (and gc keeps it)."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vcs_ml import fs
+from vcs_ml.errors import UserError
+from vcs_ml.hashing import Algorithm
+from vcs_ml.output import count, quote
+from vcs_ml.progress import Meter
+from vcs_ml.store import ingest, objects
+from vcs_ml.store.ingest import Folder
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.remote import new_ulid
+from vcs_ml.workspace import index
+from vcs_ml.workspace.project import Project
+
+_SHOWN = 20
+
+
+class Saved(NamedTuple):
+    """A file that was replaced: its path in the project, and the blob that now holds its bytes."""
+
+    path: str
+    oid: ObjectId
+    size: int
+
+    def line(self, algorithm: Algorithm) -> str:
+        """What to tell whoever used `--force`."""
+        return f"{quote(self.path)} was replaced; its bytes are kept as {objects.format_hash(self.oid, algorithm)}"
+
+
+def refusal(paths: Sequence[str], what: str, *, hint: str) -> UserError:
+    """The error for files in the way whose bytes would be lost; it lists them."""
+    shown = [f"  {quote(path)}" for path in paths[:_SHOWN]]
+    if len(paths) > _SHOWN:
+        shown.append(f"  ... and {len(paths) - _SHOWN} more")
+    lines = "\n".join(shown)
+    return UserError(f"{count(len(paths), 'file')} would be {what}, and the bytes are in no store:\n{lines}", hint=hint)
+
+
+def keep(project: Project, store: LocalStore, paths: Sequence[str], meter: Meter) -> list[Saved]:
+    """Store workspace files (project-relative) that are about to go, and name them in `.vml/saved/`."""
+    kept = []
+    root = os.fsencode(project.root)
+    with store.batch() as batch:
+        for path in paths:
+            raw = os.fsencode(path)
+            numbers = index.numbers(os.lstat(os.path.join(root, raw)))
+            folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
+            (stored,) = ingest.ingest(store, batch, root, [folder], meter)
+            kept.append(Saved(path, objects.blob(stored.digests), stored.stats[0]))
+    record(project, kept)
+    return kept
+
+
+def record(project: Project, files: Sequence[Saved]) -> None:
+    """Name these files in `.vml/saved/`."""
+    directory = project.state_dir / "saved"
+    fs.make_directory(directory)
+    listing = [
+        {"hash": objects.format_hash(each.oid, project.algorithm), "path": each.path, "size": each.size}
+        for each in files
+    ]
+    content = {"files": listing, "schema": 1, "time": int(time.time())}
+    fs.write_atomic(directory / f"{new_ulid()}.new.json", json.dumps(content, indent=2).encode() + b"\n")
+
+
+def news(project: Project) -> list[str]:
+    """Lines about savings that were not mentioned yet; after this they have been."""
+    lines = []
+    for path in sorted((project.state_dir / "saved").glob("*.new.json")):
+        try:
+            files = json.loads(path.read_bytes())["files"]
+            lines += [f"{quote(each['path'])} was replaced; its bytes are kept as {each['hash']}" for each in files]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        path.rename(path.with_name(path.name.replace(".new.json", ".json")))
+    return lines

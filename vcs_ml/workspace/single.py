@@ -1,0 +1,102 @@
+"""Files that are tracked one by one: their part of the stat index."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+
+from vcs_ml import fs
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.progress import Meter
+from vcs_ml.store import ingest, page
+from vcs_ml.store.ingest import Folder, Stored, stat_numbers
+from vcs_ml.store.page import Entry
+from vcs_ml.workspace import index as stat_index
+from vcs_ml.workspace import tree
+from vcs_ml.workspace.index import Index
+from vcs_ml.workspace.pointer import Kind, Pointer
+from vcs_ml.workspace.project import Project
+
+_KINDS: dict[int, Kind] = {page.FILE: "file", page.EXECUTABLE: "executable"}
+
+
+def entry_of(each: Pointer) -> Entry:
+    """A file's pointer in the form that directories use."""
+    kind = page.EXECUTABLE if each.kind == "executable" else page.FILE
+    return Entry(os.fsencode(each.path), kind, each.size, each.oid[:-1])
+
+
+def kind_of(entry: Entry) -> Kind:
+    """A pointer's kind for an entry. UserError for a symbolic link, which is tracked only inside a directory."""
+    if entry.kind not in _KINDS:
+        raise UserError(
+            f"{quote(entry.path)} is a symbolic link",
+            hint="track the file it leads to, or the directory that holds both",
+        )
+    return _KINDS[entry.kind]
+
+
+class Files:
+    """What is known of all single files: path -> (stats, digest), loaded once, saved if it changed."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._index = Index.load(project.index_dir, "", project.algorithm)
+        self._known = self._index.files()
+        self._put: dict[bytes, tuple[bytes, bytes]] = {}
+        self._dropped: set[bytes] = set()
+        self._clock: tuple[int, int] | None = None
+
+    def look(self, path: str, *, meter: Meter, rehash: bool = False) -> tuple[Entry | None, bool]:
+        """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed."""
+        raw = os.fsencode(path)
+        full = os.fsencode(self._project.root / path)
+        known = self._known.get(raw)
+        try:
+            st = os.lstat(full)
+        except (FileNotFoundError, NotADirectoryError):
+            return None, known is not None
+        if stat.S_ISDIR(st.st_mode):
+            return Entry(raw, page.FILE, -1, b""), True
+        numbers = array("q", stat_numbers(st))
+        if known is not None and known[0] == numbers.tobytes() and not rehash:
+            return stat_index.entry(raw, *known), True
+        folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
+        root = os.fsencode(self._project.root)
+        (stored,) = ingest.measure(self._project.algorithm, root, [folder], meter)
+        return self.learn(path, stored), True
+
+    def learn(self, path: str, stored: Stored) -> Entry:
+        """Keep what was just hashed or stored at `path`."""
+        raw = os.fsencode(path)
+        now, granularity = self._now()
+        settled = stat_index.settle(stored.stats, now, granularity)
+        self._put[raw] = self._known[raw] = (settled, stored.digests)
+        self._dropped.discard(raw)
+        return Entry(raw, tree.entry_kind(stored.stats[4]), stored.stats[0], stored.digests)
+
+    def known(self, path: str) -> bytes | None:
+        """The digest that `path` had when it was last hashed, None if it never was."""
+        known = self._known.get(os.fsencode(path))
+        return known[1] if known else None
+
+    def forget(self, path: str) -> None:
+        """Drop what is known of a path."""
+        raw = os.fsencode(path)
+        if self._known.pop(raw, None):
+            self._dropped.add(raw)
+            self._put.pop(raw, None)
+
+    def save(self) -> None:
+        """Write what is new."""
+        if self._put or self._dropped:
+            self._index.update(self._put, self._dropped)
+            self._index.save()
+
+    def _now(self) -> tuple[int, int]:
+        if self._clock is None:
+            self._project.state_dir.mkdir(exist_ok=True)
+            self._clock = fs.clock(self._project.state_dir)
+        return self._clock

@@ -1,0 +1,226 @@
+"""What is where: the workspace against pointers, pointers against HEAD, the store against pointers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from vcs_ml import git
+from vcs_ml.progress import Meter
+from vcs_ml.store import objects
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import MissingObject
+from vcs_ml.store.page import Entry
+from vcs_ml.workspace import single, snapshot, tracked
+from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
+from vcs_ml.workspace.project import Project
+
+What = Literal["added", "modified", "deleted", "renamed", "absent"]
+
+
+class Change(NamedTuple):
+    """A file (or a tracked directory as a whole) that differs between two sides.
+
+    `absent`: tracked, but never checked out here. `source` is where a renamed file was before.
+    """
+
+    path: str
+    change: What
+    old: Entry | None
+    new: Entry | None
+    source: str | None = None
+
+
+class PointerChange(NamedTuple):
+    """A pointer that differs from HEAD, by the path of its data."""
+
+    path: str
+    change: Literal["new", "modified", "deleted", "conflict"]
+    staged: bool
+
+
+class Missing(NamedTuple):
+    """A tracked thing of which the local store lacks `objects` objects."""
+
+    path: str
+    hash: str
+    objects: int
+
+
+class Status(NamedTuple):
+    """One view of a project; `clean` when workspace, pointers and HEAD agree and nothing is missing.
+
+    `tracked` are the pointers that were looked at.
+    """
+
+    data: list[Change]
+    pointers: list[PointerChange]
+    missing: list[Missing]
+    tracked: list[Pointer]
+
+    @property
+    def clean(self) -> bool:
+        return not (self.data or self.pointers or self.missing)
+
+
+def status(
+    project: Project,
+    store: LocalStore,
+    targets: Sequence[str],
+    *,
+    meter: Meter,
+    rehash: bool = False,
+    refresh: bool = False,
+) -> Status:
+    """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index."""
+    ignore = Ignore(project.root)
+    with git.start([*git.STATUS, "--", *tracked.pathspecs(project)], project.git.cwd) as running:
+        pointers = tracked.in_workspace(project, ignore, refresh=refresh)
+        wanted = selected(pointers, targets)
+        data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash)
+        missing = [m for each, _ in wanted if (m := _missing(store, each))]
+        against_head = pointer_changes(project, git.parse_status(running.wait()), targets)
+    return Status(data, against_head, missing, [each for each, _ in wanted])
+
+
+def selected(pointers: Mapping[str, Pointer], targets: Sequence[str]) -> list[tuple[Pointer, str]]:
+    """The pointers that lie at, below or above `targets`, each with the way from its data to the target."""
+    if not targets or "" in targets:
+        return [(each, "") for each in pointers.values()]
+    found: dict[tuple[str, str], tuple[Pointer, str]] = {}
+    for target in targets:
+        if above := tracked.owner(target, pointers):
+            found[above[0].path, above[1]] = above
+        for path, each in pointers.items():
+            if path.startswith(target + "/"):
+                found[path, ""] = (each, "")
+    return [found[place] for place in sorted(found)]
+
+
+def compare(
+    project: Project,
+    store: LocalStore,
+    wanted: Iterable[tuple[Pointer, str]],
+    ignore: Ignore,
+    *,
+    meter: Meter,
+    rehash: bool = False,
+) -> list[Change]:
+    """Where the workspace differs from these pointers, sorted by path; renames are found by equal id."""
+    changes: list[Change] = []
+    files = single.Files(project)
+    for each, inner in wanted:
+        if each.kind == "tree":
+            changes += _compare_tree(project, store, each, inner, ignore, meter=meter, rehash=rehash)
+        else:
+            changes += _compare_file(project, files, each, meter=meter, rehash=rehash)
+    files.save()
+    return renames(changes)
+
+
+def _compare_file(project: Project, files: single.Files, each: Pointer, *, meter: Meter, rehash: bool) -> list[Change]:
+    old = single.entry_of(each)
+    new, known = files.look(each.path, meter=meter, rehash=rehash)
+    if new == old:
+        return []
+    if new is None:
+        return [Change(each.path, "deleted" if known else "absent", old, None)]
+    return [Change(each.path, "modified", old, new)]
+
+
+def _compare_tree(
+    project: Project,
+    store: LocalStore,
+    each: Pointer,
+    inner: str,
+    ignore: Ignore,
+    *,
+    meter: Meter,
+    rehash: bool,
+) -> list[Change]:
+    prefix = os.fsencode(inner)
+    shot = snapshot.take(project, each.path, ignore, snapshot.measurer(project, meter), prefix=prefix, rehash=rehash)
+    root = project.root / each.path
+    if not os.path.lexists(root):
+        whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])
+        return [Change(each.path, "deleted" if shot.past.loaded else "absent", whole, None)]
+    changes = []
+    try:
+        for path, here, wanted, _, known in snapshot.apart(shot, each.oid, store.read, prefix):
+            if known or here is not None:
+                changes.append(_change(f"{each.path}/{os.fsdecode(path)}", wanted, here))
+    except MissingObject:
+        # Without the manifest that the pointer names, what is here can only be compared to what was here.
+        for path, here in shot.edits.items():
+            changes.append(_change(f"{each.path}/{os.fsdecode(path)}", shot.before[path], here))
+        if not changes and shot.past.base != each.oid:
+            whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])
+            changes.append(Change(each.path, "modified", whole, None))
+    else:
+        if not changes and not inner and shot.past.base != each.oid and not shot.past.partial:
+            snapshot.settle_on(shot, each.oid, partial=False)
+            return []
+    snapshot.remember(shot)
+    return changes
+
+
+def _change(path: str, old: Entry | None, new: Entry | None) -> Change:
+    if old is None:
+        return Change(path, "added", None, new)
+    return Change(path, "modified" if new is not None else "deleted", old, new)
+
+
+def renames(changes: Sequence[Change]) -> list[Change]:
+    """The same changes, a deleted and an added file with one id made one `renamed` (path: the new one)."""
+    gone: dict[tuple[bytes, int], list[Change]] = {}
+    for each in changes:
+        if each.change == "deleted" and each.old is not None and each.old.size:
+            gone.setdefault((each.old.digest, each.old.size), []).append(each)
+    if not gone:
+        return list(changes)
+    result, used = [], set()
+    for each in changes:
+        if each.change == "added" and each.new is not None:
+            same = gone.get((each.new.digest, each.new.size))
+            if same:
+                source = same.pop(0)
+                used.add(source.path)
+                result.append(Change(each.path, "renamed", source.old, each.new, source.path))
+                continue
+        result.append(each)
+    return [each for each in result if not (each.change == "deleted" and each.path in used)]
+
+
+def _missing(store: LocalStore, each: Pointer) -> Missing | None:
+    absent = store.missing(each.oid)
+    return Missing(each.path, objects.format_hash(each.oid, store.algorithm), len(absent)) if absent else None
+
+
+def pointer_changes(
+    project: Project, records: Iterable[git.FileStatus], targets: Sequence[str] = ()
+) -> list[PointerChange]:
+    """What Git says of this project's pointers, by the path of their data."""
+    top = f"{project.prefix}/" if project.prefix else ""
+    found = []
+    for record in records:
+        if not record.path.endswith(SUFFIX) or not record.path.startswith(top):
+            continue
+        path = record.path[len(top) : -len(SUFFIX)]
+        if not path or path.endswith("/") or (targets and not _concerns(path, targets)):
+            continue
+        found.append(PointerChange(path, _letter(record), record.worktree == "."))
+    return sorted(found)
+
+
+def _concerns(path: str, targets: Sequence[str]) -> bool:
+    return any(t in ("", path) or path.startswith(t + "/") or t.startswith(path + "/") for t in targets)
+
+
+def _letter(record: git.FileStatus) -> Literal["new", "modified", "deleted", "conflict"]:
+    if "U" in (record.staged, record.worktree):
+        return "conflict"
+    if record.head is None or record.staged in "?AR":
+        return "new"
+    return "deleted" if "D" in (record.staged, record.worktree) else "modified"

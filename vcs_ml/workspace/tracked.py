@@ -1,0 +1,245 @@
+"""What is tracked: in the workspace, in any commit, and over any stretch of history."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vcs_ml import fs, git
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.store.ingest import stat_numbers
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.remote import Root
+from vcs_ml.workspace import pointer
+from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
+from vcs_ml.workspace.project import Project
+
+_CACHE_VERSION = 1
+
+
+class Workspace:
+    """The pointers of the workspace, found through directory mtimes and parsed once.
+
+    Directories that are tracked, ignored, or belong to another repository or project are not searched.
+    """
+
+    def __init__(self, project: Project, ignore: Ignore, *, refresh: bool = False) -> None:
+        self._project = project
+        self._ignore = ignore
+        self._path = project.index_dir / "pointers"
+        self._directories: dict[str, list[Any]] = {}
+        self._parsed: dict[str, list[Any]] = {}
+        self._changed = False
+        if not refresh:
+            self._load()
+
+    def _load(self) -> None:
+        try:
+            content = json.loads(self._path.read_bytes())
+            if content["version"] == _CACHE_VERSION and content["algorithm"] == self._project.algorithm.name:
+                self._directories, self._parsed = content["directories"], content["pointers"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+
+    def find(self) -> dict[str, Pointer]:
+        """Every pointer by the path of its data, sorted. UserError for one that cannot be read."""
+        self._project.state_dir.mkdir(exist_ok=True)
+        limit = None
+        found: dict[str, Pointer] = {}
+        directories: dict[str, list[Any]] = {}
+        parsed: dict[str, list[Any]] = {}
+        root = str(self._project.root)
+        pending = [""]
+        while pending:
+            rel = pending.pop()
+            full = f"{root}/{rel}" if rel else root
+            try:
+                mtime = os.stat(full).st_mtime_ns
+            except FileNotFoundError:
+                continue
+            known = self._directories.get(rel)
+            if known is None or known[0] != mtime:
+                if limit is None:
+                    now, granularity = fs.clock(self._project.state_dir)
+                    limit = now - granularity
+                below, names = self._list(full, rel)
+                # What changed just now may change again without a new mtime: look again next time.
+                known = [mtime if mtime < limit else -1, below, names]
+                self._changed = True
+            directories[rel] = known
+            prefix = f"{rel}/" if rel else ""
+            tracked = {name.removesuffix(SUFFIX) for name in known[2]}
+            for name in known[2]:
+                path = f"{prefix}{name.removesuffix(SUFFIX)}"
+                if (record := self._pointer(f"{full}/{name}", prefix + name)) is not None:
+                    parsed[path], found[path] = record
+            pending += [f"{prefix}{name}" for name in known[1] if name not in tracked]
+        if self._changed or parsed.keys() != self._parsed.keys():
+            self._save(directories, parsed)
+        return dict(sorted(found.items()))
+
+    def _list(self, full: str, rel: str) -> tuple[list[str], list[str]]:
+        ignored = self._ignore.at(rel)
+        below, names = [], []
+        try:
+            with os.scandir(full) as entries:
+                for entry in entries:
+                    name = entry.name
+                    is_dir = entry.is_dir(follow_symlinks=False)
+                    if name in (".git", ".vml") and rel:
+                        if name == ".git" or os.path.exists(f"{full}/.vml/config.toml"):
+                            return [], []  # another repository or project: not ours
+                        continue
+                    if name in (".git", ".vml") or (ignored is not None and ignored(name, is_dir)):
+                        continue
+                    if is_dir:
+                        below.append(name)
+                    elif name.endswith(SUFFIX) and name != SUFFIX and entry.is_file(follow_symlinks=False):
+                        names.append(name)
+        except PermissionError:
+            return [], []
+        return sorted(below), sorted(names)
+
+    def _pointer(self, full: str, source: str) -> tuple[list[Any], Pointer] | None:
+        try:
+            st = os.lstat(full)
+        except FileNotFoundError:
+            self._changed = True
+            return None
+        path = source.removesuffix(SUFFIX)
+        numbers = list(stat_numbers(st))
+        known = self._parsed.get(path)
+        if known is not None and known[0] == numbers:
+            _, oid, kind, size, nfiles, extra = known
+            return known, Pointer(path, ObjectId(bytes.fromhex(oid)), kind, size, nfiles, extra)
+        parsed = read_pointer(self._project, source)
+        self._changed = True
+        now, granularity = fs.clock(self._project.state_dir)
+        if max(numbers[1:3]) >= now - granularity:
+            numbers[1] = -1
+        return [
+            numbers,
+            parsed.oid.hex(),
+            parsed.kind,
+            parsed.size,
+            parsed.nfiles,
+            dict(parsed.extra),
+        ], parsed
+
+    def _save(self, directories: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
+        content = {
+            "algorithm": self._project.algorithm.name,
+            "directories": directories,
+            "pointers": parsed,
+            "version": _CACHE_VERSION,
+        }
+        with contextlib.suppress(OSError):  # a read-only checkout only means that this is done again
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fs.write_atomic(self._path, json.dumps(content, separators=(",", ":")).encode(), mode=0o644, sync=False)
+
+
+def in_workspace(project: Project, ignore: Ignore | None = None, *, refresh: bool = False) -> dict[str, Pointer]:
+    """Every pointer of the workspace by the path of its data, sorted."""
+    return Workspace(project, ignore or Ignore(project.root), refresh=refresh).find()
+
+
+def read_pointer(project: Project, source: str) -> Pointer:
+    """The pointer file at this project-relative path. UserError if it is not one."""
+    path = project.root / source
+    with path.open("rb") as file:
+        raw = file.read(pointer.MAX_SIZE + 1)
+    return pointer.parse(raw, source, project.algorithm)
+
+
+def owner(path: str, tracked: Mapping[str, Pointer]) -> tuple[Pointer, str] | None:
+    """The tracked thing that `path` is or lies in, and the way from there; None if there is none."""
+    inner: list[str] = []
+    above = path
+    while above:
+        if found := tracked.get(above):
+            return found, "/".join(reversed(inner))
+        above, _, name = above.rpartition("/")
+        inner.append(name)
+    return None
+
+
+def owner_in_workspace(project: Project, path: str) -> tuple[Pointer, str] | None:
+    """`owner` by looking for pointers beside `path` and above it only: what one path costs, not all."""
+    inner: list[str] = []
+    above = path
+    while above:
+        source = above + SUFFIX
+        if os.path.isfile(project.root / source):
+            return read_pointer(project, source), "/".join(reversed(inner))
+        above, _, name = above.rpartition("/")
+        inner.append(name)
+    return None
+
+
+def pathspecs(project: Project) -> list[str]:
+    """What Git is asked about for this project: every pointer below its directory."""
+    top = f"{project.prefix}/" if project.prefix else ""
+    return [f":(glob,top){_glob_escape(top)}**/*{SUFFIX}"]
+
+
+def _glob_escape(text: str) -> str:
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)
+
+
+def at_revision(project: Project, rev: str) -> dict[str, Pointer]:
+    """Every pointer of a commit by the path of its data, sorted. UserError for one that cannot be read."""
+    commit = git.resolve(project.git, rev)
+    files = [
+        (os.fsdecode(path), oid)
+        for path, mode, oid in git.ls_tree(project.git, commit, pathspecs(project))
+        if mode in (0o100644, 0o100755)
+    ]
+    found = {}
+    for (path, _), raw in zip(
+        files, git.read_blobs(project.git, [oid for _, oid in files], limit=pointer.MAX_SIZE), strict=True
+    ):
+        source = path.removeprefix(f"{project.prefix}/") if project.prefix else path
+        if os.path.basename(source) == SUFFIX:
+            continue
+        parsed = _parse_at(raw, source, project, rev)
+        found[parsed.path] = parsed
+    return dict(sorted(found.items()))
+
+
+def _parse_at(raw: bytes, source: str, project: Project, rev: str) -> Pointer:
+    try:
+        return pointer.parse(raw, source, project.algorithm)
+    except UserError as error:
+        raise UserError(f"at {rev}: {error.message}", hint=error.hint) from None
+
+
+def roots(pointers: Iterable[Pointer]) -> list[Root]:
+    """What a push of these pointers must make complete."""
+    return [Root(each.path, each.oid) for each in pointers]
+
+
+def in_history(project: Project, revs: list[str], *, every_ref: bool = False) -> list[Root]:
+    """Every root that a pointer ever named in the commits reachable from `revs` (or from every ref).
+
+    Pointers that cannot be read are left out: history is not ours to mend.
+    """
+    pairs = sorted(git.history(project.git, revs, pathspecs(project), every_ref=every_ref))
+    found: dict[Root, None] = {}
+    contents = git.read_blobs(project.git, [oid for _, oid in pairs], limit=pointer.MAX_SIZE)
+    for (path, _), raw in zip(pairs, contents, strict=True):
+        source = path.removeprefix(f"{project.prefix}/") if project.prefix else path
+        with contextlib.suppress(UserError):
+            parsed = pointer.parse(raw, source, project.algorithm)
+            found[Root(parsed.path, parsed.oid)] = None
+    return list(found)
+
+
+def check_name(path: str) -> None:
+    """UserError for data that is itself named like a pointer."""
+    if path.endswith(SUFFIX):
+        raise UserError(f"{quote(path)} is a pointer", hint=f"name the data: {quote(path.removesuffix(SUFFIX))}")

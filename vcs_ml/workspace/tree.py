@@ -1,0 +1,143 @@
+"""The tree walk: which files lie in a tracked directory, with the numbers that tell whether they changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import NamedTuple
+
+from vcs_ml import fs, paths
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.store import page
+from vcs_ml.store.ingest import Folder, stat_numbers
+from vcs_ml.workspace.ignore import Ignore
+
+_BY_NAME = attrgetter("name")
+_RESERVED = (b".git", b".vml")
+
+
+class Tree(NamedTuple):
+    """What a walk found: folders that hold files (paths relative to its root), and what cannot be tracked."""
+
+    folders: list[Folder]
+    refused: list[tuple[bytes, str]]
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """A file's path from its folder's, which is empty at the root."""
+    return b"%b/%b" % (folder, name) if folder else name
+
+
+def entry_kind(mode: int) -> int:
+    """The manifest's kind for a file of this mode."""
+    if stat.S_ISLNK(mode):
+        return page.SYMLINK
+    return page.EXECUTABLE if mode & 0o100 else page.FILE
+
+
+def walk(root: bytes, ignore: Ignore, *, prefix: bytes = b"", project_path: str = "") -> Tree:
+    """Every file at or below `prefix` in the directory `root`, without following links; about 3 us a file.
+
+    `project_path` is the root's path in the project, by which ignore rules go. A prefix that is not there, or
+    that leads through a link, gives an empty tree.
+    """
+    tree = Tree([], [])
+    if prefix and not _leads_inside(root, prefix):
+        return tree
+    try:
+        st = os.lstat(os.path.join(root, prefix) if prefix else root)
+    except (FileNotFoundError, NotADirectoryError):
+        return tree
+    if stat.S_ISDIR(st.st_mode):
+        _walk(root, prefix, ignore, project_path, tree)
+    elif prefix:
+        folder, _, name = prefix.rpartition(b"/")
+        if why := _refusal(name, st.st_mode):
+            tree.refused.append((prefix, why))
+        else:
+            tree.folders.append(Folder(folder, [name], array("q", stat_numbers(st))))
+    return tree
+
+
+def _leads_inside(root: bytes, prefix: bytes) -> bool:
+    path = root
+    for part in prefix.split(b"/")[:-1]:
+        path = os.path.join(path, part)
+        try:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                return False
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def _walk(root: bytes, path: bytes, ignore: Ignore, project_path: str, tree: Tree) -> None:
+    # Hot: everything here runs once a file. A folder's numbers go into one flat array, so that an unchanged
+    # folder is recognised by a single comparison of bytes.
+    pending = [path]
+    while pending:
+        path = pending.pop()
+        try:
+            with os.scandir(os.path.join(root, path) if path else root) as found:
+                entries = sorted(found, key=_BY_NAME)
+        except PermissionError:
+            where = os.fsdecode(os.path.join(root, path))
+            raise UserError(f"cannot list {where}: permission denied", hint=f"chmod u+rx {where}") from None
+        ignored = ignore.at("/".join(part for part in (project_path, os.fsdecode(path)) if part))
+        names: list[bytes] = []
+        numbers: list[int] = []
+        below: list[bytes] = []
+        for entry in entries:
+            name = entry.name
+            is_dir = entry.is_dir(follow_symlinks=False)
+            if ignored is not None and ignored(os.fsdecode(name), is_dir):
+                continue
+            if is_dir:
+                if name in _RESERVED:
+                    tree.refused.append((join(path, name), "it belongs to Git or vml"))
+                else:
+                    below.append(join(path, name))
+                continue
+            st = entry.stat(follow_symlinks=False)
+            mode = st.st_mode
+            if name[0] == 46 or not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):  # 46 is "."
+                if fs.is_tmp(name):
+                    continue
+                if why := _refusal(name, mode):
+                    tree.refused.append((join(path, name), why))
+                    continue
+            names.append(name)
+            numbers += (
+                st.st_size,
+                st.st_mtime_ns,
+                st.st_ctime_ns if st.st_nlink == 1 else 0,
+                st.st_ino,
+                mode,
+            )
+        if names:
+            tree.folders.append(Folder(path, names, array("q", numbers)))
+        below.reverse()
+        pending += below
+
+
+def _refusal(name: bytes, mode: int) -> str | None:
+    if name in _RESERVED:
+        return "it belongs to Git or vml"
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        return "it is neither a file, a directory nor a symbolic link"
+    return None
+
+
+def check_links(root: bytes, links: Iterable[bytes]) -> None:
+    """UserError for a symbolic link (path inside `root`) that may not be tracked."""
+    for path in links:
+        target = os.readlink(os.path.join(root, path))
+        if why := paths.link_problem(path, target):
+            raise UserError(
+                f"{quote(os.path.join(root, path))} is a link to {quote(target)}: {why}",
+                hint="replace it by a copy, or by a relative link to something inside the directory",
+            )

@@ -1,0 +1,179 @@
+"""Objects into workspace files: through directory descriptors, never through a link, verified or cloned."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+
+from vcs_ml import fs, paths
+from vcs_ml.errors import CorruptError, UserError
+from vcs_ml.output import quote
+from vcs_ml.progress import Meter
+from vcs_ml.store import ingest, objects, page, workers
+from vcs_ml.store.ingest import stat_numbers
+from vcs_ml.store.local import LocalStore, decode
+from vcs_ml.store.pack import Row
+from vcs_ml.store.page import Entry
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_PARALLEL_FILES = 400  # below both, a second process costs more than it saves
+_PARALLEL_BYTES = 32 << 20
+
+
+def open_directory(base: int, path: bytes, *, create: bool) -> int:
+    """A descriptor of the directory `path` below `base`. UserError if a part of it is a link or a file."""
+    current = os.dup(base)
+    try:
+        for part in path.split(b"/") if path else ():
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=current)
+            try:
+                below = os.open(part, _DIRECTORY, dir_fd=current)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                    raise UserError(
+                        f"{quote(path)}: {quote(part)} is a link or a file where a directory should be",
+                        hint="vml does not write through links; move it away and run the command again",
+                    ) from None
+                raise
+            os.close(current)
+            current = below
+        return current
+    except BaseException:
+        os.close(current)
+        raise
+
+
+def write(store: LocalStore, base: int, entries: Sequence[Entry], meter: Meter, *, scratch: Path | None) -> list[bytes]:
+    """Write every entry below the open directory `base`; their stats, in order.
+
+    With `scratch` (a directory on the same file system) each file is made there and renamed into place;
+    None means that `base` is new and nobody else's. Symbolic links come last, so that no file can be written
+    through one. Raises MissingObject, CorruptError and UserError.
+    """
+    files = [i for i, entry in enumerate(entries) if entry.kind != page.SYMLINK]
+    links = [i for i, entry in enumerate(entries) if entry.kind == page.SYMLINK]
+    writer = _Writer(store, base, scratch)
+    stats = [b""] * len(entries)
+
+    def work(part: Sequence[int], meter: Meter) -> bytes:
+        return writer.write([entries[i] for i in part], meter)
+
+    for group in (_share(entries, files), [links]):
+        for part, result in zip(group, workers.fork_map(work, group, meter), strict=True):
+            width = 8 * ingest.STAT_FIELDS
+            for k, i in enumerate(part):
+                stats[i] = result[k * width : (k + 1) * width]
+    return stats
+
+
+def _share(entries: Sequence[Entry], files: Sequence[int]) -> list[Sequence[int]]:
+    """The files cut into one run of about equal cost for each worker, in path order."""
+    weights = [20_000 + entries[i].size for i in files]  # creating a file costs what writing 20 KB does
+    total = sum(weights)
+    small = len(files) < _PARALLEL_FILES and total - 20_000 * len(files) < _PARALLEL_BYTES
+    count = 1 if small else workers.count()
+    parts: list[Sequence[int]] = []
+    start = filled = 0
+    for at, weight in enumerate(weights):
+        filled += weight
+        if len(parts) < count - 1 and filled * count >= total * (len(parts) + 1):
+            parts.append(files[start : at + 1])
+            start = at + 1
+    return [*parts, files[start:]]
+
+
+class _Writer:
+    """Writes files of one store below one directory."""
+
+    def __init__(self, store: LocalStore, base: int, scratch: Path | None) -> None:
+        self._store = store
+        self._base = base
+        self._scratch = os.fsencode(scratch) if scratch else None
+        self._reflink = "reflink" in store.link
+
+    def write(self, entries: Sequence[Entry], meter: Meter) -> bytes:
+        """Write some entries, sorted by path; their stats, joined."""
+        # Hot: about 25 us a small file, most of it the kernel creating it.
+        numbers = array("q")
+        directory, folder = -1, None
+        try:
+            for entry in entries:
+                path, _, name = entry.path.rpartition(b"/")
+                if path != folder:
+                    if directory >= 0:
+                        os.close(directory)
+                        directory = -1
+                    directory, folder = open_directory(self._base, path, create=True), path
+                try:
+                    numbers.extend(self._one(directory, name, entry))
+                except CorruptError as error:
+                    raise CorruptError(f"{quote(entry.path)}: {error.message}", hint=error.hint) from None
+                meter.advance(1, entry.size)
+        finally:
+            if directory >= 0:
+                os.close(directory)
+        return numbers.tobytes()
+
+    def _one(self, directory: int, name: bytes, entry: Entry) -> tuple[int, ...]:
+        place = self._store.locate(objects.blob(entry.digest))
+        mode = 0o777 if entry.kind == page.EXECUTABLE else 0o666
+        if entry.kind == page.SYMLINK:
+            return self._link(directory, name, entry.path, place)
+        if self._scratch is None:
+            fd = os.open(name, _CREATE, mode, dir_fd=directory)
+            try:
+                self._fill(fd, place, entry)
+                return stat_numbers(os.fstat(fd))
+            finally:
+                os.close(fd)
+        tmp = os.path.join(self._scratch, fs.tmp_name().encode())
+        fd = os.open(tmp, _CREATE, mode)
+        try:
+            self._fill(fd, place, entry)
+            os.rename(tmp, name, dst_dir_fd=directory)
+            return stat_numbers(os.fstat(fd))
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(tmp)
+            raise
+        finally:
+            os.close(fd)
+
+    def _fill(self, fd: int, place: Path | tuple[mmap.mmap, Row], entry: Entry) -> None:
+        if not isinstance(place, Path):
+            data = decode(place, self._store.algorithm)
+            if len(data) != entry.size:
+                raise CorruptError(f"{len(data)} bytes where the manifest lists {entry.size}")
+            if data:
+                fs.write_all(fd, data)
+            return
+        source = os.open(place, os.O_RDONLY)
+        try:
+            if self._reflink and ingest.clone(source, fd):
+                return
+            self._reflink = False
+            if ingest.copy(source, fd, self._store.algorithm) != entry.digest:
+                raise CorruptError("the object in the store is damaged", hint="vml fetch brings it again")
+        finally:
+            os.close(source)
+
+    def _link(self, directory: int, name: bytes, path: bytes, place: Path | tuple[mmap.mmap, Row]) -> tuple[int, ...]:
+        target = place.read_bytes() if isinstance(place, Path) else bytes(decode(place, self._store.algorithm))
+        if why := paths.link_problem(path, target):
+            raise CorruptError(f"refusing the link to {quote(target)}: {why}")
+        tmp = fs.tmp_name().encode()
+        os.symlink(target, tmp, dir_fd=directory)
+        try:
+            os.rename(tmp, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            os.unlink(tmp, dir_fd=directory)
+            raise
+        return stat_numbers(os.stat(name, dir_fd=directory, follow_symlinks=False))
