@@ -46,7 +46,7 @@ SHA256 = Algorithm("sha256", 2, 32, _sha256, hashlib.sha256)
 
 def _blake3() -> Algorithm:
     try:
-        import blake3  # the extra: imported only where a project asks for it
+        import blake3  # noqa: PLC0415 - the extra: imported only where a project asks for it
     except ImportError:
         raise UserError(
             "this project names its data with blake3, which is not installed",

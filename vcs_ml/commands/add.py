@@ -8,6 +8,7 @@ import typer
 
 from vcs_ml.session import Session
 from vcs_ml.workspace import record, sync
+from vcs_ml.workspace import targets as targeting
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -33,7 +34,7 @@ def add(
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
-    targets = record.targets(project, project.expand(paths, session.directory))
+    targets = targeting.targets(project, project.expand(paths, session.directory))
     with session.progress("adding") as meter:
         done = record.add(project, store, targets, meter=meter)
     if json:

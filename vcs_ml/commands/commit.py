@@ -10,6 +10,7 @@ from vcs_ml import output
 from vcs_ml.errors import UserError
 from vcs_ml.session import Session
 from vcs_ml.workspace import record, sync, tracked
+from vcs_ml.workspace import targets as targeting
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -34,14 +35,14 @@ def commit(
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
     if paths:
-        targets = record.targets(project, project.expand(paths, session.directory))
+        targets = targeting.targets(project, project.expand(paths, session.directory))
         for target in targets:
             if target.pointer is None:
                 raise UserError(
                     f"{output.quote(target.path)} is not tracked", hint=f"vml add {output.quote(target.path)}"
                 )
     else:
-        targets = record.present(project, tracked.in_workspace(project))
+        targets = targeting.present(project, tracked.in_workspace(project))
     with session.progress("recording") as meter:
         done = record.add(project, store, targets, meter=meter)
     changed = [each for each in done if each.state != "unchanged"]

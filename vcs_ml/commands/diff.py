@@ -28,6 +28,7 @@ def diff(
     ctx: typer.Context,
     a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
     b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    *,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     md: Annotated[bool, typer.Option("--md", help="A markdown table.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask the default remote for lists not here.")] = False,

@@ -20,6 +20,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def ls(
     ctx: typer.Context,
     path: Annotated[str | None, typer.Argument(metavar="[PATH]", help="Tracked data, or a directory of it.")] = None,
+    *,
     rev: Annotated[str | None, typer.Option("--rev", metavar="R", help="As of this commit.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Every file below.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,

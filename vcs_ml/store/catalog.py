@@ -6,9 +6,12 @@ import mmap
 import re
 import secrets
 import struct
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
+from typing import Literal
 
 from vcs_ml import fs
 from vcs_ml.errors import CorruptError
@@ -37,25 +40,22 @@ def parse_name(text: str) -> bytes | None:
 
 def encode(packs: Sequence[Pack], algorithm: Algorithm, supersedes: Sequence[bytes] = ()) -> tuple[bytes, bytes]:
     """(name, content) of one index over `packs`; where an object lies in several, one row of it is kept."""
-    rows = {row.oid: row._replace(pack=number) for number, each in enumerate(packs) for row in each.rows}
-    width = pack.width_of(rows.values(), algorithm)
-    ordered = sorted(rows.values(), key=lambda row: pack.row_key(row.oid, width))
+    places = {row.oid: (row, number) for number, each in enumerate(packs) for row in each.rows}
+    width = max((len(oid) - 1 for oid in places), default=algorithm.size)
+    ordered = sorted(places.items(), key=lambda place: pack.row_key(place[0], width))
+    rows = [row for _, (row, _) in ordered]
     # Buckets of at most a few hundred keys keep the search of one id near a microsecond.
     bits = 8 if len(ordered) < 1 << 14 else 16
     counts = array("I", bytes(4 << bits))
-    for row in ordered:
+    for row in rows:
         counts[row.oid[0] if bits == 8 else row.oid[0] << 8 | row.oid[1]] += 1
-    total = 0
-    for bucket, count in enumerate(counts):
-        total += count
-        counts[bucket] = total
     content = b"".join(
         (
-            HEADER.pack(MAGIC, VERSION, algorithm.code, width, bits, len(ordered), len(packs), len(supersedes)),
+            HEADER.pack(MAGIC, VERSION, algorithm.code, width, bits, len(rows), len(packs), len(supersedes)),
             b"".join(each.name for each in packs),
             b"".join(sorted(supersedes)),
-            pack.little_endian(counts),
-            pack.encode_columns(ordered, width, numbers=True),
+            pack.little_endian(array("I", accumulate(counts))),
+            pack.encode_columns(rows, width, [number for _, (_, number) in ordered]),
         )
     )
     return SHA256.digest(content)[:16] + secrets.token_bytes(8), content
@@ -101,6 +101,18 @@ class Index:
         if count != self._fan[-1]:
             raise CorruptError(f"{self.path}: its fan-out does not fit its rows")
         self._count, self._width, self._bits, self._keys, self._flags = count, width, bits, keys, flags
+        first = flags + count
+        values = first + 4 * count
+        self._numbers = self._column("I", first, 4 * count)
+        self._offsets, self._stored, self._raw = (
+            self._column("Q", values + column * 8 * count, 8 * count) for column in range(3)
+        )
+
+    def _column(self, code: Literal["I", "Q"], start: int, length: int) -> Sequence[int]:
+        """Numbers of the file, in place where the machine's byte order is the file's."""
+        if sys.byteorder == "little":
+            return memoryview(self._map)[start : start + length].cast(code)
+        return pack.from_little_endian(code, self._map[start : start + length])
 
     def __len__(self) -> int:
         return self._count
@@ -120,17 +132,10 @@ class Index:
         return self._row(oid, (at - keys) // step) if at >= 0 else None
 
     def _row(self, oid: ObjectId, i: int) -> Row:
-        data, count = self._map, self._count
-        numbers = self._flags + count
-        values = numbers + 4 * count
-        number = int.from_bytes(data[numbers + 4 * i : numbers + 4 * i + 4], "little")
-        offset, stored, raw = (
-            int.from_bytes(data[at : at + 8], "little")
-            for at in (values + 8 * i, values + 8 * (count + i), values + 8 * (2 * count + i))
-        )
+        number = self._numbers[i]
         if number >= len(self.packs):
             raise CorruptError(f"{self.path}: a row names a pack that is not listed")
-        return Row(oid, number, offset, stored, raw, data[self._flags + i])
+        return Row(oid, number, self._offsets[i], self._stored[i], self._raw[i], self._map[self._flags + i])
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of keys."""

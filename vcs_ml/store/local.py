@@ -201,6 +201,14 @@ class LocalStore:
             return None
         return lines if all((self.directory / line).exists() for line in lines) else None
 
+    def remember_stored(self, root: ObjectId, large: Iterable[ObjectId]) -> None:
+        """Remember a tree whose every object was just stored: its proof are all packs there are, and the loose
+        files of its `large` blobs.
+        """
+        packs = (pack.key(name) for name in self.catalog.packs())
+        loose = (self.loose_path(oid) for oid in large if oid not in self.catalog)
+        self._remember(root, {*packs, *(str(path.relative_to(self.directory)) for path in loose)})
+
     def _remember(self, root: ObjectId, lines: Iterable[str]) -> None:
         path = self._record(root)
         path.parent.mkdir(exist_ok=True)

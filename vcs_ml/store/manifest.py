@@ -1,7 +1,7 @@
 """Trees: a tracked directory as pages of sorted entries, cut by its names alone; built, edited, compared.
 
 The same files have the same root id, whatever the order of edits (storage.md, "A directory is a paged
-manifest"). `page` knows one page, this file how pages stand on each other. Paths are relative to the tracked
+manifest"). `page` knows one page, `tree` how pages stand on each other. Paths are relative to the tracked
 directory; entries are in order of `paths.key`. Whatever is read may come from a stranger: every function
 here raises CorruptError for a page that is not canonical or not what its parent and neighbours say, and lets
 through what `read` raises. Functions that return iterators raise while they are iterated.
@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
 from vcs_ml import paths
-from vcs_ml.errors import CorruptError, UserError
+from vcs_ml.errors import UserError
 from vcs_ml.hashing import SHA256, Algorithm
 from vcs_ml.store import objects, page
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.page import EXECUTABLE, FILE, SYMLINK, Child, Entry, Page, Row
+from vcs_ml.store.tree import Node, Read, Tree, apart
 
 __all__ = [
     "EXECUTABLE",
@@ -42,7 +42,6 @@ __all__ = [
     "under",
 ]
 
-Read = Callable[[ObjectId], bytes]  # a node's bytes, already verified; raises MissingObject
 Write = Callable[[ObjectId, bytes], None]  # takes a node; children come before parents
 
 _END = b"\xff"  # sorts behind every key: 0xff is no part of UTF-8
@@ -96,8 +95,9 @@ def edit(
     _check_names(list(changes))
     if any(entry is not None and entry.path != path for path, entry in changes.items()):
         raise ValueError("a change is filed under another path than its entry's")
-    old = _Tree(root, algorithm, read)
-    todo: list[tuple[bytes, Row | None]]
+    old = Tree(root, algorithm, read)
+    todo: list[tuple[bytes, Row | None]]  # what changes on the level at hand, by key
+    pages: list[Child]
     todo = sorted(((paths.key(path), entry) for path, entry in changes.items()), key=itemgetter(0))
 
     def write_new(oid: ObjectId, data: bytes) -> None:
@@ -106,28 +106,24 @@ def edit(
 
     if not old.root.count:
         return build([entry for _, entry in todo if isinstance(entry, Entry)], algorithm, write_new)
-    for level in range(old.root.level + 1):
+    level = 0
+    while True:  # up to the level of the old root, which is replaced whole
         runs: Iterable[_Run] = _runs(old, level, todo)
         if level:  # are the files of a single page left?
             runs = list(runs)
             if sum(len(run.keys) for run in runs) == 1 and sum(run.count for run in runs) == old.root.count:
-                return old.only_page(level - 1, next(run.keys[0] for run in runs if run.keys))
-        pages: list[Child] = []
-        above: dict[bytes, Row | None] = {}
-        replaced = 0
+                return _summary(old.only_page(level - 1, next(run.keys[0] for run in runs if run.keys)))
+        todo, pages, replaced = [], [], 0
         for run in runs:
-            fresh = {paths.key(p.path): p for p in _write_pages(level, run.keys, run.rows, algorithm, write_new)}
-            pages += fresh.values()
-            above |= {key: fresh.get(key) for key in run.stale.keys() | fresh.keys()}
-            for key in [key for key, oid in run.stale.items() if key in fresh and fresh[key].oid == oid]:
-                del above[key]
+            fresh = _write_pages(level, run.keys, run.rows, algorithm, write_new)
+            pages += fresh
+            todo += _news(run.stale, fresh)
             replaced += run.count
-        if not above:
-            break
+        if not todo:
+            return _summary(old.root)
         if replaced == old.root.count:  # nothing else is on this level, so all above it is new
             return _stack(level, pages, algorithm, write_new) if pages else build([], algorithm, write_new)
-        todo = sorted(above.items(), key=itemgetter(0))
-    return Summary(root, old.root.count, old.root.size)
+        level += 1
 
 
 def extract(root: ObjectId, prefix: bytes, algorithm: Algorithm, read: Read, write: Write) -> Summary:
@@ -188,7 +184,7 @@ class _Run(NamedTuple):
     rows: list[Row]
 
 
-def _runs(old: _Tree, level: int, todo: list[tuple[bytes, Row | None]]) -> Iterator[_Run]:
+def _runs(old: Tree, level: int, todo: list[tuple[bytes, Row | None]]) -> Iterator[_Run]:
     """The stretches of `level` that the sorted changes `todo` fall into, changed."""
     at = 0
     while at < len(todo):
@@ -219,87 +215,46 @@ def _runs(old: _Tree, level: int, todo: list[tuple[bytes, Row | None]]) -> Itera
         yield run
 
 
+def _news(stale: dict[bytes, ObjectId], fresh: list[Child]) -> list[tuple[bytes, Row | None]]:
+    """What replacing the pages `stale` by `fresh` changes one level up, by key."""
+    new: dict[bytes, Child] = {paths.key(child.path): child for child in fresh}
+    both = sorted(stale.keys() | new.keys())
+    return [(key, new.get(key)) for key in both if key not in new or new[key].oid != stale.get(key)]
+
+
 # --- Reading ---------------------------------------------------------------------------------------------
-
-
-class _Tree:
-    """A tree being read: checks each page against the page above it, and keeps the upper pages."""
-
-    def __init__(self, root: ObjectId, algorithm: Algorithm, read: Read) -> None:
-        self.root = page.decode(read(root), root, algorithm)
-        self.seen = {root}
-        self._upper: dict[ObjectId, Page] = {}
-        self._algorithm = algorithm
-        self._read = read
-        if len(self.root.children) == 1:
-            raise CorruptError(f"{objects.describe(root, algorithm)}: the page of a root holds a single page")
-
-    def open(self, parent: Page, at: int) -> Page:
-        """The page that row `at` of `parent` names."""
-        row = parent.children[at]
-        low = parent.keys[at - 1] + b"\1" if at else parent.low
-        here = page.decode(self._read(row.oid), row.oid, self._algorithm, low)
-        promised = (parent.level - 1, parent.keys[at : at + 1], row.count, row.size)
-        if (here.level, here.keys[-1:], here.count, here.size) != promised:
-            name, above = (objects.describe(oid, self._algorithm) for oid in (row.oid, parent.oid))
-            raise CorruptError(f"{name}: not what the page above it says, {above}")
-        return here
-
-    def find(self, level: int, key: bytes) -> Page:
-        """The page of `level` that `key` is in or would go to: the first not to end before, or the last."""
-        here = self.root
-        while here.level > level:
-            at = min(bisect_left(here.keys, key), len(here.keys) - 1)
-            oid = here.children[at].oid
-            here = self._upper.get(oid) or self.open(here, at)
-            self.seen.add(oid)
-            if here.level:
-                self._upper[oid] = here
-        return here
-
-    def leaves(self, first: bytes, end: bytes) -> Iterator[Page]:
-        """The leaves that may hold keys from `first` up to `end`."""
-        while self.root.keys and first <= self.root.keys[-1]:
-            leaf = self.find(0, first)
-            yield leaf
-            if leaf.keys[-1] >= end:
-                return
-            first = leaf.keys[-1] + b"\0"
-
-    def only_page(self, level: int, key: bytes) -> Summary:
-        """The tree whose files are all below the page of `level` that ends with `key`, without wrappers."""
-        here = self.find(level, key)
-        while len(here.children) == 1:
-            here = self.find(here.level - 1, key)
-        return Summary(here.oid, here.count, here.size)
 
 
 def summary(root: ObjectId, algorithm: Algorithm, read: Read) -> Summary:
     """Count and size of a tree, from its root page alone."""
-    top = _Tree(root, algorithm, read).root
-    return Summary(root, top.count, top.size)
+    return _summary(Tree(root, algorithm, read).root)
+
+
+def _summary(top: Page) -> Summary:
+    return Summary(top.oid, top.count, top.size)
 
 
 def load(root: ObjectId, algorithm: Algorithm, read: Read) -> list[Entry]:
     """All entries in order, the whole tree checked; 1 us an entry."""
-    leaves, _, _ = _apart(_Tree(root, algorithm, read), None)
+    leaves, _, _ = apart(Tree(root, algorithm, read), None)
     return [entry for leaf in page.check_cut(node.open() for node in leaves) for entry in leaf.entries]
 
 
 def lookup(root: ObjectId, path: bytes, algorithm: Algorithm, read: Read) -> Entry | None:
     """The entry of one file, None if there is none; reads one page a level."""
     key = paths.key(path)
-    for leaf in _Tree(root, algorithm, read).leaves(key, key):
-        at = bisect_left(leaf.keys, key)
-        return leaf.entries[at] if leaf.keys[at] == key else None
-    return None
+    leaf = next(Tree(root, algorithm, read).leaves(key, key), None)
+    if leaf is None:
+        return None
+    at = bisect_left(leaf.keys, key)
+    return leaf.entries[at] if leaf.keys[at] == key else None
 
 
 def under(root: ObjectId, prefix: bytes, algorithm: Algorithm, read: Read) -> Iterator[Entry]:
     """The entries at or below `prefix` (b"": all) in order, with full paths; reads only their pages."""
     first = paths.key(prefix)
     end = first + b"\1" if prefix else _END
-    for leaf in _Tree(root, algorithm, read).leaves(first, end):
+    for leaf in Tree(root, algorithm, read).leaves(first, end):
         yield from leaf.entries[bisect_left(leaf.keys, first) : bisect_left(leaf.keys, end)]
 
 
@@ -308,11 +263,11 @@ def diff(
 ) -> Iterator[tuple[Entry | None, Entry | None]]:
     """What differs between two trees, in order: (entry in a, entry in b), None where it has no such path.
 
-    None as a tree stands for the empty one. Reads only pages that are not in both.
+    None as a tree stands for the empty one. Reads only pages that are not in both, see apart.
     """
     if a == b:
         return
-    left, right, _ = _apart(*(_Tree(root, algorithm, read) if root else None for root in (a, b)))
+    left, right, _ = apart(*(Tree(root, algorithm, read) if root else None for root in (a, b)))
     ours, theirs = _rows(left), _rows(right)
     over: tuple[bytes, Entry | None] = (_END, None)
     x, y = next(ours, over), next(theirs, over)
@@ -339,65 +294,16 @@ def closure(
     """
     if root == base:
         return
-    leaves, theirs, upper = _apart(_Tree(root, algorithm, read), _Tree(base, algorithm, read) if base else None)
+    leaves, theirs, upper = apart(Tree(root, algorithm, read), Tree(base, algorithm, read) if base else None)
     known = {entry.digest for node in theirs for entry in node.open().entries}
     opened = (node.open() for node in leaves)
     for leaf in opened if base else page.check_cut(opened):
-        yield (
-            leaf.oid,
-            [entry for entry in leaf.entries if entry.digest not in known] if known else leaf.entries,
-        )
+        yield leaf.oid, [entry for entry in leaf.entries if entry.digest not in known]
     for oid in reversed(upper):
         yield oid, []
 
 
-class _Node(NamedTuple):
-    """A page that may not have been read yet."""
-
-    oid: ObjectId
-    level: int
-    tree: _Tree
-    open: Callable[[], Page]
-
-
-def _apart(a: _Tree | None, b: _Tree | None) -> tuple[list[_Node], list[_Node], list[ObjectId]]:
-    """The leaves of `a` not in `b`, those of `b` not in `a`, and the upper pages of `a` not in `b`, top down.
-
-    Walks down both trees level by level and drops equal ids: a page has one place in a tree, so equal pages
-    always meet, whatever else shifted. The upper levels of a tree walked alone are checked against the rule.
-    """
-    left, right = _tops(a), _tops(b)
-    upper: list[ObjectId] = []
-    while True:
-        same = {node.oid for node in left} & {node.oid for node in right}
-        left = [node for node in left if node.oid not in same]
-        right = [node for node in right if node.oid not in same]
-        level = max((node.level for node in left[:1] + right[:1]), default=0)
-        if level == 0:
-            return left, right, upper
-        if left and left[0].level == level:
-            upper += [node.oid for node in left]
-            left = _below(left, whole=b is None)
-        if right and right[0].level == level:
-            right = _below(right, whole=a is None)
-
-
-def _tops(tree: _Tree | None) -> list[_Node]:
-    return [_Node(tree.root.oid, tree.root.level, tree, lambda: tree.root)] if tree else []
-
-
-def _below(nodes: list[_Node], *, whole: bool) -> list[_Node]:
-    """The pages one level down; `whole` if `nodes` are all of their level, which is then checked."""
-    tree = nodes[0].tree
-    opened: Iterable[Page] = (node.open() for node in nodes)
-    return [
-        _Node(child.oid, above.level - 1, tree, partial(tree.open, above, at))
-        for above in (page.check_cut(opened) if whole else opened)
-        for at, child in enumerate(above.children)
-    ]
-
-
-def _rows(leaves: list[_Node]) -> Iterator[tuple[bytes, Entry]]:
+def _rows(leaves: list[Node]) -> Iterator[tuple[bytes, Entry]]:
     for node in leaves:
         leaf = node.open()
         yield from zip(leaf.keys, leaf.entries, strict=True)

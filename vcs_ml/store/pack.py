@@ -7,7 +7,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vcs_ml import hashing
 from vcs_ml.errors import CorruptError
@@ -82,17 +82,17 @@ def from_little_endian(code: str, data: Buffer) -> array[int]:
     return values
 
 
-def _numbers(rows: Sequence[Row]) -> tuple[list[int], list[int], list[int]]:
-    return [row.offset for row in rows], [row.stored for row in rows], [row.raw for row in rows]
-
-
-def encode_columns(rows: Sequence[Row], width: int, *, numbers: bool) -> bytes:
+def encode_columns(rows: Sequence[Row], width: int, numbers: Sequence[int] | None = None) -> bytes:
     """Sorted rows as columns: keys, flags, [pack numbers,] offsets, stored lengths, raw lengths."""
-    parts = [b"".join(row_key(row.oid, width) for row in rows), bytes(row.flags for row in rows)]
-    if numbers:
-        parts.append(little_endian(array("I", (row.pack for row in rows))))
-    parts += (little_endian(array("Q", column)) for column in _numbers(rows))
-    return b"".join(parts)
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * 6
+    oids, _, offsets, stored, raw, flags = columns
+    keys = b"".join(oids)
+    if len(keys) != len(oids) * (width + 1):
+        keys = b"".join(row_key(oid, width) for oid in oids)
+    parts = [keys, bytes(flags)]
+    if numbers is not None:
+        parts.append(little_endian(array("I", numbers)))
+    return b"".join([*parts, *(little_endian(array("Q", column)) for column in (offsets, stored, raw))])
 
 
 def parse_oid(raw: bytes, algorithm: Algorithm, *, source: str) -> ObjectId:
@@ -196,7 +196,7 @@ class Builder:
         self._flush()
         width = width_of(self._rows, self._algorithm)
         rows = sorted(self._rows, key=lambda row: row_key(row.oid, width))
-        table = encode_columns(rows, width, numbers=False)
+        table = encode_columns(rows, width)
         digest = SHA256.digest(table)
         name = digest[:16] + secrets.token_bytes(8)
         sink = self._sink()

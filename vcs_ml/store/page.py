@@ -77,6 +77,10 @@ class Page(NamedTuple):
     def rows(self) -> Sequence[Row]:
         return self.children if self.level else self.entries
 
+    def low_of(self, at: int) -> bytes:
+        """`low` of the child in row `at`."""
+        return self.keys[at - 1] + b"\1" if at else self.low
+
 
 def natural_ends(level: int, keys: Iterable[bytes]) -> list[int]:
     """Where runs end by themselves: i such that h of keys[i - 1] has bits 9 * level .. 9 * level + 8 zero.

@@ -26,11 +26,17 @@ ROUND = 1 << 30  # bytes between two publications: what a kill can cost
 
 
 class Need(NamedTuple):
-    """An object to be moved: its size (-1 where not known) and the path people know it by."""
+    """An object to be moved: its size (-1 where not known), and the tracked thing and path inside it it is for."""
 
     oid: ObjectId
     size: int
-    path: str
+    tracked: str
+    inner: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """Where people know it."""
+        return f"{self.tracked}/{os.fsdecode(self.inner)}" if self.inner else self.tracked
 
 
 class Moved(NamedTuple):
@@ -42,11 +48,6 @@ class Moved(NamedTuple):
 
 
 NOTHING = Moved(0, 0, 0)
-
-
-def join(path: str, inner: bytes) -> str:
-    """The path of something inside a tracked directory, for people."""
-    return f"{path}/{os.fsdecode(inner)}" if inner else path
 
 
 # ---------------------------------------------------------------------- push
@@ -78,9 +79,9 @@ def plan_push(store: LocalStore, remote: Remote, roots: Iterable[Root]) -> tuple
             for entry in entries:
                 blob = objects.blob(entry.digest)
                 if blob not in blobs and blob not in there:
-                    blobs[blob] = Need(blob, entry.size, join(root.path, entry.path))
+                    blobs[blob] = Need(blob, entry.size, root.path, entry.path)
     needs = [*blobs.values(), *nodes.values()]
-    _check_present(store, remote, needs)
+    _check_present(store, remote, news, needs)
     return needs, news
 
 
@@ -113,8 +114,10 @@ def reader(store: LocalStore, remote: Remote) -> Callable[[ObjectId], bytes]:
     return read
 
 
-def _check_present(store: LocalStore, remote: Remote, needs: Sequence[Need]) -> None:
-    absent = [need for need in needs if need.oid not in store]
+def _check_present(store: LocalStore, remote: Remote, news: Sequence[Root], needs: Sequence[Need]) -> None:
+    # What is known to be complete needs no look at each of its objects.
+    broken = {root.path for root in news if store.missing(root.oid)}
+    absent = [need for need in needs if need.tracked in broken and need.oid not in store]
     if absent:
         first = absent[0]
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""

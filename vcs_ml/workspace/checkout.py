@@ -29,13 +29,13 @@ from vcs_ml.workspace.snapshot import Snapshot
 class Plan(NamedTuple):
     """What must happen to one tracked thing. Paths of entries are relative to its root.
 
+    `shot` is None for a file, and for a directory that is not there yet: it is built and renamed once.
     `unsaved` are files in the way whose bytes are in no store, `extras` untracked files that stay.
     """
 
     each: Pointer
     inner: bytes
     shot: Snapshot | None
-    fresh: bool
     puts: list[Entry]
     removals: list[bytes]
     unsaved: list[Entry]
@@ -49,6 +49,16 @@ class Result(NamedTuple):
     removed: int
     bytes: int
     saved: list[saved.Saved]
+
+
+class _Work(NamedTuple):
+    """What every step of one checkout works with."""
+
+    project: Project
+    store: LocalStore
+    files: single.Files
+    ignore: Ignore
+    meter: Meter
 
 
 def checkout(
@@ -69,19 +79,19 @@ def checkout(
     """
     with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
         _clean_scratch(project)
-        ignore = Ignore(project.root)
         files = single.Files(project)
-        plans = [_plan(project, store, files, each, os.fsencode(inner), ignore, meter) for each, inner in wanted]
+        work = _Work(project, store, files, Ignore(project.root), meter)
+        plans = [_plan(work, each, os.fsencode(inner)) for each, inner in wanted]
         _check_present(store, plans)
         kept = _save_or_refuse(project, store, plans, force=force, meter=meter)
         written = removed = size = 0
         for plan in plans:
-            _apply(project, store, files, plan, ignore, meter)
+            _apply(work, plan)
             written += len(plan.puts)
             removed += len(plan.removals)
             size += sum(entry.size for entry in plan.puts)
         for path in gone:
-            removed += _remove_gone(project, store, files, path, ignore, meter)
+            removed += _remove_gone(work, path)
         files.save()
         return Result(written, removed, size, kept)
 
@@ -99,28 +109,21 @@ def _clean_scratch(project: Project) -> None:
 # ---------------------------------------------------------------------- plan
 
 
-def _plan(
-    project: Project,
-    store: LocalStore,
-    files: single.Files,
-    each: Pointer,
-    inner: bytes,
-    ignore: Ignore,
-    meter: Meter,
-) -> Plan:
+def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
     if each.kind != "tree":
-        return _plan_file(project, store, files, each, meter)
+        return _plan_file(work, each)
+    project, store = work.project, work.store
     root = project.root / each.path
     if not os.path.lexists(root):
         puts = list(manifest.under(each.oid, inner, store.algorithm, store.read))
         _check_found(each, inner, puts)
-        return Plan(each, inner, None, True, puts, [], [], [])
+        return Plan(each, inner, None, puts, [], [], [])
     if not root.is_dir() or root.is_symlink():
         raise UserError(
             f"{quote(each.path)} is not a directory, but a directory is tracked there",
             hint="move it away, then run the command again",
         )
-    shot = snapshot.take(project, each.path, ignore, snapshot.measurer(project, meter), prefix=inner)
+    shot = snapshot.take(project, each.path, work.ignore, snapshot.measurer(project, work.meter), prefix=inner)
     if inner and not shot.walk.folders:
         _check_found(each, inner, list(manifest.under(each.oid, inner, store.algorithm, store.read)))
     puts, removals, extras, unsaved = [], [], [], {}
@@ -132,7 +135,7 @@ def _plan(
             puts.append(wanted)
         elif here is not None:
             removals.append(path)
-        if here is not None and here != base and objects.blob(here.digest) not in store:
+        if here is not None and objects.blob(here.digest) not in store:
             unsaved[path] = here
     blockers = _blockers(shot, puts, removals)
     for path, entry in blockers.items():
@@ -141,7 +144,7 @@ def _plan(
             extras.remove(path)
         if entry.digest == b"" or objects.blob(entry.digest) not in store:
             unsaved[path] = entry
-    return Plan(each, inner, shot, False, puts, removals, list(unsaved.values()), extras)
+    return Plan(each, inner, shot, puts, removals, list(unsaved.values()), extras)
 
 
 def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:
@@ -176,18 +179,18 @@ def _parents(path: bytes) -> Iterable[bytes]:
         yield path
 
 
-def _plan_file(project: Project, store: LocalStore, files: single.Files, each: Pointer, meter: Meter) -> Plan:
+def _plan_file(work: _Work, each: Pointer) -> Plan:
     wanted = single.entry_of(each)
-    here, _ = files.look(each.path, meter=meter)
+    here, _ = work.files.look(each.path, meter=work.meter)
     if here == wanted:
-        return Plan(each, b"", None, False, [], [], [], [])
+        return Plan(each, b"", None, [], [], [], [])
     if here is not None and here.size < 0:
         raise UserError(
             f"{quote(each.path)} is a directory, but a file is tracked there",
             hint="move it away, then run the command again",
         )
-    unsaved = [here] if here is not None and objects.blob(here.digest) not in store else []
-    return Plan(each, b"", None, False, [wanted], [], unsaved, [])
+    unsaved = [here] if here is not None and objects.blob(here.digest) not in work.store else []
+    return Plan(each, b"", None, [wanted], [], unsaved, [])
 
 
 def _check_present(store: LocalStore, plans: Sequence[Plan]) -> None:
@@ -202,7 +205,7 @@ def _check_present(store: LocalStore, plans: Sequence[Plan]) -> None:
     more = f", and {count(len(lacking) - 1, 'more file')}" if len(lacking) > 1 else ""
     raise MissingObject(
         oid,
-        f"{quote(name)} is not in the local store ({objects.describe(oid, store.algorithm)}){more}; nothing was changed",
+        f"{quote(name)} is not in the local store{more}: {objects.describe(oid, store.algorithm)}",
         hint=f"vml pull {quote(path)} brings it from the default remote, -r NAME from another",
     )
 
@@ -229,25 +232,24 @@ def _full(plan: Plan, path: bytes) -> str:
 # ---------------------------------------------------------------------- apply
 
 
-def _apply(project: Project, store: LocalStore, files: single.Files, plan: Plan, ignore: Ignore, meter: Meter) -> None:
+def _apply(work: _Work, plan: Plan) -> None:
     if plan.each.kind != "tree":
         if plan.puts:
-            _write_file(project, store, files, plan, meter)
-        return
-    if plan.fresh:
-        _write_fresh(project, store, plan, meter)
-        return
-    assert plan.shot is not None
-    root = os.open(project.root / plan.each.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        _remove(root, plan.removals)
-        stats = write.write(store, root, plan.puts, meter, scratch=_scratch(project, root))
-    finally:
-        os.close(root)
-    _settle(project, store, plan, plan.shot, stats)
+            _write_file(work, plan)
+    elif plan.shot is None:
+        _write_fresh(work.project, work.store, plan, work.meter)
+    else:
+        root = os.open(work.project.root / plan.each.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _remove(root, plan.removals)
+            stats = write.write(work.store, root, plan.puts, work.meter, scratch=_scratch(work.project, root))
+        finally:
+            os.close(root)
+        _settle(work.project, work.store, plan, plan.shot, stats)
 
 
-def _write_file(project: Project, store: LocalStore, files: single.Files, plan: Plan, meter: Meter) -> None:
+def _write_file(work: _Work, plan: Plan) -> None:
+    project = work.project
     parent, _, name = plan.each.path.rpartition("/")
     top = os.open(project.root, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -256,10 +258,10 @@ def _write_file(project: Project, store: LocalStore, files: single.Files, plan: 
         os.close(top)
     try:
         entry = plan.puts[0]._replace(path=os.fsencode(name))
-        (stats,) = write.write(store, folder, [entry], meter, scratch=_scratch(project, folder))
+        (stats,) = write.write(work.store, folder, [entry], work.meter, scratch=_scratch(project, folder))
     finally:
         os.close(folder)
-    files.learn(plan.each.path, ingest.Stored(entry.digest, stat_index.unpack(stats)))
+    work.files.learn(plan.each.path, ingest.Stored(entry.digest, stat_index.unpack(stats)))
 
 
 def _scratch(project: Project, directory: int) -> Path:
@@ -372,14 +374,13 @@ def formerly(project: Project, pointers: Iterable[str]) -> list[str]:
     return sorted((known | {os.fsdecode(path) for path in singles}) - now)
 
 
-def _remove_gone(
-    project: Project, store: LocalStore, files: single.Files, path: str, ignore: Ignore, meter: Meter
-) -> int:
+def _remove_gone(work: _Work, path: str) -> int:
     """Remove what an earlier checkout put there, if it is unchanged and the store has it; files removed."""
+    project, store = work.project, work.store
     index = Index.load(project.index_dir, path, project.algorithm)
     if not index.loaded:
-        return _remove_gone_file(project, store, files, path, meter)
-    shot = snapshot.take(project, path, ignore, snapshot.measurer(project, meter))
+        return _remove_gone_file(work, path)
+    shot = snapshot.take(project, path, work.ignore, snapshot.measurer(project, work.meter))
     known = [entry.path for entry in index.entries()]
     safe = all(objects.blob(entry.digest) in store for entry in index.entries())
     changed = any(before is not None for before in shot.before.values())
@@ -399,11 +400,11 @@ def _remove_gone(
     return len(known)
 
 
-def _remove_gone_file(project: Project, store: LocalStore, files: single.Files, path: str, meter: Meter) -> int:
-    before = files.known(path)
-    here, _ = files.look(path, meter=meter)
-    if here is None or before is None or here.digest != before or objects.blob(before) not in store:
+def _remove_gone_file(work: _Work, path: str) -> int:
+    before = work.files.known(path)
+    here, _ = work.files.look(path, meter=work.meter)
+    if here is None or before is None or here.digest != before or objects.blob(before) not in work.store:
         return 0
-    (project.root / path).unlink()
-    files.forget(path)
+    (work.project.root / path).unlink()
+    work.files.forget(path)
     return 1

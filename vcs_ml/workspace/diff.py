@@ -79,10 +79,10 @@ def _to_workspace(
     for path in sorted(old.keys() | now.keys()):
         before = old.get(path)
         if before is not None and before.kind == "tree" and (project.root / path).is_dir():
-            yield from _tree_to_workspace(project, path, before, ignore, read, meter)
+            yield from _tree_to_workspace(project, path, before, read, ignore=ignore, meter=meter)
         elif path in now and now[path].kind == "tree" and (project.root / path).is_dir():
             yield from ((p, entry, None) for p, entry in _every(store, before, read))
-            yield from _tree_to_workspace(project, path, None, ignore, read, meter)
+            yield from _tree_to_workspace(project, path, None, read, ignore=ignore, meter=meter)
         else:
             here, _ = files.look(path, meter=meter)
             if here is not None and here.size < 0:
@@ -97,7 +97,7 @@ def _to_workspace(
 
 
 def _tree_to_workspace(
-    project: Project, path: str, before: Pointer | None, ignore: Ignore, read: Read, meter: Meter
+    project: Project, path: str, before: Pointer | None, read: Read, *, ignore: Ignore, meter: Meter
 ) -> Iterator[Triple]:
     shot = snapshot.take(project, path, ignore, snapshot.measurer(project, meter))
     for each in snapshot.apart(shot, before.oid if before else None, read):

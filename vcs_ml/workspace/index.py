@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,11 @@ class Known(NamedTuple):
                 self.stats[i * _STAT_BYTES : (i + 1) * _STAT_BYTES],
                 self.digests[i * size : (i + 1) * size],
             )
+
+
+def known(names: Sequence[bytes], stats: array[int], digests: bytes) -> Known:
+    """A folder from a walk and the digests of its files."""
+    return Known(b"\0".join(names), stats.tobytes(), digests)
 
 
 def entry(path: bytes, stats: bytes, digest: bytes) -> Entry:

@@ -14,7 +14,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import record, saved, single, snapshot, tracked
+from vcs_ml.workspace import pointer_files, saved, single, snapshot, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
@@ -48,7 +48,7 @@ def remove(
         if not cached:
             _delete(project.root / path)
         if not inner:
-            record.drop_pointers(project, [each.path])
+            pointer_files.drop(project, [each.path])
             _forget(project, each)
     return kept
 
@@ -111,7 +111,7 @@ def _drop_inner(project: Project, store: LocalStore, each: Pointer, prefix: byte
         if index.base is not None and index.base != each.oid:
             base = manifest.edit(index.base, gone, store.algorithm, store.read, batch.add).root
     new = each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)
-    record.write_pointers(project, [new])
+    pointer_files.write(project, [new])
     if index.loaded:
         index.update({}, gone)
         index.base = base
@@ -141,7 +141,7 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
             return new  # a killed move had got this far
         raise UserError(f"{quote(old)} is not tracked", hint="vml ls lists what is; git mv moves other files")
     if source[1]:
-        return _move_inner(project, store, source, target, old, new)
+        return _move_inner(project, store, source, target, old=old, new=new)
     if target is not None and target[1]:
         raise UserError(
             f"{quote(new)} lies inside {quote(target[0].path)}, which is tracked",
@@ -161,11 +161,11 @@ def _move_root(project: Project, each: Pointer, there: Pointer | None, new: str)
         raise UserError(f"{quote(each.path)} cannot be moved into itself", hint="choose a place outside of it")
     if not place.parent.is_dir():
         raise UserError(f"{quote(new)}: its directory does not exist", hint=f"mkdir -p {quote(place.parent)}")
-    record.write_pointers(project, [each._replace(path=new)])
+    pointer_files.write(project, [each._replace(path=new)])
     if os.path.lexists(data):
         data.rename(place)
     _move_index(project, each, new)
-    record.drop_pointers(project, [each.path])
+    pointer_files.drop(project, [each.path])
 
 
 def _move_index(project: Project, each: Pointer, new: str) -> None:
@@ -192,6 +192,7 @@ def _move_inner(
     store: LocalStore,
     source: tuple[Pointer, str],
     target: tuple[Pointer, str] | None,
+    *,
     old: str,
     new: str,
 ) -> str:
@@ -223,7 +224,7 @@ def _move_inner(
             data.rename(place)
             with contextlib.suppress(OSError):
                 data.parent.rmdir()
-        record.write_pointers(project, [each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)])
+        pointer_files.write(project, [each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)])
         index = Index.load(project.index_dir, each.path, project.algorithm)
         if index.loaded:
             known = index.files()

@@ -68,11 +68,10 @@ def take(
     root = os.fsencode(project.root / tracked)
     index = Index.load(project.index_dir, tracked, project.algorithm)
     walk = tree.walk(root, ignore, prefix=prefix, project_path=tracked)
-    now, granularity = _clock(project)
     difference = index.compare(walk.folders, prefix, rehash=rehash)
     unknown = [c for c in difference.changed if c.digest is None or not believe_memo]
     stats = {c.path: (stat_index.file_stats(c.folder, c.i), c.digest) for c in difference.changed if c.digest}
-    stats.update(_hash(root, unknown, hash, now, granularity, project.algorithm.size))
+    stats.update(_hash(root, unknown, hash, _clock(project), project.algorithm.size))
     edits: dict[bytes, Entry | None] = {entry.path: None for entry in difference.deleted}
     before: dict[bytes, Entry | None] = {entry.path: entry for entry in difference.deleted}
     for changed in difference.changed:
@@ -104,7 +103,7 @@ def _entry(changed: Changed, digest: bytes) -> Entry:
 
 
 def _hash(
-    root: bytes, files: Sequence[Changed], hash: Hash, now: int, granularity: int, size: int
+    root: bytes, files: Sequence[Changed], hash: Hash, clock: tuple[int, int], size: int
 ) -> Iterator[tuple[bytes, tuple[bytes, bytes]]]:
     groups: dict[bytes, list[Changed]] = {}
     for file in files:
@@ -122,7 +121,7 @@ def _hash(
     if not folders:
         return
     for folder, stored in zip(folders, hash(root, folders), strict=True):
-        settled = stat_index.settle(stored.stats, now, granularity)
+        settled = stat_index.settle(stored.stats, *clock)
         width = 8 * STAT_FIELDS
         for i, name in enumerate(folder.names):
             yield (
@@ -181,7 +180,7 @@ def apart(snapshot: Snapshot, wanted: ObjectId | None, read: Read, prefix: bytes
         else:
             new = _in_base(snapshot, path, read)
             old = new
-        here = edits[path] if path in edits else (old if known else None)
+        here = edits.get(path, old if known else None)
         if here != new:
             yield Apart(path, here, new, old if known else None, known)
 

@@ -272,7 +272,7 @@ def _needs(store: LocalStore, remote: Remote, items: Sequence[Wanted]) -> Iterab
                 prefix = os.fsencode(inner)
                 entries: Iterable[Entry] = manifest.under(root.oid, prefix, store.algorithm, read)
                 for entry in entries:
-                    yield Need(objects.blob(entry.digest), entry.size, transfer.join(root.path, entry.path))
+                    yield Need(objects.blob(entry.digest), entry.size, root.path, entry.path)
 
 
 def _blob_size(remote: Remote, root: Root, size: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from vcs_ml import fs, paths
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.output import quote
-from vcs_ml.progress import Meter
+from vcs_ml.progress import SILENT, Meter
 from vcs_ml.store import ingest, objects, page, workers
 from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.store.local import LocalStore, decode
@@ -160,7 +160,7 @@ class _Writer:
             if self._reflink and ingest.clone(source, fd):
                 return
             self._reflink = False
-            if ingest.copy(source, fd, self._store.algorithm) != entry.digest:
+            if ingest.copy(source, fd, self._store.algorithm, SILENT) != entry.digest:
                 raise CorruptError("the object in the store is damaged", hint="vml fetch brings it again")
         finally:
             os.close(source)

@@ -1,0 +1,51 @@
+"""Pointers on the disk: written and removed together with the lines that keep their data out of Git."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vcs_ml import fs, git
+from vcs_ml.workspace import gitignore, pointer
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
+from vcs_ml.workspace.project import Project
+
+
+def write(project: Project, pointers: Sequence[Pointer]) -> None:
+    """Write pointers and the lines that keep their data out of Git; staged where core.autostage is set."""
+    ignored: dict[str, set[str]] = {}
+    touched = []
+    for each in pointers:
+        source = pointer.pointer_path(each.path)
+        fs.write_atomic(project.root / source, pointer.serialize(each, project.algorithm))
+        folder, _, name = each.path.rpartition("/")
+        ignored.setdefault(folder, set()).add(name)
+        touched.append(source)
+    for folder, names in ignored.items():
+        if gitignore.update(project.root / folder, names, set()):
+            touched.append(join(folder, ".gitignore"))
+    stage(project, touched)
+
+
+def drop(project: Project, paths: Sequence[str]) -> None:
+    """Remove pointers and their lines in .gitignore."""
+    ignored: dict[str, set[str]] = {}
+    touched = []
+    for path in paths:
+        (project.root / (path + SUFFIX)).unlink(missing_ok=True)
+        folder, _, name = path.rpartition("/")
+        ignored.setdefault(folder, set()).add(name)
+        touched.append(path + SUFFIX)
+    for folder, names in ignored.items():
+        if (project.root / folder).is_dir() and gitignore.update(project.root / folder, set(), names):
+            touched.append(join(folder, ".gitignore"))
+    stage(project, touched)
+
+
+def join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def stage(project: Project, paths: Sequence[str]) -> None:
+    """`git add` what a command wrote, where core.autostage is set."""
+    if paths and project.config.autostage and project.git.worktree is not None:
+        git.stage(project.git, [project.in_git(path) for path in paths])

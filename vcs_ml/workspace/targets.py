@@ -1,0 +1,91 @@
+"""What the arguments of `add` and `commit` mean, and why some of them cannot be tracked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from vcs_ml import git
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.workspace import tracked
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
+
+
+class Target(NamedTuple):
+    """What arguments mean: a tracked thing (its pointer, if it has one) and paths inside it (none: all of it)."""
+
+    path: str
+    inner: tuple[str, ...]
+    pointer: Pointer | None
+
+
+def targets(project: Project, arguments: Sequence[str]) -> list[Target]:
+    """What project-relative paths mean to `add`. UserError for one that cannot be tracked."""
+    found: dict[str, Target] = {}
+    for path in arguments:
+        if path == "":
+            raise UserError("the whole project cannot be tracked", hint="name directories or files: vml add data")
+        tracked.check_name(path)
+        owner = tracked.owner_in_workspace(project, path)
+        if owner is not None and owner[1] and owner[0].kind != "tree":
+            raise UserError(
+                f"{quote(path)} lies below {quote(owner[0].path)}, which is tracked as a file",
+                hint=f"vml rm --cached {quote(owner[0].path)} ends tracking it as a file",
+            )
+        if owner is None or not owner[1]:
+            found[path] = Target(path, (), owner[0] if owner else None)
+        else:
+            before = found.get(owner[0].path, Target(owner[0].path, ("",), owner[0]))
+            if before.inner:
+                found[before.path] = before._replace(inner=(*filter(None, before.inner), owner[1]))
+    _check_new(project, [target for target in found.values() if target.pointer is None])
+    return list(found.values())
+
+
+def _check_new(project: Project, new: Sequence[Target]) -> None:
+    """Refuse what is not there, what Git tracks, and what would overlap with something tracked."""
+    if not new:
+        return
+    for target in new:
+        full = project.root / target.path
+        if not os.path.lexists(full):
+            raise UserError(f"{quote(target.path)} does not exist", hint="check the path: ls, vml ls")
+        if full.is_symlink():
+            raise UserError(
+                f"{quote(target.path)} is a symbolic link to {quote(os.readlink(full))}",
+                hint="track the place it leads to, or replace the link by the data",
+            )
+        if not (full.is_dir() or full.is_file()):
+            raise UserError(f"{quote(target.path)} is neither a file nor a directory", hint="only files can be tracked")
+    in_git = git.tracked(project.git, [project.in_git(t.path) for t in new])
+    for target in new:
+        if project.in_git(target.path) in in_git:
+            raise UserError(
+                f"{quote(target.path)} is already tracked by Git",
+                hint=f"git rm -r --cached {quote(target.path)}, then run the command again",
+            )
+    inside = [t for t in new if (project.root / t.path).is_dir()]
+    if inside:
+        known = tracked.in_workspace(project)
+        for target in inside:
+            below = [path for path in known if path.startswith(f"{target.path}/")]
+            if below:
+                raise UserError(
+                    f"{quote(target.path)} contains {quote(below[0])}, which is tracked by itself",
+                    hint=f"vml rm --cached {quote(below[0])}, then add the directory",
+                )
+    for one in new:
+        for other in new:
+            if one.path.startswith(f"{other.path}/"):
+                raise UserError(
+                    f"{quote(one.path)} lies inside {quote(other.path)}",
+                    hint=f"vml add {quote(other.path)} is enough",
+                )
+
+
+def present(project: Project, known: Mapping[str, Pointer]) -> list[Target]:
+    """Every tracked thing that is in the workspace: what `commit` without a path looks at."""
+    return [Target(path, (), each) for path, each in known.items() if os.path.lexists(project.root / path)]
