@@ -1,0 +1,125 @@
+"""A project in a real Git repository, and `vml` run in it as a user would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from vcs_ml.cli import main
+
+settings.register_profile(
+    "project", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("project")
+
+
+class Result(NamedTuple):
+    """What a command printed and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Repo:
+    """A Git repository with a vml project at its top; paths are relative to it."""
+
+    def __init__(self, path: Path, capture: Callable[[], tuple[str, str]]) -> None:
+        self.path = path
+        self._capture = capture
+
+    def run(self, *args: str, ok: bool = True, cwd: str | Path = "") -> Result:
+        """`vml ARGS` in this process, from `cwd`; with `ok`, anything but exit code 0 fails the test."""
+        self._capture()
+        code = main(["-C", str(self.path / cwd), *args])
+        out, err = self._capture()
+        assert not ok or code == 0, f"vml {' '.join(args)}: exit {code}\n{out}{err}"
+        return Result(code, out, err)
+
+    def fails(self, *args: str, code: int, cwd: str | Path = "") -> Result:
+        """`vml ARGS` that must end with this exit code and a hint, and without a traceback."""
+        result = self.run(*args, ok=False, cwd=cwd)
+        assert result.code == code, result
+        assert "Traceback" not in result.err
+        assert "hint: " in result.err, result
+        return result
+
+    def git(self, *args: str) -> str:
+        return subprocess.run(["git", *args], cwd=self.path, check=True, capture_output=True, text=True).stdout
+
+    def commit(self, message: str = "commit") -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD").strip()
+
+    def write(self, path: str, content: str | bytes) -> Path:
+        """Write a file below the repository, and the directories above it."""
+        target = self.path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+        return target
+
+    def read(self, path: str) -> bytes:
+        return (self.path / path).read_bytes()
+
+    def files(self, path: str) -> dict[str, bytes]:
+        """Every file below a directory, links as `-> TARGET`."""
+        found = {}
+        for folder, _, names in os.walk(self.path / path):
+            for name in names:
+                file = Path(folder, name)
+                content = f"-> {os.readlink(file)}".encode() if file.is_symlink() else file.read_bytes()
+                found[file.relative_to(self.path / path).as_posix()] = content
+        return found
+
+    def clone(self, name: str) -> Repo:
+        """`git clone` of this repository, beside it."""
+        target = self.path.parent / name
+        subprocess.run(["git", "clone", "-q", str(self.path), str(target)], check=True)
+        return Repo(target, self._capture)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting of whoever runs the tests reaches Git or vml."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith(("GIT_", "VML_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "HOME": str(home),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "A U Thor",
+        "GIT_AUTHOR_EMAIL": "author@example.org",
+        "GIT_COMMITTER_NAME": "A U Thor",
+        "GIT_COMMITTER_EMAIL": "author@example.org",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield
+
+
+@pytest.fixture
+def repo(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Repo:
+    """An initialised, committed project."""
+    path = tmp_path / "repo"
+    path.mkdir()
+    subprocess.run(["git", "init", "-q", "-b", "main", str(path)], check=True)
+    made = Repo(path, lambda: tuple(capfd.readouterr()))  # type: ignore[arg-type]
+    made.run("init")
+    made.commit("init")
+    return made
+
+
+@pytest.fixture
+def remote(repo: Repo, tmp_path: Path) -> Path:
+    """A directory remote, the default of `repo`, committed."""
+    place = tmp_path / "remote"
+    repo.run("remote", "add", "-d", "origin", str(place))
+    repo.commit("remote")
+    return place
