@@ -236,10 +236,10 @@ def test_history_sees_side_branches_and_evil_merges(repo: Path) -> None:
     sh(repo, "config", "log.follow", "true")
     root = found(repo)
     tip = vgit.resolve(root, "HEAD")
-    assert vgit.history(root, [tip], ["*.vml"]) == set(texts.values())
+    assert vgit.history(root, [tip], ["*.vml"]) == {("a.vml", oid) for oid in texts.values()}
     (repo / "a.vml").write_text("evil")
     sh(repo, "commit", "-q", "-a", "--amend", "-m", "x")
-    evil = blob(repo, "HEAD:a.vml")
+    evil = ("a.vml", blob(repo, "HEAD:a.vml"))
     assert evil in vgit.history(root, [], ["*.vml"], every_ref=True)
     sh(repo, "reset", "-q", "--hard", "HEAD^1")
     assert evil not in vgit.history(root, [], ["*.vml"], every_ref=True)
@@ -255,7 +255,7 @@ def test_history_sees_stashes_and_worktrees(repo: Path) -> None:
     sh(repo, "worktree", "add", "-q", "--detach", "../linked")
     commit(repo.parent / "linked", {"a.vml": "linked"})
     ids = vgit.history(found(repo), [], ["*.vml"], every_ref=True)
-    assert set(vgit.read_blobs(found(repo), sorted(ids))) == {b"1", b"stashed", b"linked"}
+    assert set(vgit.read_blobs(found(repo), sorted(oid for _, oid in ids))) == {b"1", b"stashed", b"linked"}
 
 
 def test_refs(repo: Path, tmp_path: Path) -> None:

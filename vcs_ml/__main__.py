@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -15,7 +16,10 @@ def run() -> NoReturn:
         raise SystemExit(0)
     from vcs_ml.cli import main  # noqa: PLC0415 - the version alone should not wait 50 ms for Typer
 
-    raise SystemExit(main())
+    code = main()
+    sys.stderr.flush()
+    # Everything is written and closed. Taking a million small objects apart one by one would only cost time.
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import gc
 import importlib
 import os
 import shutil
@@ -177,6 +178,8 @@ def _directory(argument: str) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these arguments (without its name) and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
+    # A run makes millions of small tuples and hardly a cycle: collecting seldom saves up to a third of its time.
+    gc.set_threshold(200_000, 50, 1000)
     try:
         with _ending_by_signal():
             code = _run(_with_optional_values(args))

@@ -42,8 +42,9 @@ def encode(packs: Sequence[Pack], algorithm: Algorithm, supersedes: Sequence[byt
     """(name, content) of one index over `packs`; where an object lies in several, one row of it is kept."""
     places = {row.oid: (row, number) for number, each in enumerate(packs) for row in each.rows}
     width = max((len(oid) - 1 for oid in places), default=algorithm.size)
-    ordered = sorted(places.items(), key=lambda place: pack.row_key(place[0], width))
-    rows = [row for _, (row, _) in ordered]
+    keys = {pack.row_key(oid, width): place for oid, place in places.items()}
+    ordered = [keys[key] for key in sorted(keys)]
+    rows = [row for row, _ in ordered]
     # Buckets of at most a few hundred keys keep the search of one id near a microsecond.
     bits = 8 if len(ordered) < 1 << 14 else 16
     counts = array("I", bytes(4 << bits))
@@ -55,7 +56,7 @@ def encode(packs: Sequence[Pack], algorithm: Algorithm, supersedes: Sequence[byt
             b"".join(each.name for each in packs),
             b"".join(sorted(supersedes)),
             pack.little_endian(array("I", accumulate(counts))),
-            pack.encode_columns(rows, width, [number for _, (_, number) in ordered]),
+            pack.encode_columns(rows, width, [number for _, number in ordered]),
         )
     )
     return SHA256.digest(content)[:16] + secrets.token_bytes(8), content

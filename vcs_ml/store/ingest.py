@@ -9,15 +9,15 @@ import stat
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from vcs_ml import fs
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.progress import Meter
-from vcs_ml.store import objects, workers
+from vcs_ml.store import objects, pack, workers
 from vcs_ml.store.local import FEW, Batch, LocalStore
-from vcs_ml.store.pack import Builder, Pack, Row
+from vcs_ml.store.pack import Builder, Pack
 
 WINDOW = 1 << 20
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
@@ -28,9 +28,10 @@ _REPORT = 64  # files between two reports of progress
 
 # Five numbers a file: size, mtime_ns, ctime_ns (0 where links share the inode), inode, mode.
 STAT_FIELDS = 5
+INODE_MASK = 2**63 - 1  # some network file systems use all 64 bits, the index has signed numbers
 Numbers = tuple[int, ...]
 Part = list[tuple[int, int]]  # (folder, file) pairs
-Result = tuple[bytes, list[tuple[int, int, Numbers]], list[tuple[bytes, list[tuple[Any, ...]]]]]
+Result = tuple[bytes, list[tuple[int, int, Numbers]], pack.Plain]
 
 
 class Folder(NamedTuple):
@@ -51,7 +52,8 @@ class Stored(NamedTuple):
 def stat_numbers(st: os.stat_result) -> Numbers:
     """The five numbers that tell whether a file is still the one that was hashed."""
     # Linking a file changes its ctime, so it says nothing where other links exist.
-    return st.st_size, st.st_mtime_ns, st.st_ctime_ns if st.st_nlink == 1 else 0, st.st_ino, st.st_mode
+    ctime = st.st_ctime_ns if st.st_nlink == 1 else 0
+    return st.st_size, st.st_mtime_ns, ctime, st.st_ino & INODE_MASK, st.st_mode
 
 
 def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folder], meter: Meter) -> list[Stored]:
@@ -66,7 +68,7 @@ def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folde
         reader = _Storer(store, few, meter)
         try:
             digests, changed = _read_part(base, folders, part, reader, meter)
-            packs = [(each.name, list(map(tuple, each.rows))) for each in reader.finish()]
+            packs = pack.to_plain(reader.finish())
         finally:
             reader.abort()
         return digests, changed, packs
@@ -74,7 +76,7 @@ def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folde
     parts = _share(folders)
     results = workers.fork_map(work, parts, meter)
     for _, _, packs in results:
-        batch.adopt(Pack(name, list(map(Row._make, rows))) for name, rows in packs)
+        batch.adopt(pack.from_plain(packs))
     return _gather(folders, parts, results, store.algorithm)
 
 

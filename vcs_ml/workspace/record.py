@@ -23,11 +23,11 @@ from vcs_ml.store.page import SYMLINK, Entry
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace import pointer_files, single, snapshot, tree
 from vcs_ml.workspace.ignore import Ignore
-from vcs_ml.workspace.index import Index
+from vcs_ml.workspace.index import Index, Known
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.snapshot import Snapshot
-from vcs_ml.workspace.targets import Target
+from vcs_ml.workspace.targets import Target, check_pointers
 
 
 class Recorded(NamedTuple):
@@ -188,14 +188,16 @@ def _add_whole(job: Job, target: Target) -> _Done:
     root = os.fsencode(project.root / target.path)
     walk = tree.walk(root, job.ignore, project_path=target.path)
     _check_refused(target, walk)
+    if target.pointer is None:
+        check_pointers(job.project, target.path, walk.folders)
     now, granularity = fs.clock(project.state_dir)
     index = Index.new(project.index_dir, target.path, algorithm)
     entries: list[Entry] = []
     stored = ingest.ingest(store, job.batch, root, walk.folders, job.meter)
     for folder, each in zip(walk.folders, stored, strict=True):
-        known = stat_index.known(folder.names, each.stats, each.digests)
-        entries += [stat_index.entry(*file) for file in known.files(folder.path, algorithm.size)]
-        index.folders[folder.path] = known._replace(stats=stat_index.settle(each.stats, now, granularity))
+        entries += stat_index.entries(folder.path, folder.names, each.stats, each.digests)
+        settled = stat_index.settle(each.stats, now, granularity)
+        index.folders[folder.path] = Known(b"\0".join(folder.names), settled, each.digests)
     _check_names(target, (entry.path for entry in entries))
     tree.check_links(root, [entry.path for entry in entries if entry.kind == SYMLINK])
     entries.sort(key=lambda entry: paths.key(entry.path))

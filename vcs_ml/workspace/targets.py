@@ -9,6 +9,7 @@ from typing import NamedTuple
 from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
+from vcs_ml.store.ingest import Folder
 from vcs_ml.workspace import tracked
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -67,16 +68,6 @@ def _check_new(project: Project, new: Sequence[Target]) -> None:
                 f"{quote(target.path)} is already tracked by Git",
                 hint=f"git rm -r --cached {quote(target.path)}, then run the command again",
             )
-    inside = [t for t in new if (project.root / t.path).is_dir()]
-    if inside:
-        known = tracked.in_workspace(project)
-        for target in inside:
-            below = [path for path in known if path.startswith(f"{target.path}/")]
-            if below:
-                raise UserError(
-                    f"{quote(target.path)} contains {quote(below[0])}, which is tracked by itself",
-                    hint=f"vml rm --cached {quote(below[0])}, then add the directory",
-                )
     for one in new:
         for other in new:
             if one.path.startswith(f"{other.path}/"):
@@ -84,6 +75,23 @@ def _check_new(project: Project, new: Sequence[Target]) -> None:
                     f"{quote(one.path)} lies inside {quote(other.path)}",
                     hint=f"vml add {quote(other.path)} is enough",
                 )
+
+
+def check_pointers(project: Project, path: str, folders: Sequence[Folder]) -> None:
+    """Refuse to track a directory with something in it that is tracked by itself."""
+    for folder in folders:
+        for name in folder.names:
+            if not name.endswith(b".vml"):
+                continue
+            source = "/".join(filter(None, (path, os.fsdecode(folder.path), os.fsdecode(name))))
+            try:
+                inner = tracked.read_pointer(project, source).path
+            except UserError:
+                continue  # no pointer, but data that is named like one
+            raise UserError(
+                f"{quote(path)} contains {quote(inner)}, which is tracked by itself",
+                hint=f"vml rm --cached {quote(inner)}, then add the directory",
+            )
 
 
 def present(project: Project, known: Mapping[str, Pointer]) -> list[Target]:

@@ -13,11 +13,13 @@ from vcs_ml import fs, paths
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store import page
-from vcs_ml.store.ingest import Folder, stat_numbers
+from vcs_ml.store.ingest import INODE_MASK, Folder, stat_numbers
 from vcs_ml.workspace.ignore import Ignore
 
 _BY_NAME = attrgetter("name")
 _RESERVED = (b".git", b".vml")
+_DOT = ord(".")
+_FORMAT, _REGULAR = 0o170000, stat.S_IFREG
 
 
 class Tree(NamedTuple):
@@ -104,20 +106,15 @@ def _walk(root: bytes, path: bytes, ignore: Ignore, project_path: str, tree: Tre
                 continue
             st = entry.stat(follow_symlinks=False)
             mode = st.st_mode
-            if name[0] == 46 or not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):  # 46 is "."
+            if name[0] == _DOT or mode & _FORMAT != _REGULAR:
                 if fs.is_tmp(name):
                     continue
                 if why := _refusal(name, mode):
                     tree.refused.append((join(path, name), why))
                     continue
             names.append(name)
-            numbers += (
-                st.st_size,
-                st.st_mtime_ns,
-                st.st_ctime_ns if st.st_nlink == 1 else 0,
-                st.st_ino,
-                mode,
-            )
+            ctime = st.st_ctime_ns if st.st_nlink == 1 else 0  # as in stat_numbers, which would cost a call
+            numbers += (st.st_size, st.st_mtime_ns, ctime, st.st_ino & INODE_MASK, mode)
         if names:
             tree.folders.append(Folder(path, names, array("q", numbers)))
         below.reverse()

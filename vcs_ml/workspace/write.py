@@ -24,6 +24,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _PARALLEL_FILES = 400  # below both, a second process costs more than it saves
 _PARALLEL_BYTES = 32 << 20
+_REPORT = 64  # files between two reports of progress
 
 
 def open_directory(base: int, path: bytes, *, create: bool) -> int:
@@ -104,6 +105,7 @@ class _Writer:
         # Hot: about 25 us a small file, most of it the kernel creating it.
         numbers = array("q")
         directory, folder = -1, None
+        done = size = 0
         try:
             for entry in entries:
                 path, _, name = entry.path.rpartition(b"/")
@@ -116,7 +118,11 @@ class _Writer:
                     numbers.extend(self._one(directory, name, entry))
                 except CorruptError as error:
                     raise CorruptError(f"{quote(entry.path)}: {error.message}", hint=error.hint) from None
-                meter.advance(1, entry.size)
+                done, size = done + 1, size + entry.size
+                if done == _REPORT or size > ingest.WINDOW:
+                    meter.advance(done, size)
+                    done = size = 0
+            meter.advance(done, size)
         finally:
             if directory >= 0:
                 os.close(directory)
