@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -91,7 +92,10 @@ def clock(directory: Path) -> tuple[int, int]:
     whose stamps have digits below the microsecond is stamped by the kernel's tick; others are taken as coarse.
     """
     tmp = directory / tmp_name()
-    fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:  # nothing can be written there: the system's clock has to do
+        return time.time_ns(), COARSE_NS
     try:
         now = os.fstat(fd).st_mtime_ns
     finally:

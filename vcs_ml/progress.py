@@ -18,7 +18,11 @@ _ERASE: Final = "\r\x1b[K"
 class Meter(Protocol):
     """Whatever long work reports to."""
 
-    def advance(self, files: int = 0, bytes: int = 0) -> None: ...
+    def expect(self, files: int = 0, bytes: int = 0) -> None:
+        """So much more is to be done."""
+
+    def advance(self, files: int = 0, bytes: int = 0) -> None:
+        """So much more is done."""
 
 
 class Progress:
@@ -63,6 +67,11 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self.clear()
+
+    def expect(self, files: int = 0, bytes: int = 0) -> None:
+        """Add to the totals, once work is found."""
+        self._files_total = (self._files_total or 0) + files
+        self._bytes_total = (self._bytes_total or 0) + bytes
 
     def advance(self, files: int = 0, bytes: int = 0) -> None:
         """Count what was done since the last call."""

@@ -40,10 +40,5 @@ def add(
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in done]})
         return
-    for each in done:
-        session.note(each.line())
-    changed = [each for each in done if each.state != "unchanged"]
-    if changed and not project.config.autostage:
-        session.note(
-            f"\nTo record this in Git:\n  git add {' '.join(record.written(project, changed, session.directory))}"
-        )
+    for line in record.report(project, done, session.directory):
+        session.note(line)

@@ -42,7 +42,7 @@ def checkout(
     sync.check_targets(pointers, targets, where=f"at {rev}" if rev else "")
     wanted = status.selected(pointers, targets)
     gone = checking.formerly(project, now) if not targets and rev is None else []
-    with session.progress("checking out", bytes=None) as meter:
+    with session.progress("checking out") as meter:
         done = checking.checkout(project, store, wanted, gone=gone, force=force, meter=meter)
     report(session, project, done)
 

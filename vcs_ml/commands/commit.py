@@ -49,10 +49,7 @@ def commit(
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in changed]})
         return
-    for each in changed:
-        session.note(each.line())
     if not changed:
         session.note(f"nothing changed ({output.count(len(done), 'path')} looked at)")
-    elif not project.config.autostage:
-        written = " ".join(record.written(project, changed, session.directory))
-        session.note(f"\nTo record this in Git:\n  git add {written}")
+    for line in record.report(project, changed, session.directory):
+        session.note(line)

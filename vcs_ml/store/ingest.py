@@ -73,7 +73,7 @@ def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folde
             reader.abort()
         return digests, changed, packs
 
-    parts = _share(folders)
+    parts = _share(folders, meter)
     results = workers.fork_map(work, parts, meter)
     for _, _, packs in results:
         batch.adopt(pack.from_plain(packs))
@@ -86,7 +86,7 @@ def measure(algorithm: Algorithm, base: bytes, folders: Sequence[Folder], meter:
     def work(part: Part, meter: Meter) -> Result:
         return *_read_part(base, folders, part, _Hasher(algorithm, meter), meter), []
 
-    parts = _share(folders)
+    parts = _share(folders, meter)
     return _gather(folders, parts, workers.fork_map(work, parts, meter), algorithm)
 
 
@@ -104,10 +104,11 @@ def _gather(
     return [Stored(bytes(d), s) for d, s in zip(digests, stats, strict=True)]
 
 
-def _share(folders: Sequence[Folder]) -> list[Part]:
+def _share(folders: Sequence[Folder], meter: Meter) -> list[Part]:
     """(folder, file) pairs for each worker, in path order."""
     every = [(f, i) for f, folder in enumerate(folders) for i in range(len(folder.names))]
     sizes = [folders[f].stats[i * STAT_FIELDS] for f, i in every]
+    meter.expect(len(every), sum(sizes))
     count = workers.count()
     if count == 1 or (len(every) < _PARALLEL_FILES and sum(sizes) < _PARALLEL_BYTES):
         return [every]

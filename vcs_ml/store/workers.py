@@ -32,6 +32,9 @@ class _SharedMeter:
         self._shared, self._at = shared, slot * _SLOT.size
         self._files = self._bytes = 0
 
+    def expect(self, files: int = 0, bytes: int = 0) -> None:
+        """Totals are the parent's to say."""
+
     def advance(self, files: int = 0, bytes: int = 0) -> None:
         self._files += files
         self._bytes += bytes
@@ -44,6 +47,9 @@ class _SumMeter:
     def __init__(self, meter: Meter, shared: mmap.mmap) -> None:
         self._meter, self._shared = meter, shared
         self._seen = (0, 0)
+
+    def expect(self, files: int = 0, bytes: int = 0) -> None:
+        self._meter.expect(files, bytes)
 
     def advance(self, files: int = 0, bytes: int = 0) -> None:
         done = [sum(column) for column in zip(*_SLOT.iter_unpack(self._shared), strict=True)]

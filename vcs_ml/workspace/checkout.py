@@ -137,6 +137,8 @@ def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
             removals.append(path)
         if here is not None and objects.blob(here.digest) not in store:
             unsaved[path] = here
+        elif here is None and wanted is not None and _is_file(root / os.fsdecode(path)):
+            unsaved[path] = wanted  # an ignored file: the walk passed it by, so nobody knows its bytes
     blockers = _blockers(shot, puts, removals)
     for path, entry in blockers.items():
         removals.append(path)
@@ -145,6 +147,10 @@ def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
         if entry.digest == b"" or objects.blob(entry.digest) not in store:
             unsaved[path] = entry
     return Plan(each, inner, shot, puts, removals, list(unsaved.values()), extras)
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
 
 
 def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.snapshot import Snapshot
 from vcs_ml.workspace.targets import Target, check_pointers
+
+_SHOWN = 20
 
 
 class Recorded(NamedTuple):
@@ -325,12 +328,27 @@ def _extend_deletions(store: LocalStore, target: Target, shot: Snapshot) -> None
         shot.before[entry.path] = entry
 
 
-def written(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:
-    """The files that Git should now be given, as a shell in `start` would write them."""
+def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:
+    """What to tell people: a line for each thing, for very many one in all; then what Git should be given."""
+    if len(done) <= _SHOWN:
+        lines = [each.line() for each in done]
+    else:
+        counts = Counter(each.state for each in done)
+        parts = ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()))
+        lines = [f"{output.count(len(done), 'path')}, {output.size(sum(each.new.size for each in done))} ({parts})"]
+    changed = [each for each in done if each.state != "unchanged"]
+    if changed and not project.config.autostage:
+        lines.append(f"\nTo record this in Git:\n  git add {' '.join(_written(project, changed, start))}")
+    return lines
+
+
+def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list[str]:
+    """The files that Git should be given, as a shell in `start` would write them; globs where they are many."""
+    if len(changed) > _SHOWN:
+        return [shlex.quote(f":(top,glob){project.in_git('**/*' + SUFFIX)}"), shlex.quote(":(top)*.gitignore")]
     files: dict[str, None] = {}
-    for each in done:
+    for each in changed:
         files[each.path + SUFFIX] = None
-        ignore_file = pointer_files.join(each.path.rpartition("/")[0], ".gitignore")
         if each.old is None:
-            files[ignore_file] = None
+            files[pointer_files.join(each.path.rpartition("/")[0], ".gitignore")] = None
     return [shlex.quote(os.path.relpath(project.root / path, start)) for path in files]

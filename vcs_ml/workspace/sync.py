@@ -24,8 +24,8 @@ from vcs_ml.workspace.project import Project
 
 JOBS = 8
 
-# (label, files, bytes) -> a progress line
-Show = Callable[[str, int | None, int | None], Progress]
+# label -> a progress line
+Show = Callable[[str], Progress]
 
 
 class Scope(NamedTuple):
@@ -153,8 +153,8 @@ def push(
     needs, news = transfer.plan_push(store, remote, wanted)
     moved = NOTHING
     if needs:
-        size = sum(need.size for need in needs if need.size > 0)
-        with show(f"pushing to {remote.name}", len(needs), size) as meter:
+        with show(f"pushing to {remote.name}") as meter:
+            meter.expect(len(needs), sum(need.size for need in needs if need.size > 0))
             moved = transfer.push(store, remote, needs, jobs=jobs or JOBS, meter=meter)
     if news:
         commit = git.head(project.git)
@@ -215,8 +215,8 @@ def fetch(
         needs = transfer.plan_fetch(store, _needs(store, remote, needed))
     except objects.MissingObject as error:
         raise _name_missing(store, remote, needed, error) from None
-    size = sum(max(need.size, 0) for need in needs)
-    with show(f"fetching from {remote.name}", len(needs), size) as meter:
+    with show(f"fetching from {remote.name}") as meter:
+        meter.expect(len(needs), sum(max(need.size, 0) for need in needs))
         return transfer.fetch(store, remote, needs, jobs=jobs, meter=meter)
 
 

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from vcs_ml import fs, git
@@ -14,6 +16,7 @@ from vcs_ml.output import quote
 from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.remote import Root
+from vcs_ml.workspace import ignore as ignore_files
 from vcs_ml.workspace import pointer
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -35,21 +38,26 @@ class Workspace:
         self._directories: dict[str, list[Any]] = {}
         self._parsed: dict[str, list[Any]] = {}
         self._changed = False
+        self._head = [_CACHE_VERSION, project.algorithm.name, _stamp(project.root / ignore_files.NAME)]
         if not refresh:
             self._load()
 
     def _load(self) -> None:
         try:
             content = json.loads(self._path.read_bytes())
-            if content["version"] == _CACHE_VERSION and content["algorithm"] == self._project.algorithm.name:
+            if content["head"] == self._head:
                 self._directories, self._parsed = content["directories"], content["pointers"]
         except (OSError, ValueError, KeyError, TypeError):
             return
 
+    @cached_property
+    def _limit(self) -> int:
+        """What changed at or after this time may change again without a new time stamp."""
+        now, granularity = fs.clock(self._project.state_dir)
+        return now - granularity
+
     def find(self) -> dict[str, Pointer]:
         """Every pointer by the path of its data, sorted. UserError for one that cannot be read."""
-        self._project.state_dir.mkdir(exist_ok=True)
-        limit = None
         found: dict[str, Pointer] = {}
         directories: dict[str, list[Any]] = {}
         parsed: dict[str, list[Any]] = {}
@@ -64,12 +72,8 @@ class Workspace:
                 continue
             known = self._directories.get(rel)
             if known is None or known[0] != mtime:
-                if limit is None:
-                    now, granularity = fs.clock(self._project.state_dir)
-                    limit = now - granularity
-                below, names = self._list(full, rel)
-                # What changed just now may change again without a new mtime: look again next time.
-                known = [mtime if mtime < limit else -1, below, names]
+                # The clock is read before the directory is.
+                known = [mtime if mtime < self._limit else -1, *self._list(full, rel)]
                 self._changed = True
             directories[rel] = known
             prefix = f"{rel}/" if rel else ""
@@ -117,11 +121,10 @@ class Workspace:
         if known is not None and known[0] == numbers:
             _, oid, kind, size, nfiles, extra = known
             return known, Pointer(path, ObjectId(bytes.fromhex(oid)), kind, size, nfiles, extra)
-        parsed = read_pointer(self._project, source)
         self._changed = True
-        now, granularity = fs.clock(self._project.state_dir)
-        if max(numbers[1:3]) >= now - granularity:
+        if max(numbers[1:3]) >= self._limit:
             numbers[1] = -1
+        parsed = read_pointer(self._project, source)
         return [
             numbers,
             parsed.oid.hex(),
@@ -133,14 +136,20 @@ class Workspace:
 
     def _save(self, directories: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
         content = {
-            "algorithm": self._project.algorithm.name,
+            "head": self._head,
             "directories": directories,
             "pointers": parsed,
-            "version": _CACHE_VERSION,
         }
         with contextlib.suppress(OSError):  # a read-only checkout only means that this is done again
             self._path.parent.mkdir(parents=True, exist_ok=True)
             fs.write_atomic(self._path, json.dumps(content, separators=(",", ":")).encode(), mode=0o644, sync=False)
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        return list(stat_numbers(path.stat()))
+    except OSError:
+        return []
 
 
 def in_workspace(project: Project, ignore: Ignore | None = None, *, refresh: bool = False) -> dict[str, Pointer]:

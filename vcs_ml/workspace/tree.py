@@ -50,6 +50,9 @@ def walk(root: bytes, ignore: Ignore, *, prefix: bytes = b"", project_path: str 
     tree = Tree([], [])
     if prefix and not _leads_inside(root, prefix):
         return tree
+    if prefix and _is_ignored(root, prefix, ignore, project_path):
+        tree.refused.append((prefix, "a .vmlignore names it"))
+        return tree
     try:
         st = os.lstat(os.path.join(root, prefix) if prefix else root)
     except (FileNotFoundError, NotADirectoryError):
@@ -63,6 +66,17 @@ def walk(root: bytes, ignore: Ignore, *, prefix: bytes = b"", project_path: str 
         else:
             tree.folders.append(Folder(folder, [name], array("q", stat_numbers(st))))
     return tree
+
+
+def _is_ignored(root: bytes, prefix: bytes, ignore: Ignore, project_path: str) -> bool:
+    """Whether a walk of the whole directory would pass this path by."""
+    parts = os.fsdecode(prefix).split("/")
+    for i, name in enumerate(parts):
+        ignored = ignore.at("/".join([project_path, *parts[:i]]))
+        path = os.path.join(root, os.fsencode("/".join(parts[: i + 1])))
+        if ignored is not None and ignored(name, os.path.isdir(path) and not os.path.islink(path)):
+            return True
+    return False
 
 
 def _leads_inside(root: bytes, prefix: bytes) -> bool:

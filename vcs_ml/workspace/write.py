@@ -62,6 +62,7 @@ def write(store: LocalStore, base: int, entries: Sequence[Entry], meter: Meter, 
     files = [i for i, entry in enumerate(entries) if entry.kind != page.SYMLINK]
     links = [i for i, entry in enumerate(entries) if entry.kind == page.SYMLINK]
     writer = _Writer(store, base, scratch)
+    meter.expect(len(entries), sum(entry.size for entry in entries))
     stats = [b""] * len(entries)
 
     def work(part: Sequence[int], meter: Meter) -> bytes:
