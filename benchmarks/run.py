@@ -60,7 +60,7 @@ def _bench(options: argparse.Namespace, argv: list[str], steps: set[str], scratc
         f"median of {options.runs} {'run' if options.runs == 1 else 'runs'}."
     )
     where = machine.describe(
-        scratch, command=shlex.join(["scripts/bench", *argv]), versions=_versions(options), workload=data
+        scratch, command=shlex.join(["scripts/bench", *_as_typed(argv)]), versions=_versions(options), workload=data
     )
     print(where, file=sys.stderr)
     others = machine.Others()
@@ -121,6 +121,11 @@ def _versions(options: argparse.Namespace) -> str:
     if "vml" in options.tools and not options.dvc_settings:
         found.append(f"vml {machine.version(options.vml, '--version')}")
     return ", ".join(found)
+
+
+def _as_typed(argv: list[str]) -> list[str]:
+    """The arguments without `--vml PROGRAM`, which scripts/bench adds."""
+    return argv[2:] if argv[:1] == ["--vml"] else argv
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
