@@ -41,9 +41,9 @@ def checkout(
     pointers = tracked.at_revision(project, rev) if rev else now
     sync.check_targets(pointers, targets, where=f"at {rev}" if rev else "")
     wanted = status.selected(pointers, targets)
-    gone = checking.formerly(project, now) if not targets and rev is None else []
+    everything = now if not targets and rev is None else None
     with session.progress("checking out") as meter:
-        done = checking.checkout(project, store, wanted, gone=gone, force=force, meter=meter)
+        done = checking.checkout(project, store, wanted, now=everything, force=force, meter=meter)
     report(session, project, done)
 
 

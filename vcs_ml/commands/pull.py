@@ -49,9 +49,9 @@ def pull(
         moved = sync.fetch(store, there, items, jobs=jobs or project.config.jobs, show=session.progress)
     pointers = tracked.in_workspace(project)
     wanted = status.selected(pointers, targets)
-    gone = checkout.formerly(project, pointers) if not targets else []
+    everything = pointers if not targets else None
     with session.progress("checking out") as meter:
-        done = checkout.checkout(project, store, wanted, gone=gone, force=force, meter=meter)
+        done = checkout.checkout(project, store, wanted, now=everything, force=force, meter=meter)
     if json:
         session.json(
             {

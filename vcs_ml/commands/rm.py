@@ -34,10 +34,10 @@ def rm(
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
-    for arg in paths:
-        path = project.relative(arg, session.directory)
-        with session.progress("looking") as meter:
-            kept = remove.remove(project, store, path, cached=cached, force=force, meter=meter)
-        for each in kept:
-            session.note(each.line(project.algorithm))
+    targets = [project.relative(path, session.directory) for path in paths]
+    with session.progress("looking") as meter:
+        kept = remove.remove(project, store, targets, cached=cached, force=force, meter=meter)
+    for each in kept:
+        session.note(each.line(project.algorithm))
+    for path in targets:
         session.note(f"{'no longer tracked' if cached else 'removed'}: {output.quote(path)}")

@@ -52,6 +52,9 @@ def status(
     targets = [project.relative(path, session.directory) for path in paths or ()]
     with session.progress("hashing") as meter:
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh)
+    gone = [each.path for each in found.pointers]
+    unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
+    sync.check_targets({each.path: each for each in found.tracked}, unknown)
     absent = {each.path for each in found.missing}
     waiting = sync.not_pushed(project, [p for p in found.tracked if p.path not in absent], remote)
     if json:

@@ -8,6 +8,7 @@ from vcs_ml.hashing import Buffer
 LEVEL = 3
 WORTH = 0.95  # stored compressed only where at least 5 % is saved
 SMALLEST = 64  # below this a frame's header eats the gain
+LARGEST = 64 << 20  # above this an object is stored raw: a frame that claims more is a bomb
 
 
 class Squeezer:
@@ -28,7 +29,7 @@ class Squeezer:
         if self._skip:
             self._skip -= 1
             return None
-        if len(data) < SMALLEST:
+        if not SMALLEST <= len(data) <= LARGEST:
             return None
         packed = self._compress(data)
         if len(packed) <= WORTH * len(data):
@@ -42,10 +43,12 @@ class Squeezer:
 def expand(data: Buffer, size: int) -> bytes:
     """The raw bytes of one frame that holds exactly `size` of them; CorruptError otherwise.
 
-    A frame that announces another size, or none, is refused before any memory is taken for it.
+    A frame that announces another size, none, or more than LARGEST is refused before any memory is taken for it.
     """
     import zstandard  # noqa: PLC0415 - as above
 
+    if size > LARGEST:
+        raise CorruptError(f"a compressed object of {size} bytes: none is larger than {LARGEST}")
     try:
         if zstandard.frame_content_size(data) != size:
             raise CorruptError(f"a compressed object does not have the {size} bytes that are listed for it")

@@ -102,9 +102,12 @@ class LocalStore:
     def lacking(self, oids: Iterable[ObjectId]) -> list[ObjectId]:
         """Those of `oids` that are not here. The directory is looked at again once, not for each."""
         self.catalog.refresh()
-        # Without a single loose blob, as in a fresh clone, a look into the packs is enough.
-        loose = os.path.isdir(f"{self._directory}/loose/{self.algorithm.name}")
+        loose = self.has_loose_blobs()
         return [oid for oid in oids if not (self._has(oid) if loose or oid[-1] != objects.BLOB else self._packed(oid))]
+
+    def has_loose_blobs(self) -> bool:
+        """False where, as in a fresh clone, a look into the packs is enough to know whether a blob is here."""
+        return os.path.isdir(f"{self._directory}/loose/{self.algorithm.name}")
 
     def _packed(self, oid: ObjectId) -> tuple[mmap.mmap, Row] | None:
         found = self.catalog.find(oid)

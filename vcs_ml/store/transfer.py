@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from vcs_ml import fs
 from vcs_ml.errors import CorruptError
+from vcs_ml.hashing import Buffer
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects, pack, page, workers
 from vcs_ml.store.local import FEW, Batch, LocalStore, decode
@@ -258,8 +259,8 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
             fresh: dict[ObjectId, bytes] = {}
             absent = store.lacking(frontier)
 
-            def keep(need: Need, data: bytes, fresh: dict[ObjectId, bytes] = fresh) -> None:
-                fresh[need.oid] = data
+            def keep(need: Need, data: Buffer, fresh: dict[ObjectId, bytes] = fresh) -> None:
+                fresh[need.oid] = bytes(data)
 
             _read_ranges(remote, _ranges(_locate(remote, [Need(oid, -1, "") for oid in absent])), keep, jobs=jobs)
             children: dict[ObjectId, None] = {}
@@ -319,9 +320,9 @@ def _receive(
     builder = Builder(store.backend, store.algorithm)
     seen: set[ObjectId] = set()
 
-    def keep(need: Need, data: bytes) -> None:
+    def keep(need: Need, data: Buffer) -> None:
         if few is not None:
-            few.add(need.oid, data)
+            few.add(need.oid, bytes(data))
         elif len(data) > store.pack_below or store.pack_below == 0:
             store.put_loose(need.oid, data)
         elif need.oid not in seen:
@@ -359,12 +360,12 @@ class _Range(NamedTuple):
 
 
 def _read_ranges(
-    remote: Remote, ranges: Iterable[_Range], keep: Callable[[Need, bytes], None], *, jobs: int
+    remote: Remote, ranges: Iterable[_Range], keep: Callable[[Need, Buffer], None], *, jobs: int
 ) -> tuple[int, int]:
     """Read ranges, verify each object, hand it to `keep` (in this thread): (bytes, bytes read)."""
     total = stored = 0
     with ThreadPoolExecutor(jobs) as pool:
-        pending: list[Future[list[tuple[Need, bytes, int]]]] = []
+        pending: list[Future[list[tuple[Need, Buffer, int]]]] = []
         for each in ranges:
             pending.append(pool.submit(_read_range, remote, each))
             if len(pending) > jobs:  # so many ranges of at most 8 MiB are in memory, whatever the size of the data
@@ -375,8 +376,8 @@ def _read_ranges(
 
 
 def _take(
-    future: Future[list[tuple[Need, bytes, int]]],
-    keep: Callable[[Need, bytes], None],
+    future: Future[list[tuple[Need, Buffer, int]]],
+    keep: Callable[[Need, Buffer], None],
     stored: int,
     total: int,
 ) -> tuple[int, int]:
@@ -443,7 +444,7 @@ def _ranges(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[_Range]:
         yield current
 
 
-def _read_range(remote: Remote, each: _Range) -> list[tuple[Need, bytes, int]]:
+def _read_range(remote: Remote, each: _Range) -> list[tuple[Need, Buffer, int]]:
     data = memoryview(remote.backend.read_range(pack.key(each.pack), each.start, each.length))
     done = []
     for need, row in each.wanted:
@@ -452,7 +453,7 @@ def _read_range(remote: Remote, each: _Range) -> list[tuple[Need, bytes, int]]:
             raw = pack.decode_object(row, data[at : at + row.stored], remote.algorithm)
         except CorruptError:
             raw = _fetch_one(remote, each.pack, row, path=need.path)
-        done.append((need, bytes(raw), row.stored))
+        done.append((need, raw, row.stored))
     return done
 
 

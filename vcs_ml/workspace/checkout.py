@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vcs_ml import fs, locks
+from vcs_ml import fs, git, locks, paths
 from vcs_ml.errors import UserError
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
@@ -17,8 +18,8 @@ from vcs_ml.store import ingest, manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.page import Entry
+from vcs_ml.workspace import delete, saved, single, snapshot, tracked, tree, write
 from vcs_ml.workspace import index as stat_index
-from vcs_ml.workspace import saved, single, snapshot, tree, write
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index, Known
 from vcs_ml.workspace.pointer import Pointer
@@ -29,7 +30,7 @@ from vcs_ml.workspace.snapshot import Snapshot
 class Plan(NamedTuple):
     """What must happen to one tracked thing. Paths of entries are relative to its root.
 
-    `shot` is None for a file, and for a directory that is not there yet: it is built and renamed once.
+    `shot` is the directory that is there now: None where there is none, also if a file must make way for one.
     `unsaved` are files in the way whose bytes are in no store, `extras` untracked files that stay.
     """
 
@@ -66,14 +67,14 @@ def checkout(
     store: LocalStore,
     wanted: Iterable[tuple[Pointer, str]],
     *,
-    gone: Iterable[str] = (),
+    now: Mapping[str, Pointer] | None = None,
     force: bool = False,
     meter: Meter,
 ) -> Result:
     """Write what `wanted` names (a pointer, and a path inside its data or ""), touching only what differs.
 
-    `gone` are things that were tracked before and are no longer: they are removed where they are unchanged and
-    in the store. Untracked files are left alone. Nothing is touched at all if something is missing
+    With `now`, all pointers there are, what was checked out here before and none of them names is removed where
+    it is unchanged and in the store. Untracked files are left alone. Nothing is touched at all if something is missing
     (MissingObject), or if bytes that no store has are in the way and `force` is not set (UserError); with
     `force` those are stored first.
     """
@@ -85,13 +86,18 @@ def checkout(
         _check_present(store, plans)
         kept = _save_or_refuse(project, store, plans, force=force, meter=meter)
         written = removed = size = 0
-        for plan in plans:
+        changed: set[str] = set()
+        for first in plans:
+            # Another part of a directory that was just changed is planned anew.
+            again = first.each.path in changed
+            plan = _plan(work, first.each, first.inner) if again else first
             _apply(work, plan)
+            changed.add(plan.each.path)
             written += len(plan.puts)
             removed += len(plan.removals)
             size += sum(entry.size for entry in plan.puts)
-        for path in gone:
-            removed += _remove_gone(work, path)
+        if now is not None:
+            removed += _remove_gone(work, now)
         files.save()
         return Result(written, removed, size, kept)
 
@@ -114,43 +120,67 @@ def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
         return _plan_file(work, each)
     project, store = work.project, work.store
     root = project.root / each.path
-    if not os.path.lexists(root):
-        puts = list(manifest.under(each.oid, inner, store.algorithm, store.read))
-        _check_found(each, inner, puts)
-        return Plan(each, inner, None, puts, [], [], [])
-    if not root.is_dir() or root.is_symlink():
+    if root.is_symlink() or not (root.is_dir() or root.is_file() or not root.exists()):
         raise UserError(
             f"{quote(each.path)} is not a directory, but a directory is tracked there",
             hint="move it away, then run the command again",
         )
+    if not root.is_dir():
+        fresh = list(manifest.under(each.oid, inner, store.algorithm, store.read))
+        _check_found(each, inner, fresh)
+        file, _ = work.files.look(each.path, meter=work.meter)
+        return Plan(each, inner, None, fresh, [], _unsaved(store, [file] if file else []), [])
     shot = snapshot.take(project, each.path, work.ignore, snapshot.measurer(project, work.meter), prefix=inner)
     if inner and not shot.walk.folders:
         _check_found(each, inner, list(manifest.under(each.oid, inner, store.algorithm, store.read)))
-    puts, removals, extras, unsaved = [], [], [], {}
+    puts = {entry.path: entry for entry in _never_here(store, each, shot, inner)}
+    in_the_way: dict[bytes, Entry] = {}
+    removals, extras = [], []
     for path, here, wanted, base, _ in snapshot.apart(shot, each.oid, store.read, inner):
         if wanted is None and base is None:
             extras.append(path)
             continue
         if wanted is not None:
-            puts.append(wanted)
+            puts[path] = wanted
         elif here is not None:
             removals.append(path)
-        if here is not None and objects.blob(here.digest) not in store:
-            unsaved[path] = here
-        elif here is None and wanted is not None and _is_file(root / os.fsdecode(path)):
-            unsaved[path] = wanted  # an ignored file: the walk passed it by, so nobody knows its bytes
-    blockers = _blockers(shot, puts, removals)
-    for path, entry in blockers.items():
-        removals.append(path)
-        if path in extras:
-            extras.remove(path)
-        if entry.digest == b"" or objects.blob(entry.digest) not in store:
-            unsaved[path] = entry
-    return Plan(each, inner, shot, puts, removals, list(unsaved.values()), extras)
+        if here is not None:
+            in_the_way[path] = here
+    in_the_way.update(_unseen(work, root, [path for path in puts if path not in in_the_way]))
+    wanted_files = sorted(puts.values(), key=lambda entry: paths.key(entry.path))
+    blockers = _blockers(shot, wanted_files, removals)
+    extras = [path for path in extras if path not in blockers]
+    unsaved = _unsaved(store, (in_the_way | blockers).values())
+    return Plan(each, inner, shot, wanted_files, [*removals, *blockers], unsaved, extras)
 
 
-def _is_file(path: Path) -> bool:
-    return os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
+def _unsaved(store: LocalStore, entries: Iterable[Entry]) -> list[Entry]:
+    looked_at = list(entries)
+    absent = set(store.lacking(objects.blob(entry.digest) for entry in looked_at if entry.digest))
+    return [entry for entry in looked_at if not entry.digest or objects.blob(entry.digest) in absent]
+
+
+def _never_here(store: LocalStore, each: Pointer, shot: Snapshot, inner: bytes) -> Iterator[Entry]:
+    """What an earlier checkout of a part left out; `apart` tells it only where trees differ."""
+    if shot.past.partial:
+        known = shot.past.files()
+        for entry in manifest.under(each.oid, inner, store.algorithm, store.read):
+            if entry.path not in known and entry.path not in shot.edits:
+                yield entry
+
+
+def _unseen(work: _Work, root: Path, wanted: Iterable[bytes]) -> Iterator[tuple[bytes, Entry]]:
+    """Files where others will be written and that the walk left out, because they are ignored."""
+    base = os.fsencode(root)
+    for path in wanted:
+        try:
+            st = os.lstat(os.path.join(base, path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISREG(st.st_mode) or stat.S_ISLNK(st.st_mode):
+            folder = ingest.Folder(os.path.dirname(path), [os.path.basename(path)], stat_index.numbers(st))
+            (stored,) = ingest.measure(work.project.algorithm, base, [folder], work.meter)
+            yield path, Entry(path, tree.entry_kind(st.st_mode), st.st_size, stored.digests)
 
 
 def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:
@@ -162,6 +192,8 @@ def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:
 
 def _blockers(shot: Snapshot, puts: Sequence[Entry], removals: Sequence[bytes]) -> dict[bytes, Entry]:
     """Files that stand where a directory must be, or lie below where a file must be."""
+    if not puts:
+        return {}
     here = {tree.join(folder.path, name) for folder in shot.walk.folders for name in folder.names}
     here.difference_update(removals)
     wanted = {entry.path for entry in puts}
@@ -171,18 +203,13 @@ def _blockers(shot: Snapshot, puts: Sequence[Entry], removals: Sequence[bytes]) 
         while path := path.rpartition(b"/")[0]:
             above.add(path)
     blocking = here & above
-    if wanted & folders or any(p in wanted for f in folders for p in _parents(f)):
-        blocking |= {path for path in here if any(p in wanted for p in _parents(path))}
+    if wanted & folders or any(p in wanted for f in folders for p in delete.parents(f)):
+        blocking |= {path for path in here if any(p in wanted for p in delete.parents(path))}
     known = {entry.path: entry for entry in shot.past.entries()} if blocking else {}
     return {
         path: entry if (entry := shot.edits.get(path) or known.get(path)) else Entry(path, 0, 0, b"")
         for path in sorted(blocking)
     }
-
-
-def _parents(path: bytes) -> Iterable[bytes]:
-    while path := path.rpartition(b"/")[0]:
-        yield path
 
 
 def _plan_file(work: _Work, each: Pointer) -> Plan:
@@ -191,12 +218,21 @@ def _plan_file(work: _Work, each: Pointer) -> Plan:
     if here == wanted:
         return Plan(each, b"", None, [], [], [], [])
     if here is not None and here.size < 0:
+        return _plan_file_for_directory(work, each, wanted)
+    return Plan(each, b"", None, [wanted], [], _unsaved(work.store, [here] if here else []), [])
+
+
+def _plan_file_for_directory(work: _Work, each: Pointer, wanted: Entry) -> Plan:
+    shot = snapshot.take(work.project, each.path, work.ignore, snapshot.measurer(work.project, work.meter))
+    here = delete.files_here(shot)
+    root = os.fsencode(work.project.root / each.path)
+    found = {os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root) for name in names}
+    if others := found - here.keys():
         raise UserError(
-            f"{quote(each.path)} is a directory, but a file is tracked there",
+            f"{quote(each.path)} is a directory with {quote(min(others))} in it, but a file is tracked there",
             hint="move it away, then run the command again",
         )
-    unsaved = [here] if here is not None and objects.blob(here.digest) not in work.store else []
-    return Plan(each, b"", None, [wanted], [], unsaved, [])
+    return Plan(each, b"", shot, [wanted], list(here), _unsaved(work.store, here.values()), [])
 
 
 def _check_present(store: LocalStore, plans: Sequence[Plan]) -> None:
@@ -236,7 +272,7 @@ def _save_or_refuse(
 
 
 def _full(plan: Plan, path: bytes) -> str:
-    return plan.each.path if plan.each.kind != "tree" else f"{plan.each.path}/{os.fsdecode(path)}"
+    return plan.each.path if plan.shot is None else f"{plan.each.path}/{os.fsdecode(path)}"
 
 
 # ---------------------------------------------------------------------- apply
@@ -244,6 +280,8 @@ def _full(plan: Plan, path: bytes) -> str:
 
 def _apply(work: _Work, plan: Plan) -> None:
     if plan.each.kind != "tree":
+        if plan.shot is not None:
+            _make_way(work, plan)
         if plan.puts:
             _write_file(work, plan)
     elif plan.shot is None:
@@ -251,11 +289,32 @@ def _apply(work: _Work, plan: Plan) -> None:
     else:
         root = os.open(work.project.root / plan.each.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            _remove(root, plan.removals)
+            delete.files(root, plan.removals)
+            _remove_empty(work.project.root / plan.each.path, plan.puts)
             stats = write.write(work.store, root, plan.puts, work.meter, scratch=_scratch(work.project, root))
         finally:
             os.close(root)
         _settle(work.project, work.store, plan, plan.shot, stats)
+
+
+def _make_way(work: _Work, plan: Plan) -> None:
+    """Remove the directory that stands where a file is tracked."""
+    assert plan.shot is not None
+    place = work.project.root / plan.each.path
+    root = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        delete.files(root, plan.removals)
+    finally:
+        os.close(root)
+    delete.empty_directories(place)
+    plan.shot.past.remove()
+
+
+def _remove_empty(root: Path, puts: Sequence[Entry]) -> None:
+    for entry in puts:
+        place = root / os.fsdecode(entry.path)
+        if place.is_dir() and not place.is_symlink():
+            delete.empty_directories(place)
 
 
 def _write_file(work: _Work, plan: Plan) -> None:
@@ -298,6 +357,8 @@ def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) 
             stats = write.write(store, base, plan.puts, meter, scratch=None)
         finally:
             os.close(base)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=beside)  # a file, whose bytes are in the store
         os.rename(place, name, dst_dir_fd=beside)
     finally:
         os.close(beside)
@@ -321,26 +382,6 @@ def _fill(project: Project, index: Index, entries: Sequence[Entry], stats: Seque
         )
 
 
-def _remove(root: int, paths: Iterable[bytes]) -> None:
-    """Unlink files below an open directory, and the directories that this empties."""
-    emptied: set[bytes] = set()
-    for path in paths:
-        folder, _, name = path.rpartition(b"/")
-        try:
-            directory = write.open_directory(root, folder, create=False)
-        except FileNotFoundError:
-            continue
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-        finally:
-            os.close(directory)
-        emptied.update(_parents(path))
-    for path in sorted(emptied, key=len, reverse=True):
-        with contextlib.suppress(OSError):
-            os.rmdir(path, dir_fd=root)
-
-
 def _settle(project: Project, store: LocalStore, plan: Plan, shot: Snapshot, stats: Sequence[bytes]) -> None:
     """Bring the index to what the workspace now holds: the wanted tree, and extras that stay in the memo."""
     index = shot.past
@@ -355,7 +396,7 @@ def _settle(project: Project, store: LocalStore, plan: Plan, shot: Snapshot, sta
     base = _new_base(store, plan, index)
     index.update(right | put, plan.removals)
     index.memo = memo | {p: shot.stats[p] for p in plan.extras}
-    index.partial = bool(plan.inner) and (index.partial or not index.loaded)
+    index.partial = bool(plan.inner) and (index.partial or index.base is None)
     index.base = base
     index.save()
 
@@ -376,25 +417,32 @@ def _new_base(store: LocalStore, plan: Plan, index: Index) -> ObjectId:
 # ---------------------------------------------------------------------- no longer tracked
 
 
-def formerly(project: Project, pointers: Iterable[str]) -> list[str]:
-    """Paths of things that were checked out here and that no pointer names now."""
-    now = set(pointers)
-    known = {index.tracked for index in Index.all(project.index_dir, project.algorithm) if index.tracked}
-    singles = Index.load(project.index_dir, "", project.algorithm).files()
-    return sorted((known | {os.fsdecode(path) for path in singles}) - now)
+def _remove_gone(work: _Work, now: Mapping[str, Pointer]) -> int:
+    """Remove what an earlier checkout put here and no pointer names; files removed."""
+    project = work.project
+    indexes = {index.tracked for index in Index.all(project.index_dir, project.algorithm) if index.tracked}
+    gone = sorted((indexes | work.files.paths()) - now.keys())
+    if not gone:
+        return 0
+    in_git = set(git.run(["ls-files", "-z"], project.git.cwd).split(b"\0"))
+
+    def is_ours(path: str) -> bool:
+        # Since then it may have become part of something else that is tracked, or a file of Git's.
+        return tracked.owner(path, now) is None and os.fsencode(project.in_git(path)) not in in_git
+
+    return sum(_remove_gone_thing(work, path, is_ours) for path in gone)
 
 
-def _remove_gone(work: _Work, path: str) -> int:
-    """Remove what an earlier checkout put there, if it is unchanged and the store has it; files removed."""
+def _remove_gone_thing(work: _Work, path: str, is_ours: Callable[[str], bool]) -> int:
+    """Remove it if it is unchanged and the store has it; files removed."""
     project, store = work.project, work.store
     index = Index.load(project.index_dir, path, project.algorithm)
     if not index.loaded:
-        return _remove_gone_file(work, path)
+        return _remove_gone_file(work, path) if is_ours(path) else 0
     shot = snapshot.take(project, path, work.ignore, snapshot.measurer(project, work.meter))
-    known = [entry.path for entry in index.entries()]
-    safe = all(objects.blob(entry.digest) in store for entry in index.entries())
-    changed = any(before is not None for before in shot.before.values())
-    if changed or not safe:
+    here = [entry for entry in index.entries() if is_ours(f"{path}/{os.fsdecode(entry.path)}")]
+    changed = any(shot.before.get(entry.path) is not None for entry in here)
+    if changed or _unsaved(store, here):
         return 0
     index.remove()
     try:
@@ -402,12 +450,12 @@ def _remove_gone(work: _Work, path: str) -> int:
     except OSError:
         return 0
     try:
-        _remove(root, known)
+        delete.files(root, [entry.path for entry in here])
     finally:
         os.close(root)
     with contextlib.suppress(OSError):
         (project.root / path).rmdir()
-    return len(known)
+    return len(here)
 
 
 def _remove_gone_file(work: _Work, path: str) -> int:

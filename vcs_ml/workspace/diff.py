@@ -13,6 +13,7 @@ from vcs_ml.store.manifest import Read
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import single, snapshot, status, tracked
 from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change
@@ -75,16 +76,18 @@ def _to_workspace(
 ) -> Iterator[Triple]:
     ignore = Ignore(project.root)
     now = tracked.in_workspace(project, ignore)
-    files = single.Files(project)
+    files, others = single.Files(project), single.Files(project)  # `others` is not kept: nobody tracks them now
     for path in sorted(old.keys() | now.keys()):
         before = old.get(path)
+        if path in now and _was_never_here(project, files, now[path]):
+            continue
         if before is not None and before.kind == "tree" and (project.root / path).is_dir():
             yield from _tree_to_workspace(project, path, before, read, ignore=ignore, meter=meter)
         elif path in now and now[path].kind == "tree" and (project.root / path).is_dir():
             yield from ((p, entry, None) for p, entry in _every(store, before, read))
             yield from _tree_to_workspace(project, path, None, read, ignore=ignore, meter=meter)
         else:
-            here, _ = files.look(path, meter=meter)
+            here, _ = (files if path in now else others).look(path, meter=meter)
             if here is not None and here.size < 0:
                 here = None
             if before is not None and before.kind == "tree":
@@ -94,6 +97,14 @@ def _to_workspace(
             if one != here:
                 yield path, one, here
     files.save()
+
+
+def _was_never_here(project: Project, files: single.Files, each: Pointer) -> bool:
+    if os.path.lexists(project.root / each.path):
+        return False
+    if each.kind == "tree":
+        return not Index.load(project.index_dir, each.path, project.algorithm).loaded
+    return files.known(each.path) is None
 
 
 def _tree_to_workspace(

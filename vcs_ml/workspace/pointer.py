@@ -54,7 +54,10 @@ def parse(raw: bytes, source: str, algorithm: Algorithm) -> Pointer:
     data_path = source.removesuffix(SUFFIX)
     if data_path == source or data_path.rpartition("/")[2] == "":
         _refuse(source, f"the name of a pointer ends in {SUFFIX}", hint=f"rename it to NAME{SUFFIX}")
-    paths.check(data_path, source=source)
+    if why := paths.problem(data_path):
+        _refuse(
+            source, f"it would stand for {quote(data_path)}: {why}", hint=f"nobody needs it: git rm {quote(source)}"
+        )
     fields = _load(raw, source)
     _check_schema(fields, source)
     if fields.get("path") != data_path.rpartition("/")[2]:
@@ -170,5 +173,5 @@ def _is_whole(value: object) -> TypeGuard[int]:
 def _refuse(source: str, why: str, *, hint: str | None = None) -> NoReturn:
     if hint is None:
         data = quote(source.removesuffix(SUFFIX))
-        hint = f"git checkout {quote(source)} brings the committed one back, vml add {data} writes it anew"
+        hint = f"git checkout {quote(source)} brings the committed one back; or remove it, then vml add {data}"
     raise UserError(f"{quote(source)}: {why}", hint=hint)

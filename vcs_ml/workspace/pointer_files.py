@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from vcs_ml import fs, git
@@ -27,17 +28,18 @@ def write(project: Project, pointers: Sequence[Pointer]) -> None:
 
 
 def drop(project: Project, paths: Sequence[str]) -> None:
-    """Remove pointers and their lines in .gitignore."""
+    """Remove pointers and, before them, their lines in .gitignore: killed in between, it can be repeated."""
     ignored: dict[str, set[str]] = {}
     touched = []
     for path in paths:
-        (project.root / (path + SUFFIX)).unlink(missing_ok=True)
         folder, _, name = path.rpartition("/")
         ignored.setdefault(folder, set()).add(name)
         touched.append(path + SUFFIX)
     for folder, names in ignored.items():
         if (project.root / folder).is_dir() and gitignore.update(project.root / folder, set(), names):
             touched.append(join(folder, ".gitignore"))
+    for path in paths:
+        (project.root / (path + SUFFIX)).unlink(missing_ok=True)
     stage(project, touched)
 
 
@@ -48,4 +50,6 @@ def join(folder: str, name: str) -> str:
 def stage(project: Project, paths: Sequence[str]) -> None:
     """`git add` what a command wrote, where core.autostage is set."""
     if paths and project.config.autostage and project.git.worktree is not None:
-        git.stage(project.git, [project.in_git(path) for path in paths])
+        gone = [project.in_git(path) for path in paths if not os.path.lexists(project.root / path)]
+        never_there = set(gone) - git.tracked(project.git, gone)
+        git.stage(project.git, [path for path in map(project.in_git, paths) if path not in never_there])

@@ -154,6 +154,18 @@ class Project:
         """A project-relative path as Git names it, from the top of the worktree."""
         return f"{self.prefix}/{path}".strip("/") if self.prefix else path
 
+    def own_path(self, path: str) -> str | None:
+        """The reverse of `in_git`; None for what lies outside of the project, or in another one inside it."""
+        top = f"{self.prefix}/" if self.prefix else ""
+        if not path.startswith(top):
+            return None
+        own = path.removeprefix(top)
+        folder = own
+        while folder := folder.rpartition("/")[0]:
+            if os.path.exists(self.root / folder / ".vml/config.toml"):
+                return None
+        return own
+
     def remote(self, name: str | None = None) -> RemoteConfig:
         """A remote as `Config.remote` finds it, with a directory's url made an absolute path."""
         remote = self.config.remote(name)
@@ -179,7 +191,10 @@ class Project:
                 f"{quote(arg)} is outside of the project {quote(self.root)}",
                 hint="vml works on what lies inside: copy or move it there first",
             )
-        return paths.check(full.relative_to(self.root).as_posix(), source="vml")
+        path = full.relative_to(self.root).as_posix()
+        if why := paths.problem(path):
+            raise UserError(f"{quote(arg)} cannot be tracked: {why}", hint="name data of the project: vml ls lists it")
+        return path
 
     def expand(self, args: Sequence[str], start: Path) -> list[str]:
         """`relative` for each argument; one that names nothing but has `*`, `?` or `[` is a glob from `start`.

@@ -144,7 +144,15 @@ def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Itera
             stats = each.stats[i * ingest.STAT_FIELDS : (i + 1) * ingest.STAT_FIELDS]
             one = Stored(each.digests[i * size : (i + 1) * size], stats)
             entries[target.path] = files.learn(target.path, one)
-    return [_Done(_recorded_file(target, entries.get(target.path)), lambda: None) for target in wanted]
+    return [
+        _Done(_recorded_file(target, entries.get(target.path)), partial(_forget_tree, job, target)) for target in wanted
+    ]
+
+
+def _forget_tree(job: Job, target: Target) -> None:
+    """A file stands where a directory was tracked."""
+    if target.pointer is not None and target.pointer.kind == "tree":
+        Index.new(job.project.index_dir, target.path, job.project.algorithm).remove()
 
 
 def _is_as_recorded(job: Job, files: single.Files, target: Target) -> bool:
@@ -171,18 +179,14 @@ def _recorded_file(target: Target, entry: Entry | None) -> Recorded:
 
 def _add_tree(job: Job, target: Target) -> _Done:
     past = Index.load(job.project.index_dir, target.path, job.project.algorithm)
-    if not target.inner and not _can_edit(job.store, past):
+    if target.inner:
+        return _add_edits(job, target)
+    if past.partial:  # what was never here is known from the manifest alone
+        lost = job.store.lacking(objects.blob(entry.digest) for entry in past.entries())
+        return _add_edits(job, target, rehash=bool(lost))
+    if past.base is None or past.base not in job.store or job.store.missing(past.base):
         return _add_whole(job, target)
     return _add_edits(job, target)
-
-
-def _can_edit(store: LocalStore, past: Index) -> bool:
-    """Whether unchanged files need no second look: what they were recorded as is known and in the store."""
-    if past.base is None or past.base not in store:
-        return False
-    if past.partial:
-        return all(objects.blob(entry.digest) in store for entry in past.entries())
-    return not store.missing(past.base)
 
 
 def _add_whole(job: Job, target: Target) -> _Done:
@@ -215,14 +219,22 @@ def _add_whole(job: Job, target: Target) -> _Done:
     return _Done(_recorded_tree(job, target, summary, None), settle)
 
 
-def _add_edits(job: Job, target: Target) -> _Done:
-    """Store what changed since the last look, and edit the manifest there."""
+def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
+    """Store what changed since the last look (with `rehash`, everything), and edit the manifest there."""
 
     def hash(root: bytes, folders: Sequence[Folder]) -> list[Stored]:
         return ingest.ingest(job.store, job.batch, root, folders, job.meter)
 
     shots = [
-        snapshot.take(job.project, target.path, job.ignore, hash, prefix=os.fsencode(inner), believe_memo=False)
+        snapshot.take(
+            job.project,
+            target.path,
+            job.ignore,
+            hash,
+            prefix=os.fsencode(inner),
+            rehash=rehash,
+            believe_memo=False,
+        )
         for inner in target.inner or ("",)
     ]
     root = os.fsencode(job.project.root / target.path)
@@ -231,10 +243,11 @@ def _add_edits(job: Job, target: Target) -> _Done:
             _check_refused(target, shot.walk)
             if shot.prefix:
                 _extend_deletions(job.store, target, shot)
+        edits = _against_pointer(job.store, target, shots)
         shot = snapshot.merged(shots)
         _check_names(target, shot.edits)
         tree.check_links(root, [p for p, e in shot.edits.items() if e is not None and e.kind == SYMLINK])
-        summary = _edit(job, target, shot)
+        summary = _edit(job, target, shot, edits)
     except MissingObject as error:
         raise MissingObject(
             error.oid,
@@ -245,14 +258,27 @@ def _add_edits(job: Job, target: Target) -> _Done:
     return _Done(done, partial(_settle, job.store, done, shot))
 
 
-def _edit(job: Job, target: Target, shot: Snapshot) -> Summary:
+def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot]) -> dict[bytes, Entry | None]:
+    """What the named parts change in the pointer's tree, where that is not the one that is checked out."""
+    if not target.inner or target.pointer is None or shots[0].past.base in (None, target.pointer.oid):
+        return {}
+    return {
+        each.path: each.here
+        for shot in shots
+        for each in snapshot.apart(shot, target.pointer.oid, store.read, shot.prefix)
+        if each.known or each.here is not None
+    }
+
+
+def _edit(job: Job, target: Target, shot: Snapshot, more: dict[bytes, Entry | None]) -> Summary:
     base = shot.past.base
     if target.inner and target.pointer is not None:
         base = target.pointer.oid
     assert base is not None
-    if not shot.edits:
+    edits = shot.edits | more
+    if not edits:
         return manifest.summary(base, job.store.algorithm, job.store.read)
-    return manifest.edit(base, shot.edits, job.store.algorithm, job.store.read, job.batch.add)
+    return manifest.edit(base, edits, job.store.algorithm, job.store.read, job.batch.add)
 
 
 def _settle(store: LocalStore, done: Recorded, shot: Snapshot) -> None:
@@ -261,7 +287,7 @@ def _settle(store: LocalStore, done: Recorded, shot: Snapshot) -> None:
     """
     past = shot.past
     base = done.new.oid
-    partial = past.partial or (bool(shot.prefix) and not past.loaded)
+    partial = past.partial or (bool(shot.prefix) and past.base is None)
     if shot.prefix and done.old is not None and past.base not in (None, done.old.oid):
         assert past.base is not None
         with store.batch() as batch:
@@ -307,12 +333,11 @@ def _check_refused(target: Target, walk: tree.Tree) -> None:
 
 
 def _check_names(target: Target, names: Iterable[bytes]) -> None:
-    for name in names:
-        if not paths.is_utf8(name):
-            raise UserError(
-                f"{quote(os.path.join(os.fsencode(target.path), name))}: this name is not UTF-8",
-                hint="rename it (convmv -f latin1 -t utf8 helps), or name it in .vmlignore",
-            )
+    try:
+        paths.check_joined(b"\0".join(names) or b"-", source=quote(target.path))
+    except UserError as error:
+        hint = "rename it (convmv -f latin1 -t utf8 helps where it is not UTF-8), or name it in .vmlignore"
+        raise UserError(error.message, hint=hint) from None
 
 
 def _extend_deletions(store: LocalStore, target: Target, shot: Snapshot) -> None:

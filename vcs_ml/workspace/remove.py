@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-from pathlib import Path
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from vcs_ml import locks
 from vcs_ml.errors import UserError
@@ -14,50 +14,84 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import pointer_files, saved, single, snapshot, tracked
+from vcs_ml.workspace import delete, pointer_files, saved, single, snapshot, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
-from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
 
 def remove(
     project: Project,
     store: LocalStore,
-    path: str,
+    paths: Sequence[str],
     *,
     cached: bool = False,
     force: bool = False,
     meter: Meter,
 ) -> list[saved.Saved]:
-    """End tracking `path` (project-relative), or drop it from the directory it lies in.
+    """End tracking `paths` (project-relative), or drop them from the directories they lie in.
 
-    Workspace files go too, unless `cached`; those whose bytes no store has are refused (UserError), or with
-    `force` stored first and returned. The data of earlier commits stays in the stores.
+    Workspace files go too, unless `cached`; those whose bytes no store has are refused (UserError, and nothing
+    is done), or with `force` stored first and returned. What is ignored stays where it is. The data of earlier
+    commits stays in the stores.
     """
-    owner = tracked.owner_in_workspace(project, path)
-    if owner is None:
-        raise UserError(f"{quote(path)} is not tracked", hint="vml ls lists what is")
-    each, inner = owner
     with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
-        kept = [] if cached else _secure(project, store, each, inner, force=force, meter=meter)
-        if inner:
-            if each.kind != "tree":
-                raise UserError(f"{quote(path)} is not tracked", hint=f"{quote(each.path)} is a file")
-            _drop_inner(project, store, each, os.fsencode(inner))
-        if not cached:
-            _delete(project.root / path)
-        if not inner:
-            pointer_files.drop(project, [each.path])
-            _forget(project, each)
+        owners = [_owner(project, store, path) for path in paths]
+        looks = [] if cached else [_look(project, *owner, meter) for owner in owners]
+        kept = _secure(project, store, looks, force=force, meter=meter)
+        for look in looks:  # before the pointers, so that a killed rm can be repeated
+            _delete(project, look)
+        for path in paths:
+            owner = tracked.owner_in_workspace(project, path)
+            if owner is None:
+                continue  # it lay in another one of `paths`
+            if owner[1]:
+                _drop_inner(project, store, owner[0], os.fsencode(owner[1]))
+            else:
+                pointer_files.drop(project, [path])
+                _forget(project, owner[0])
     return kept
 
 
+def _owner(project: Project, store: LocalStore, path: str) -> tuple[Pointer, str]:
+    owner = tracked.owner_in_workspace(project, path)
+    if owner is None or (owner[1] and owner[0].kind != "tree"):
+        hint = "vml ls lists what is"
+        if path.endswith(SUFFIX) and tracked.owner_in_workspace(project, path.removesuffix(SUFFIX)):
+            hint = f"name the data: {quote(path.removesuffix(SUFFIX))}"
+        raise UserError(f"{quote(path)} is not tracked", hint=hint)
+    each, inner = owner
+    if inner and not any(manifest.under(each.oid, os.fsencode(inner), store.algorithm, store.read)):
+        raise UserError(
+            f"{quote(each.path)} has no {quote(inner)}", hint=f"vml ls {quote(each.path)} lists what it has"
+        )
+    return owner
+
+
+class _Look(NamedTuple):
+    """Workspace files that are about to go, by their paths below `top`."""
+
+    top: str
+    files: dict[bytes, Entry]
+
+
+def _look(project: Project, each: Pointer, inner: str, meter: Meter) -> _Look:
+    if each.kind == "tree":
+        measure = snapshot.measurer(project, meter)
+        shot = snapshot.take(project, each.path, Ignore(project.root), measure, prefix=os.fsencode(inner))
+        return _Look(each.path, delete.files_here(shot))
+    here, _ = single.Files(project).look(each.path, meter=meter)
+    return _Look("", {here.path: here} if here is not None and here.size >= 0 else {})
+
+
 def _secure(
-    project: Project, store: LocalStore, each: Pointer, inner: str, *, force: bool, meter: Meter
+    project: Project, store: LocalStore, looks: Sequence[_Look], *, force: bool, meter: Meter
 ) -> list[saved.Saved]:
     """Make sure the store has every byte that is about to go."""
-    unsaved = _unsaved(project, store, each, inner, meter)
+    found = {f"{look.top}/{os.fsdecode(path)}".lstrip("/"): e for look in looks for path, e in look.files.items()}
+    absent = set(store.lacking(objects.blob(entry.digest) for entry in found.values()))
+    unsaved = [path for path, entry in sorted(found.items()) if objects.blob(entry.digest) in absent]
     if not unsaved:
         return []
     if not force:
@@ -69,31 +103,17 @@ def _secure(
     return saved.keep(project, store, unsaved, meter)
 
 
-def _unsaved(project: Project, store: LocalStore, each: Pointer, inner: str, meter: Meter) -> list[str]:
-    if each.kind != "tree":
-        here, _ = single.Files(project).look(each.path, meter=meter)
-        return [] if here is None or objects.blob(here.digest) in store else [each.path]
-    nothing = Ignore(project.root)
-    shot = snapshot.take(project, each.path, nothing, snapshot.measurer(project, meter), prefix=os.fsencode(inner))
-    found = {path: entry for path, entry in shot.edits.items() if entry is not None}
-    known = {entry.path: entry for entry in shot.past.entries(shot.prefix)}
-    for folder in shot.walk.folders:
-        for name in folder.names:
-            path = b"%b/%b" % (folder.path, name) if folder.path else name
-            if path in known:
-                found.setdefault(path, known[path])
-    return [
-        f"{each.path}/{os.fsdecode(path)}"
-        for path, entry in sorted(found.items())
-        if objects.blob(entry.digest) not in store
-    ]
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _delete(project: Project, look: _Look) -> None:
+    if not look.files:
+        return
+    place = project.root / look.top
+    top = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        delete.files(top, look.files)
+    finally:
+        os.close(top)
+    if look.top:
+        delete.empty_directories(place)
 
 
 def _drop_inner(project: Project, store: LocalStore, each: Pointer, prefix: bytes) -> None:
@@ -101,10 +121,6 @@ def _drop_inner(project: Project, store: LocalStore, each: Pointer, prefix: byte
         entry.path: None for entry in manifest.under(each.oid, prefix, store.algorithm, store.read)
     }
     index = Index.load(project.index_dir, each.path, project.algorithm)
-    if not gone:
-        raise UserError(
-            f"{quote(each.path)} has no {quote(prefix)}", hint=f"vml ls {quote(each.path)} lists what it has"
-        )
     with store.batch() as batch:
         summary = manifest.edit(each.oid, gone, store.algorithm, store.read, batch.add)
         base = summary.root
@@ -131,6 +147,8 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
     `new` may be a directory to move it into. Returns the new path. Killed halfway, the same command completes
     it. UserError where the new place is taken.
     """
+    if new.startswith(f"{old}/"):
+        raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
     if (project.root / new).is_dir() and tracked.owner_in_workspace(project, new) is None:
         new = f"{new}/{old.rpartition('/')[2]}"
     tracked.check_name(new)
@@ -157,8 +175,6 @@ def _move_root(project: Project, each: Pointer, there: Pointer | None, new: str)
     resumed = there is not None and there.oid == each.oid
     if (there is not None and not resumed) or (os.path.lexists(place) and not (resumed and not os.path.lexists(data))):
         raise UserError(f"{quote(new)} exists already", hint=f"vml rm {quote(new)}, or choose another name")
-    if new.startswith(f"{each.path}/"):
-        raise UserError(f"{quote(each.path)} cannot be moved into itself", hint="choose a place outside of it")
     if not place.parent.is_dir():
         raise UserError(f"{quote(new)}: its directory does not exist", hint=f"mkdir -p {quote(place.parent)}")
     pointer_files.write(project, [each._replace(path=new)])
@@ -204,12 +220,17 @@ def _move_inner(
         )
     inner_old, inner_new = os.fsencode(source[1]), os.fsencode(target[1])
     data, place = project.root / old, project.root / new
-    if place.is_dir() and not place.is_symlink():
+    here = os.path.lexists(data)
+    there = any(manifest.under(each.oid, inner_new, store.algorithm, store.read))
+    # Without the old one here, what lies at the new place came there by a move that was killed.
+    if place.is_dir() and not place.is_symlink() and (here or there) and place != data:
         place, inner_new = place / data.name, inner_new + b"/" + os.fsencode(data.name)
-    there = list(manifest.under(each.oid, inner_new, store.algorithm, store.read))
-    if there or os.path.lexists(place):
-        raise UserError(f"{quote(place.relative_to(project.root))} exists already", hint="choose another name")
+        there = any(manifest.under(each.oid, inner_new, store.algorithm, store.read))
     entries = list(manifest.under(each.oid, inner_old, store.algorithm, store.read))
+    if there and not entries and os.path.lexists(place) and not here:
+        return place.relative_to(project.root).as_posix()
+    if there or (here and os.path.lexists(place)):
+        raise UserError(f"{quote(place.relative_to(project.root))} exists already", hint="choose another name")
     if not entries:
         raise UserError(f"{quote(old)} is not tracked", hint=f"vml ls {quote(each.path)} lists what is")
     edits: dict[bytes, Entry | None] = {entry.path: None for entry in entries}
@@ -219,7 +240,7 @@ def _move_inner(
     with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
         with store.batch() as batch:
             summary = manifest.edit(each.oid, edits, store.algorithm, store.read, batch.add)
-        if os.path.lexists(data):
+        if here:
             place.parent.mkdir(parents=True, exist_ok=True)
             data.rename(place)
             with contextlib.suppress(OSError):

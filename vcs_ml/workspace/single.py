@@ -82,6 +82,10 @@ class Files:
         known = self._known.get(os.fsencode(path))
         return known[1] if known else None
 
+    def paths(self) -> set[str]:
+        """Every path that something is known of."""
+        return {os.fsdecode(raw) for raw in self._known}
+
     def forget(self, path: str) -> None:
         """Drop what is known of a path."""
         raw = os.fsencode(path)

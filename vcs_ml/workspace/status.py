@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from vcs_ml import git
@@ -96,7 +96,18 @@ def selected(pointers: Mapping[str, Pointer], targets: Sequence[str]) -> list[tu
         for path, each in pointers.items():
             if path.startswith(target + "/"):
                 found[path, ""] = (each, "")
-    return [found[place] for place in sorted(found)]
+    return [found[place] for place in sorted(found) if not _covered(place, found)]
+
+
+def _covered(place: tuple[str, str], places: Container[tuple[str, str]]) -> bool:
+    """Whether a directory around this part of a tracked thing is selected, too."""
+    path, inner = place
+    return bool(inner) and ((path, "") in places or any((path, above) in places for above in _above(inner)))
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def compare(
@@ -202,15 +213,14 @@ def pointer_changes(
     project: Project, records: Iterable[git.FileStatus], targets: Sequence[str] = ()
 ) -> list[PointerChange]:
     """What Git says of this project's pointers, by the path of their data."""
-    top = f"{project.prefix}/" if project.prefix else ""
     found = []
     for record in records:
-        if not record.path.endswith(SUFFIX) or not record.path.startswith(top):
+        source = project.own_path(record.path)
+        if source is None or not source.endswith(SUFFIX) or os.path.basename(source) == SUFFIX:
             continue
-        path = record.path[len(top) : -len(SUFFIX)]
-        if not path or path.endswith("/") or (targets and not _concerns(path, targets)):
-            continue
-        found.append(PointerChange(path, _letter(record), record.worktree == "."))
+        path = source.removesuffix(SUFFIX)
+        if not targets or _concerns(path, targets):
+            found.append(PointerChange(path, _letter(record), record.worktree == "."))
     return sorted(found)
 
 

@@ -13,7 +13,7 @@ from vcs_ml.output import quote
 from vcs_ml.progress import Progress
 from vcs_ml.store import manifest, objects, transfer
 from vcs_ml.store import remote as remote_state
-from vcs_ml.store.local import LocalStore
+from vcs_ml.store.local import FEW, LocalStore
 from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.remotes import open_remote
@@ -212,12 +212,18 @@ def fetch(
         transfer.fetch_nodes(store, remote, whole, jobs=jobs)
         if metadata:
             return NOTHING
-        needs = transfer.plan_fetch(store, _needs(store, remote, needed))
+        fresh = not store.has_loose_blobs()
+        large: dict[objects.ObjectId, list[objects.ObjectId]] = {oid: [] for oid in whole}
+        needs = transfer.plan_fetch(store, _needs(store, remote, needed, large))
     except objects.MissingObject as error:
         raise _name_missing(store, remote, needed, error) from None
     with show(f"fetching from {remote.name}") as meter:
         meter.expect(len(needs), sum(max(need.size, 0) for need in needs))
-        return transfer.fetch(store, remote, needs, jobs=jobs, meter=meter)
+        moved = transfer.fetch(store, remote, needs, jobs=jobs, meter=meter)
+    if fresh and len(needs) >= FEW:
+        for oid, loose in large.items():
+            store.remember_stored(oid, loose)
+    return moved
 
 
 def lacking(store: LocalStore, items: Sequence[Wanted]) -> list[Wanted]:
@@ -255,7 +261,13 @@ def _name_missing(
     return transfer.missing_on(remote, [Need(error.oid, -1, path)]) if path else error
 
 
-def _needs(store: LocalStore, remote: Remote, items: Sequence[Wanted]) -> Iterable[Need]:
+def _needs(
+    store: LocalStore,
+    remote: Remote,
+    items: Sequence[Wanted],
+    large: Mapping[objects.ObjectId, list[objects.ObjectId]],
+) -> Iterable[Need]:
+    """Every blob of `items`; those of whole trees that are too large for packs are also named in `large`."""
     with store.batch() as batch:
 
         def read(oid: objects.ObjectId) -> bytes:
@@ -272,7 +284,10 @@ def _needs(store: LocalStore, remote: Remote, items: Sequence[Wanted]) -> Iterab
                 prefix = os.fsencode(inner)
                 entries: Iterable[Entry] = manifest.under(root.oid, prefix, store.algorithm, read)
                 for entry in entries:
-                    yield Need(objects.blob(entry.digest), entry.size, root.path, entry.path)
+                    oid = objects.blob(entry.digest)
+                    if entry.size > store.pack_below and root.oid in large:
+                        large[root.oid].append(oid)
+                    yield Need(oid, entry.size, root.path, entry.path)
 
 
 def _blob_size(remote: Remote, root: Root, size: int) -> int:

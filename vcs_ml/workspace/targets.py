@@ -10,7 +10,7 @@ from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store.ingest import Folder
-from vcs_ml.workspace import tracked
+from vcs_ml.workspace import pointer, tracked
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
@@ -51,6 +51,7 @@ def _check_new(project: Project, new: Sequence[Target]) -> None:
     if not new:
         return
     for target in new:
+        pointer.pointer_path(target.path)
         full = project.root / target.path
         if not os.path.lexists(full):
             raise UserError(f"{quote(target.path)} does not exist", hint="check the path: ls, vml ls")

@@ -23,6 +23,7 @@ from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
 _CACHE_VERSION = 1
+_CONFIG = ".vml/config.toml"
 
 
 class Workspace:
@@ -191,9 +192,23 @@ def owner_in_workspace(project: Project, path: str) -> tuple[Pointer, str] | Non
 
 
 def pathspecs(project: Project) -> list[str]:
-    """What Git is asked about for this project: every pointer below its directory."""
+    """What Git is asked about for this project: every pointer below its directory, and where others begin."""
+    top = _glob_escape(f"{project.prefix}/" if project.prefix else "")
+    return [f":(glob,top){top}**/*{SUFFIX}", f":(glob,top){top}**/{_CONFIG}"]
+
+
+def pointers_of(project: Project, paths: Iterable[str]) -> dict[str, str]:
+    """Those of Git's `paths` that are pointers of this project and of none that lies in it: path -> its own path."""
     top = f"{project.prefix}/" if project.prefix else ""
-    return [f":(glob,top){_glob_escape(top)}**/*{SUFFIX}"]
+    inside = [(path, path.removeprefix(top)) for path in paths if path.startswith(top)]
+    others = {own.removesuffix(_CONFIG) for _, own in inside if own.endswith(f"/{_CONFIG}")}
+    return {
+        path: own
+        for path, own in inside
+        if own.endswith(SUFFIX)
+        and os.path.basename(own) != SUFFIX
+        and not (others and any(own.startswith(other) for other in others))
+    }
 
 
 def _glob_escape(text: str) -> str:
@@ -203,18 +218,15 @@ def _glob_escape(text: str) -> str:
 def at_revision(project: Project, rev: str) -> dict[str, Pointer]:
     """Every pointer of a commit by the path of its data, sorted. UserError for one that cannot be read."""
     commit = git.resolve(project.git, rev)
-    files = [
-        (os.fsdecode(path), oid)
+    files = {
+        os.fsdecode(path): oid
         for path, mode, oid in git.ls_tree(project.git, commit, pathspecs(project))
         if mode in (0o100644, 0o100755)
-    ]
+    }
     found = {}
-    for (path, _), raw in zip(
-        files, git.read_blobs(project.git, [oid for _, oid in files], limit=pointer.MAX_SIZE), strict=True
-    ):
-        source = path.removeprefix(f"{project.prefix}/") if project.prefix else path
-        if os.path.basename(source) == SUFFIX:
-            continue
+    ours = pointers_of(project, files)
+    contents = git.read_blobs(project.git, [files[path] for path in ours], limit=pointer.MAX_SIZE)
+    for source, raw in zip(ours.values(), contents, strict=True):
         parsed = _parse_at(raw, source, project, rev)
         found[parsed.path] = parsed
     return dict(sorted(found.items()))
@@ -239,9 +251,10 @@ def in_history(project: Project, revs: list[str], *, every_ref: bool = False) ->
     """
     pairs = sorted(git.history(project.git, revs, pathspecs(project), every_ref=every_ref))
     found: dict[Root, None] = {}
-    contents = git.read_blobs(project.git, [oid for _, oid in pairs], limit=pointer.MAX_SIZE)
-    for (path, _), raw in zip(pairs, contents, strict=True):
-        source = path.removeprefix(f"{project.prefix}/") if project.prefix else path
+    ours = pointers_of(project, [path for path, _ in pairs])
+    wanted = [(ours[path], oid) for path, oid in pairs if path in ours]
+    contents = git.read_blobs(project.git, [oid for _, oid in wanted], limit=pointer.MAX_SIZE)
+    for (source, _), raw in zip(wanted, contents, strict=True):
         with contextlib.suppress(UserError):
             parsed = pointer.parse(raw, source, project.algorithm)
             found[Root(parsed.path, parsed.oid)] = None

@@ -12,12 +12,14 @@ from typing import NamedTuple
 from vcs_ml import fs, paths
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.store import page
+from vcs_ml.progress import SILENT, Meter
+from vcs_ml.store import page, workers
 from vcs_ml.store.ingest import INODE_MASK, Folder, stat_numbers
 from vcs_ml.workspace.ignore import Ignore
 
 _BY_NAME = attrgetter("name")
 _RESERVED = (b".git", b".vml")
+_PARALLEL_FILES = 6000  # expected files from which a second process saves more than it costs
 _DOT = ord(".")
 _FORMAT, _REGULAR = 0o170000, stat.S_IFREG
 
@@ -58,7 +60,7 @@ def walk(root: bytes, ignore: Ignore, *, prefix: bytes = b"", project_path: str 
     except (FileNotFoundError, NotADirectoryError):
         return tree
     if stat.S_ISDIR(st.st_mode):
-        _walk(root, prefix, ignore, project_path, tree)
+        _Walk(root, ignore, project_path, tree).run([prefix], may_fork=True)
     elif prefix:
         folder, _, name = prefix.rpartition(b"/")
         if why := _refusal(name, st.st_mode):
@@ -91,19 +93,54 @@ def _leads_inside(root: bytes, prefix: bytes) -> bool:
     return True
 
 
-def _walk(root: bytes, path: bytes, ignore: Ignore, project_path: str, tree: Tree) -> None:
-    # Hot: everything here runs once a file. A folder's numbers go into one flat array, so that an unchanged
-    # folder is recognised by a single comparison of bytes.
-    pending = [path]
-    while pending:
-        path = pending.pop()
+class _Walk:
+    """One walk: where it began, what it ignores, what it found."""
+
+    def __init__(self, root: bytes, ignore: Ignore, project_path: str, tree: Tree) -> None:
+        self._root, self._ignore, self._project_path, self._tree = root, ignore, project_path, tree
+
+    def run(self, pending: list[bytes], *, may_fork: bool) -> None:
+        """Walk the directories on the stack `pending`, and below; the last one first."""
+        done = files = 0
+        while pending:
+            if may_fork and done and files * len(pending) > done * _PARALLEL_FILES and workers.count() > 1:
+                self._share(pending)
+                return
+            path = pending.pop()
+            below = self._folder(path)
+            below.reverse()
+            pending += below
+            done += 1
+            files += len(self._tree.folders[-1].names) if self._tree.folders else 0
+
+    def _share(self, pending: list[bytes]) -> None:
+        """Walk what is left from as many processes as there are cores, if it promises many files."""
+        pending.reverse()
+        step = -(-len(pending) // workers.count())
+        parts = [pending[at : at + step] for at in range(0, len(pending), step)]
+
+        def work(part: list[bytes], _: Meter) -> tuple[list[tuple[bytes, list[bytes], bytes]], list[tuple[bytes, str]]]:
+            found = Tree([], [])
+            part.reverse()
+            _Walk(self._root, self._ignore, self._project_path, found).run(part, may_fork=False)
+            return [(f.path, f.names, f.stats.tobytes()) for f in found.folders], found.refused
+
+        for folders, refused in workers.fork_map(work, parts, SILENT):
+            self._tree.folders.extend(Folder(path, names, array("q", stats)) for path, names, stats in folders)
+            self._tree.refused.extend(refused)
+
+    def _folder(self, path: bytes) -> list[bytes]:
+        """Take in one directory; the directories in it, in order."""
+        # Hot: the loop runs once a file. A folder's numbers go into one flat array, so that an unchanged folder
+        # is recognised by a single comparison of bytes.
+        root, tree = self._root, self._tree
         try:
             with os.scandir(os.path.join(root, path) if path else root) as found:
                 entries = sorted(found, key=_BY_NAME)
         except PermissionError:
             where = os.fsdecode(os.path.join(root, path))
             raise UserError(f"cannot list {where}: permission denied", hint=f"chmod u+rx {where}") from None
-        ignored = ignore.at("/".join(part for part in (project_path, os.fsdecode(path)) if part))
+        ignored = self._ignore.at("/".join(part for part in (self._project_path, os.fsdecode(path)) if part))
         names: list[bytes] = []
         numbers: list[int] = []
         below: list[bytes] = []
@@ -131,8 +168,7 @@ def _walk(root: bytes, path: bytes, ignore: Ignore, project_path: str, tree: Tre
             numbers += (st.st_size, st.st_mtime_ns, ctime, st.st_ino & INODE_MASK, mode)
         if names:
             tree.folders.append(Folder(path, names, array("q", numbers)))
-        below.reverse()
-        pending += below
+        return below
 
 
 def _refusal(name: bytes, mode: int) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from vcs_ml.errors import RemoteError
 from vcs_ml.hashing import Buffer
 from vcs_ml.store.remotes.protocol import Item, NotFound
 
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _KEY = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
 
 
@@ -74,23 +77,25 @@ class Directory:
     def read(self, key: str) -> bytes:
         try:
             return self.path(key).read_bytes()
-        except FileNotFoundError:
+        except _ABSENT:
             raise self._not_found(key) from None
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         try:
             fd = os.open(self.path(key), os.O_RDONLY)
-        except FileNotFoundError:
+        except _ABSENT:
             raise self._not_found(key) from None
         try:
+            st = os.fstat(fd)
+            if not stat.S_ISREG(st.st_mode):
+                raise self._not_found(key)
+            if start + length > st.st_size:  # before memory is taken: an index from elsewhere may list any length
+                raise self._truncated(key, start, length)
             data = os.pread(fd, length, start)
             while len(data) < length:  # one read returns at most 2 GiB, less on a signal
                 more = os.pread(fd, length - len(data), start + len(data))
                 if not more:
-                    raise RemoteError(
-                        f"{self.url}: {key} is truncated: it has no bytes {start}-{start + length}",
-                        hint="the remote is damaged; push again from a clone that has the data",
-                    )
+                    raise self._truncated(key, start, length)
                 data += more
             return data
         finally:
@@ -110,29 +115,37 @@ class Directory:
     def list(self, prefix: str) -> Iterator[Item]:
         base = self.path(prefix.rstrip("/"))
         try:
-            entries = sorted(os.scandir(base), key=lambda entry: entry.name)
-        except FileNotFoundError:
+            # A directory sorts as its keys do: behind "a.b" and "a-b", whose next byte is below "/".
+            entries = sorted(
+                (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name) for entry in os.scandir(base)
+            )
+        except _ABSENT:
             return
-        for entry in entries:
-            key = f"{prefix}{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                yield from self.list(f"{key}/")
-            elif _KEY.fullmatch(key):
-                try:
-                    st = entry.stat()
-                except FileNotFoundError:
-                    continue
-                yield Item(key, st.st_size, st.st_mtime)
+        for name in entries:
+            key = f"{prefix}{name}"
+            if not _KEY.fullmatch(key.rstrip("/")):
+                continue  # what a file server keeps there for itself: .snapshot, @eaDir
+            if name.endswith("/"):
+                yield from self.list(key)
+            elif item := self.stat(key):
+                yield item
 
     def stat(self, key: str) -> Item | None:
         try:
             st = self.path(key).stat()
-        except FileNotFoundError:
+        except _ABSENT:
             return None
-        return Item(key, st.st_size, st.st_mtime)
+        return Item(key, st.st_size, st.st_mtime) if stat.S_ISREG(st.st_mode) else None
 
     def delete(self, key: str) -> None:
-        self.path(key).unlink(missing_ok=True)
+        with contextlib.suppress(*_ABSENT):
+            self.path(key).unlink()
+
+    def _truncated(self, key: str, start: int, length: int) -> RemoteError:
+        return RemoteError(
+            f"{self.url}: {key} is truncated: it has no bytes {start}-{start + length}",
+            hint="the remote is damaged; push again from a clone that has the data",
+        )
 
     def _not_found(self, key: str) -> NotFound:
         return NotFound(f"{self.url}: there is no {key}")
