@@ -130,11 +130,11 @@ def test_config_command(project: Path) -> None:
 def test_remote_command(project: Path) -> None:
     (project / "sub").mkdir()
     assert vml(project / "sub", "remote", "add", "-d", "near", "../../store").returncode == 0
-    assert vml(project, "remote", "add", "s3", "s3://bucket/p").returncode == 0
+    assert vml(project, "remote", "add", "s3", "../bucket").returncode == 0
     assert vml(project, "remote", "add", "file", "file:///srv/x").returncode == 0
-    twice = vml(project, "remote", "add", "s3", "s3://bucket/q")
+    twice = vml(project, "remote", "add", "s3", "../other")
     assert (twice.returncode, "vml remote modify s3 url" in twice.stderr) == (3, True)
-    assert vml(project, "remote", "list").stdout == ("  file  file:///srv/x\n* near  ../store\n  s3    s3://bucket/p\n")
+    assert vml(project, "remote", "list").stdout == ("  file  file:///srv/x\n* near  ../store\n  s3    ../bucket\n")
     assert vml(project, "remote", "modify", "s3", "region", "eu").returncode == 0
     refused = vml(project, "remote", "modify", "s3", "password", "hush")
     assert (refused.returncode, "--local" in refused.stderr) == (3, True)
@@ -150,7 +150,7 @@ def test_remote_command(project: Path) -> None:
     assert vml(project, "remote", "default", "nope").returncode == 3
     assert vml(project, "remote", "default", "s3").returncode == 0
     assert not (project / "store").exists()
-    for url in ("gs://b/p", "s3://", "file://x", "host:dir", ""):
+    for url in ("gs://b/p", "s3://b/p", "file://x", "host:dir", ""):
         assert vml(project, "remote", "add", "bad", url).returncode == 2
 
 

@@ -141,7 +141,7 @@ def vml(
       vml init
       vml add data
       git add . && git commit -m "add data"
-      vml remote add -d storage s3://bucket/project
+      vml remote add -d storage /mnt/shared/project
       vml push
     """
     ctx.obj = Session(

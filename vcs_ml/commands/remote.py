@@ -18,7 +18,7 @@ from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-SCHEMES = ("file", "s3")
+SCHEMES = ("file",)
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the remote is called.")]
@@ -34,7 +34,7 @@ def remote() -> None:
 def add(
     ctx: typer.Context,
     name: Name,
-    url: Annotated[str, typer.Argument(metavar="URL", help="A directory or s3://BUCKET/PREFIX.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="A directory, or file:///DIRECTORY.")],
     default: Annotated[bool, typer.Option("--default", "-d", help="Make it the one push uses.")] = False,
     local: Local = False,
 ) -> None:
@@ -42,7 +42,7 @@ def add(
 
     \b
     Examples:
-      vml remote add -d storage s3://bucket/project
+      vml remote add -d storage /mnt/shared/project
       vml remote add backup ../backup
     """
     session: Session = ctx.obj
@@ -132,7 +132,7 @@ def rename(
 
     \b
     Examples:
-      vml remote rename storage s3
+      vml remote rename storage archive
     """
     session: Session = ctx.obj
     Project.find(session.directory, session.env).config.rename_remote(old, new)
@@ -193,15 +193,13 @@ def location(url: str, project: Project, directory: Path) -> str:
         scheme, rest = match[1].lower(), match[2]
         if scheme not in SCHEMES:
             near = difflib.get_close_matches(scheme, SCHEMES, n=1)
-            hint = f"did you mean {near[0]}://?" if near else "a directory, file:///DIR or s3://BUCKET/PREFIX"
+            hint = f"did you mean {near[0]}://?" if near else "a directory, or file:///DIRECTORY"
             raise UsageError(f"{output.quote(url)}: vml has no remotes of the kind {scheme}://", hint=hint)
-        if scheme == "s3" and not rest.strip("/"):
-            raise UsageError(f"{output.quote(url)} names no bucket", hint="s3://BUCKET/PREFIX")
         if scheme == "file" and not rest.startswith("/"):
             raise UsageError(f"{output.quote(url)} is not absolute", hint="file:///DIR, or a plain path")
         return f"{scheme}://{rest}"
     if not url:
-        raise UsageError("the URL is empty", hint="a directory, or s3://BUCKET/PREFIX")
+        raise UsageError("the URL is empty", hint="vml remote add NAME DIRECTORY")
     if ":" in url.partition("/")[0]:
         raise UsageError(
             f"{output.quote(url)} looks like a place on another computer, which vml cannot reach",

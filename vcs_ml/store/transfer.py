@@ -73,7 +73,7 @@ def plan_push(store: LocalStore, remote: Remote, roots: Iterable[Root]) -> tuple
     for root in news:
         if root.oid[-1] != objects.NODE:
             if root.oid not in there:
-                blobs.setdefault(root.oid, Need(root.oid, -1, root.path))
+                blobs.setdefault(root.oid, Need(root.oid, _size_here(store, root.oid), root.path))
             continue
         for oid, entries in _closure(store, remote, root, bases.get(root.path)):
             if oid not in there:
@@ -85,6 +85,14 @@ def plan_push(store: LocalStore, remote: Remote, roots: Iterable[Root]) -> tuple
     needs = [*blobs.values(), *nodes.values()]
     _check_present(store, remote, news, needs)
     return needs, news
+
+
+def _size_here(store: LocalStore, oid: ObjectId) -> int:
+    """An object's size, -1 where it is not here."""
+    try:
+        return store.size(oid)
+    except MissingObject:
+        return -1
 
 
 def _closure(
@@ -208,17 +216,19 @@ def _send(store: LocalStore, remote: Remote, needs: Sequence[Need], meter: Meter
         for need in needs:
             place = store.locate(need.oid)
             try:
-                size = _send_one(store, builder, need.oid, place)
+                size = _send_one(store, builder, need.oid, place, meter)
             except CorruptError as error:
                 raise CorruptError(f"{need.path}: {error.message}", hint=error.hint) from None
             total += size
-            meter.advance(1, size)
+            meter.advance(1, 0 if size > LARGE else size)  # large ones report as they go
         return builder.finish(), total
     finally:
         builder.abort()
 
 
-def _send_one(store: LocalStore, builder: Builder, oid: ObjectId, place: Path | tuple[mmap.mmap, Row]) -> int:
+def _send_one(
+    store: LocalStore, builder: Builder, oid: ObjectId, place: Path | tuple[mmap.mmap, Row], meter: Meter
+) -> int:
     if not isinstance(place, Path):
         data = decode(place, store.algorithm)
         builder.add(oid, data)
@@ -226,7 +236,7 @@ def _send_one(store: LocalStore, builder: Builder, oid: ObjectId, place: Path | 
     with place.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size > LARGE:
-            builder.stream(oid, _windows(store, oid, file.fileno()), size)
+            builder.stream(oid, _windows(store, oid, file.fileno(), meter), size)
         else:
             raw = file.readall() or b""
             objects.verify(oid, raw, store.algorithm)
@@ -234,12 +244,13 @@ def _send_one(store: LocalStore, builder: Builder, oid: ObjectId, place: Path | 
     return size
 
 
-def _windows(store: LocalStore, oid: ObjectId, fd: int) -> Iterator[memoryview]:
+def _windows(store: LocalStore, oid: ObjectId, fd: int, meter: Meter) -> Iterator[memoryview]:
     """A file's bytes; CorruptError at the end, before the pack is closed, if they are not what `oid` names."""
     hasher = store.algorithm.new()
     window = memoryview(bytearray(WINDOW))
     while n := os.readv(fd, [window]):
         hasher.update(window[:n])
+        meter.advance(0, n)
         yield window[:n]
     if hasher.digest() != oid[:-1]:
         raise CorruptError(f"damaged object {objects.describe(oid, store.algorithm)}")
