@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,6 +51,16 @@ class Repo:
         assert "hint: " in result.err, result
         return result
 
+    def json(self, *args: str, cwd: str | Path = "") -> Any:
+        """What `vml ARGS --json` prints, which always carries its schema."""
+        found = json.loads(self.run(*args, "--json", cwd=cwd).out)
+        assert found["schema"] == 1
+        return found
+
+    def changes(self, *paths: str) -> dict[str, str]:
+        """What `vml status` says of the data: path -> change."""
+        return {each["path"]: each["change"] for each in self.json("status", *paths)["data"]}
+
     def git(self, *args: str) -> str:
         return subprocess.run(["git", *args], cwd=self.path, check=True, capture_output=True, text=True).stdout
 
@@ -83,6 +94,16 @@ class Repo:
         target = self.path.parent / name
         subprocess.run(["git", "clone", "-q", str(self.path), str(target)], check=True)
         return Repo(target, self._capture)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", type=int, default=10, metavar="N", help="rounds of every kill -9 test (10)")
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> int:
+    """How many times to kill a command."""
+    return int(request.config.getoption("--soak"))
 
 
 @pytest.fixture(autouse=True)

@@ -114,8 +114,8 @@ def test_init_stages_where_that_is_wanted(tmp_path: Path) -> None:
 
 def test_config_command(project: Path) -> None:
     assert vml(project, "config", "cache.link").returncode == 1
-    assert vml(project, "config", "cache.link", "hardlink,copy").returncode == 0
-    assert vml(project, "config", "cache.link").stdout == "hardlink,copy\n"
+    assert vml(project, "config", "cache.link", "copy,reflink").returncode == 0
+    assert vml(project, "config", "cache.link").stdout == "copy,reflink\n"
     assert vml(project, "config", "--local", "core.autostage", "on").returncode == 0
     assert "core.autostage=true\n" in vml(project, "config").stdout
     assert vml(project, "config", "--local").stdout == "core.autostage=true\n"

@@ -65,11 +65,11 @@ def test_changes_keep_comments_and_modes(place: Path, tmp_path: Path) -> None:
     path = place / "config.toml"
     path.chmod(0o664)
     config = load(place, tmp_path)
-    config.set("project", "cache.link", "hardlink, copy")
+    config.set("project", "cache.link", "copy, reflink")
     config.set("project", "remote.my.store.url", "s3://b/p")
     assert path.read_text().startswith(COMMITTED)
     assert path.stat().st_mode & 0o777 == 0o664
-    assert config.links == ("hardlink", "copy")
+    assert config.links == ("copy", "reflink")
     assert config.pack_below == 0
     assert config.remotes()["my.store"].url == "s3://b/p"
     config.set("local", "remote.my.store.password", "hush")

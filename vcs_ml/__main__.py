@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
@@ -17,7 +18,9 @@ def run() -> NoReturn:
     from vcs_ml.cli import main  # noqa: PLC0415 - the version alone should not wait 50 ms for Typer
 
     code = main()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Everything is written and closed. Taking a million small objects apart one by one would only cost time.
     os._exit(code)
 

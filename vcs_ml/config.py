@@ -30,13 +30,13 @@ SETTINGS: Final = {
     "core.id": Setting("text", "the project's id, written once by vml init"),
     "core.hash": Setting("text", "the algorithm that names data, fixed at vml init --hash"),
     "cache.dir": Setting("text", "where the local store is, from the project's top"),
-    "cache.link": Setting("links", "ways to try, in order: reflink, copy, hardlink, symlink"),
+    "cache.link": Setting("links", "ways to try, in order: reflink, copy"),
     "cache.pack_below": Setting("size", "files up to this size are stored together in packs"),
     "transfer.jobs": Setting("whole", "how many transfers run at a time"),
     "transfer.memory": Setting("size", "memory for what is in flight"),
     "lock.timeout": Setting("seconds", "how long to wait for another vml (default: for ever)"),
 }
-LINKS: Final = ("reflink", "copy", "hardlink", "symlink")
+LINKS: Final = ("reflink", "copy")
 SECRETS: Final = frozenset({"access_key_id", "secret_access_key", "session_token", "password"})
 REMOTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FIXED: Final = ("core.id", "core.hash")
@@ -162,9 +162,7 @@ class Config:
 
     @property
     def pack_below(self) -> int:
-        """cache.pack_below in bytes; 0 with hardlinks or symlinks, which need a file for each object."""
-        if "hardlink" in self.links or "symlink" in self.links:
-            return 0
+        """cache.pack_below in bytes."""
         value = self.get("cache.pack_below")
         return 256 * 1024 if value is None else parse_size(value)
 

@@ -8,6 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.session import Session
+from vcs_ml.store.objects import MissingObject
 from vcs_ml.workspace import checkout as checking
 from vcs_ml.workspace import status, sync, tracked
 from vcs_ml.workspace.project import Project
@@ -38,12 +39,16 @@ def checkout(
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     now = tracked.in_workspace(project)
-    pointers = tracked.at_revision(project, rev) if rev else now
-    sync.check_targets(pointers, targets, where=f"at {rev}" if rev else "")
+    pointers = tracked.at_revision(project, rev) if rev is not None else now
+    sync.check_targets(pointers, targets, where=f"at {rev}" if rev is not None else "")
     wanted = status.selected(pointers, targets)
     everything = now if not targets and rev is None else None
     with session.progress("checking out") as meter:
-        done = checking.checkout(project, store, wanted, now=everything, force=force, meter=meter)
+        try:
+            done = checking.checkout(project, store, wanted, now=everything, force=force, meter=meter)
+        except MissingObject as error:
+            hint = error.hint if rev is None else "vml fetch --all-commits brings every version that was pushed"
+            raise MissingObject(error.oid, error.message, hint=hint) from None
     report(session, project, done)
 
 

@@ -36,7 +36,7 @@ def config(
 
     \b
     Examples:
-      vml config cache.link reflink,hardlink
+      vml config cache.link copy
       vml config --local cache.dir /big/disk/cache
       vml config core.autostage
       vml config --unset core.autostage

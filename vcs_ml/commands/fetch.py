@@ -45,7 +45,7 @@ def fetch(
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
     config = project.remote(remote)
     there = sync.remote_at(project, config)
-    moved = sync.fetch(store, there, items, jobs=jobs or project.config.jobs, show=session.progress, metadata=metadata)
+    moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
     if json:
         session.json({"schema": 1, "remote": config.name, "objects": moved.objects, "bytes": moved.bytes})
     elif moved.objects:

@@ -40,7 +40,7 @@ def ls(
     target = project.relative(path, session.directory) if path is not None else ""
     if rev is None and project.git.worktree is None:
         rev = "HEAD"
-    pointers = tracked.at_revision(project, rev) if rev else tracked.in_workspace(project)
+    pointers = tracked.at_revision(project, rev) if rev is not None else tracked.in_workspace(project)
     read = sync.page_reader(project, store, fetch=fetch)
     try:
         rows = listing.rows(pointers, target, store.algorithm, read, recursive=recursive)

@@ -46,7 +46,7 @@ def pull(
     moved = NOTHING
     if sync.lacking(store, items):
         there = sync.remote_at(project, project.remote(remote))
-        moved = sync.fetch(store, there, items, jobs=jobs or project.config.jobs, show=session.progress)
+        moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
     pointers = tracked.in_workspace(project)
     wanted = status.selected(pointers, targets)
     everything = pointers if not targets else None

@@ -45,7 +45,7 @@ def push(
     roots = sync.roots(project, targets, scope)
     config = project.remote(remote)
     there = sync.remote_at(project, config, create=True)
-    done = sync.push(project, store, there, roots, jobs=jobs or project.config.jobs, show=session.progress)
+    done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress)
     if json:
         session.json({"schema": 1, "remote": config.name, **done.as_json()})
     elif done.moved.objects:

@@ -27,9 +27,7 @@ def status(
     *,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 unless clean.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    remote: Annotated[
-        str | None, typer.Option("--remote", "-r", metavar="[NAME]", help="Ask a remote what it has.")
-    ] = None,
+    remote: Annotated[str | None, typer.Option("--remote", metavar="[NAME]", help="Ask a remote what it has.")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Look for pointers in every directory anew.")] = False,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read every file, whatever its times say.")] = False,
 ) -> None:

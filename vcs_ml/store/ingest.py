@@ -240,7 +240,7 @@ class _Storer:
         self._digest = store.algorithm.digest
         self._builder = Builder(store.backend, store.algorithm)
         self._seen: set[bytes] = set()
-        self._known = store.catalog if store.catalog.indexes else None
+        self._empty = not store.catalog.indexes
         self._reflink = "reflink" in store.link
         self._unreported = 0
 
@@ -271,7 +271,7 @@ class _Storer:
             return
         self._seen.add(digest)
         oid = objects.blob(digest)
-        if self._known is not None and oid in self._known:
+        if not self._empty and self._store.has_packed(oid):
             return
         if self._store.pack_below == 0:
             self._store.put_loose(oid, room[:size])
@@ -285,7 +285,7 @@ class _Storer:
         try:
             digest, self._reflink = copy_in(fd, tmp, self._store.algorithm, reflink=self._reflink, meter=self._meter)
             oid = objects.blob(digest)
-            if not self._store.loose_path(oid).exists() and oid not in self._store.catalog:
+            if not self._store.loose_path(oid).exists() and not self._store.has_packed(oid):
                 self._store.adopt_loose(oid, tmp)
             return digest
         finally:

@@ -109,6 +109,10 @@ class LocalStore:
         """False where, as in a fresh clone, a look into the packs is enough to know whether a blob is here."""
         return os.path.isdir(f"{self._directory}/loose/{self.algorithm.name}")
 
+    def has_packed(self, oid: ObjectId) -> bool:
+        """Whether a pack that is there holds the object."""
+        return self._packed(oid) is not None
+
     def _packed(self, oid: ObjectId) -> tuple[mmap.mmap, Row] | None:
         found = self.catalog.find(oid)
         if found is None:
@@ -146,11 +150,20 @@ class LocalStore:
     def read(self, oid: ObjectId) -> bytes:
         """An object's bytes, verified; MissingObject or CorruptError. Not for large blobs: it is all in memory."""
         place = self.locate(oid)
-        if isinstance(place, Path):
-            data = place.read_bytes()
-            objects.verify(oid, data, self.algorithm)
-            return data
-        return bytes(decode(place, self.algorithm))
+        try:
+            if isinstance(place, Path):
+                data = place.read_bytes()
+                objects.verify(oid, data, self.algorithm)
+                return data
+            return bytes(decode(place, self.algorithm))
+        except CorruptError as error:
+            raise CorruptError(error.message, hint=self.remedy(oid)) from None
+
+    def remedy(self, oid: ObjectId) -> str:
+        """What to do about a damaged object."""
+        found = self.catalog.find(oid)
+        file = self.pack_path(found[0]) if found else self.loose_path(oid)
+        return f"move {file} away; vml fetch, or vml add where the data is at hand, then stores its objects again"
 
     def size(self, oid: ObjectId) -> int:
         """An object's size in bytes; MissingObject."""
@@ -275,7 +288,7 @@ class Batch:
 
     def add(self, oid: ObjectId, data: bytes) -> None:
         """Store an object that fits in memory; `data` must be what `oid` names."""
-        if oid in self._waiting or oid in self._store.catalog:
+        if oid in self._waiting or self._store.has_packed(oid):
             return
         if self._store.pack_below == 0:
             self._store.put_loose(oid, data)

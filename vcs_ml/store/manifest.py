@@ -1,6 +1,6 @@
 """Trees: a tracked directory as pages of sorted entries, cut by its names alone; built, edited, compared.
 
-The same files have the same root id, whatever the order of edits (storage.md, "A directory is a paged
+The same files have the same root id, whatever the order of edits (docs/formats.md, "A directory is a paged
 manifest"). `page` knows one page, `tree` how pages stand on each other. Paths are relative to the tracked
 directory; entries are in order of `paths.key`. Whatever is read may come from a stranger: every function
 here raises CorruptError for a page that is not canonical or not what its parent and neighbours say, and lets

@@ -48,10 +48,7 @@ def verify(oid: ObjectId, data: Buffer, algorithm: Algorithm) -> None:
     """CorruptError unless `data` is what `oid` names."""
     digest = algorithm.digest(data) if oid[-1] == BLOB else SHA256.digest(data)
     if digest != oid[:-1]:
-        raise CorruptError(
-            f"damaged object {describe(oid, algorithm)}: its bytes hash to {digest.hex()}",
-            hint="vml fetch brings it again from a remote that has it",
-        )
+        raise CorruptError(f"damaged object {describe(oid, algorithm)}: its bytes hash to {digest.hex()}")
 
 
 def format_hash(oid: ObjectId, algorithm: Algorithm) -> str:

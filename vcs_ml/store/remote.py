@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -106,12 +107,16 @@ class Remote:
     def catalog(self) -> Catalog:
         """What is known here of the remote's index, as of the last `refresh_index`."""
         if self._catalog is None:
-            self._catalog = Catalog(self.cache / "index", self.algorithm)
+            try:
+                self._catalog = Catalog(self.cache / "index", self.algorithm)
+            except CorruptError:  # cut short by a power failure: all of it can be had again
+                shutil.rmtree(self.cache / "index")
+                self._catalog = Catalog(self.cache / "index", self.algorithm)
         return self._catalog
 
     def refresh_index(self) -> None:
         """Bring the index files that are new, drop those that are gone: one LIST, one read for each new one."""
-        directory = self.cache / "index"
+        known, directory = self.catalog, self.cache / "index"
         listed = {name: item.key for item in self.backend.list("index/") if (name := _index_name(item.key))}
         have = {catalog.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
         for old in have - listed.keys():
@@ -133,7 +138,7 @@ class Remote:
             except CorruptError:
                 (directory / Path(catalog.key(name)).name).unlink()
                 raise
-        self.catalog.refresh()
+        known.refresh()
 
     def publish_index(self, packs: Sequence[Pack]) -> None:
         """Make `packs`, already stored, part of the remote."""
@@ -150,16 +155,18 @@ class Remote:
 
     def refresh_complete(self) -> dict[ObjectId, str]:
         """Roots that are complete on the remote now: one LIST, and the newest records that are new."""
-        records, roots = self._known()
+        known, roots = self._known()
+        records = known
         listed = sorted(m[1] for item in self.backend.list("roots/") if (m := _ULID.fullmatch(item.key)))
         if not records <= set(listed):
             records, roots = set(), {}  # something was deleted over there: believe only what still stands
-        newest = listed[-_RECORDS_READ:]
-        for ulid in newest:
-            if ulid not in records:
-                roots.update(self._read_record(f"roots/{ulid}.json"))
-        if records != set(newest):
-            self._remember(set(newest), roots)
+        fresh = [ulid for ulid in listed[-_RECORDS_READ:] if ulid not in records]
+        for ulid in fresh:
+            roots.update(self._read_record(f"roots/{ulid}.json"))
+        # Also those that are among the newest no longer: `roots` rests on them until they are deleted.
+        records = records.union(fresh)
+        if records != known:
+            self._remember(records, roots)
         return roots
 
     def _read_record(self, key: str) -> dict[ObjectId, str]:

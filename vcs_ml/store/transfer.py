@@ -75,13 +75,16 @@ def plan_push(store: LocalStore, remote: Remote, roots: Iterable[Root]) -> tuple
             if root.oid not in there:
                 blobs.setdefault(root.oid, Need(root.oid, _size_here(store, root.oid), root.path))
             continue
-        for oid, entries in _closure(store, remote, root, bases.get(root.path)):
-            if oid not in there:
-                nodes.setdefault(oid, Need(oid, -1, root.path))
-            for entry in entries:
-                blob = objects.blob(entry.digest)
-                if blob not in blobs and blob not in there:
-                    blobs[blob] = Need(blob, entry.size, root.path, entry.path)
+        try:
+            for oid, entries in _closure(store, remote, root, bases.get(root.path)):
+                if oid not in there:
+                    nodes.setdefault(oid, Need(oid, -1, root.path))
+                for entry in entries:
+                    blob = objects.blob(entry.digest)
+                    if blob not in blobs and blob not in there:
+                        blobs[blob] = Need(blob, entry.size, root.path, entry.path)
+        except MissingObject as error:
+            raise _nowhere(store, remote, Need(error.oid, -1, root.path)) from None
     needs = [*blobs.values(), *nodes.values()]
     _check_present(store, remote, news, needs)
     return needs, news
@@ -130,14 +133,17 @@ def _check_present(store: LocalStore, remote: Remote, news: Sequence[Root], need
     asked = {need.oid: need for need in needs if need.tracked in broken}
     absent = store.lacking(asked)
     if absent:
-        first = asked[absent[0]]
-        more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
-        raise MissingObject(
-            first.oid,
-            f"cannot push {first.path}{more}: {objects.describe(first.oid, store.algorithm)} is neither in the "
-            f"local store nor on remote {remote.name!r}",
-            hint="push from a clone that has it, or `vml fetch` it first from another remote",
-        )
+        raise _nowhere(store, remote, asked[absent[0]], len(absent) - 1)
+
+
+def _nowhere(store: LocalStore, remote: Remote, need: Need, more: int = 0) -> MissingObject:
+    others = f" (and {more} more)" if more else ""
+    return MissingObject(
+        need.oid,
+        f"cannot push {need.path}{others}: {objects.describe(need.oid, store.algorithm)} is neither in the local "
+        f"store nor on remote {remote.name!r}",
+        hint="push from a clone that has it, or `vml fetch` it first from another remote",
+    )
 
 
 def push(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int, meter: Meter) -> Moved:
@@ -218,7 +224,7 @@ def _send(store: LocalStore, remote: Remote, needs: Sequence[Need], meter: Meter
             try:
                 size = _send_one(store, builder, need.oid, place, meter)
             except CorruptError as error:
-                raise CorruptError(f"{need.path}: {error.message}", hint=error.hint) from None
+                raise CorruptError(f"{need.path}: {error.message}", hint=store.remedy(need.oid)) from None
             total += size
             meter.advance(1, 0 if size > LARGE else size)  # large ones report as they go
         return builder.finish(), total

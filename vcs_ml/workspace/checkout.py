@@ -118,6 +118,17 @@ def _clean_scratch(project: Project) -> None:
 def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
     if each.kind != "tree":
         return _plan_file(work, each)
+    try:
+        return _plan_tree(work, each, inner)
+    except MissingObject as error:
+        raise MissingObject(
+            error.oid,
+            f"the list of files of {quote(each.path)} is not in the local store",
+            hint=f"vml pull {quote(each.path)} brings it from the default remote, -r NAME from another",
+        ) from None
+
+
+def _plan_tree(work: _Work, each: Pointer, inner: bytes) -> Plan:
     project, store = work.project, work.store
     root = project.root / each.path
     if root.is_symlink() or not (root.is_dir() or root.is_file() or not root.exists()):
@@ -291,7 +302,13 @@ def _apply(work: _Work, plan: Plan) -> None:
         try:
             delete.files(root, plan.removals)
             _remove_empty(work.project.root / plan.each.path, plan.puts)
-            stats = write.write(work.store, root, plan.puts, work.meter, scratch=_scratch(work.project, root))
+            stats = write.write(
+                work.store,
+                root,
+                plan.puts,
+                work.meter,
+                scratch=_scratch(work.project, work.project.root / plan.each.path),
+            )
         finally:
             os.close(root)
         _settle(work.project, work.store, plan, plan.shot, stats)
@@ -327,18 +344,18 @@ def _write_file(work: _Work, plan: Plan) -> None:
         os.close(top)
     try:
         entry = plan.puts[0]._replace(path=os.fsencode(name))
-        (stats,) = write.write(work.store, folder, [entry], work.meter, scratch=_scratch(project, folder))
+        (stats,) = write.write(
+            work.store, folder, [entry], work.meter, scratch=_scratch(project, project.root / parent)
+        )
     finally:
         os.close(folder)
     work.files.learn(plan.each.path, ingest.Stored(entry.digest, stat_index.unpack(stats)))
 
 
-def _scratch(project: Project, directory: int) -> Path:
+def _scratch(project: Project, directory: Path) -> Path:
     """A directory for temporary files from which a rename reaches `directory`."""
     project.tmp_dir.mkdir(parents=True, exist_ok=True)
-    if project.tmp_dir.stat().st_dev == os.fstat(directory).st_dev:
-        return project.tmp_dir
-    return Path(os.readlink(f"/proc/self/fd/{directory}"))
+    return project.tmp_dir if project.tmp_dir.stat().st_dev == directory.stat().st_dev else directory
 
 
 def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) -> None:
@@ -350,7 +367,7 @@ def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) 
     finally:
         os.close(top)
     try:
-        place = _scratch(project, beside) / fs.tmp_name()
+        place = _scratch(project, project.root / parent) / fs.tmp_name()
         place.mkdir()
         base = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         try:

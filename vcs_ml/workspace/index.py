@@ -62,7 +62,7 @@ def entries(folder: bytes, names: Sequence[bytes], stats: array[int], digests: b
 
 def entry(path: bytes, stats: bytes, digest: bytes) -> Entry:
     """The manifest entry of a file that was hashed with these stats."""
-    size, _, _, _, mode = struct.unpack(f"<{STAT_FIELDS}q", stats)
+    size, _, _, _, mode = struct.unpack(f"={STAT_FIELDS}q", stats)
     return Entry(path, entry_kind(mode), size, digest)
 
 

@@ -107,7 +107,8 @@ def add(project: Project, store: LocalStore, wanted: Sequence[Target], *, meter:
         for _, settle in done:
             settle()
         files.save()
-        return [each for each, _ in done]
+        order = {target.path: i for i, target in enumerate(wanted)}
+        return sorted((each for each, _ in done), key=lambda each: order[each.path])
 
 
 def _is_tree(project: Project, target: Target) -> bool:
@@ -242,7 +243,7 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
         for shot in shots:
             _check_refused(target, shot.walk)
             if shot.prefix:
-                _extend_deletions(job.store, target, shot)
+                _check_there(job.store, target, shot)
         edits = _against_pointer(job.store, target, shots)
         shot = snapshot.merged(shots)
         _check_names(target, shot.edits)
@@ -340,17 +341,17 @@ def _check_names(target: Target, names: Iterable[bytes]) -> None:
         raise UserError(error.message, hint=hint) from None
 
 
-def _extend_deletions(store: LocalStore, target: Target, shot: Snapshot) -> None:
-    """What the user names and is not on disk is deleted, also if it was never checked out here."""
-    if shot.walk.folders or target.pointer is None:
+def _check_there(store: LocalStore, target: Target, shot: Snapshot) -> None:
+    """Refuse a path at which nothing is and nothing was: what is deleted was there once."""
+    if shot.walk.folders or shot.edits or target.pointer is None:
         return
-    there = list(manifest.under(target.pointer.oid, shot.prefix, store.algorithm, store.read))
-    if not there and not shot.edits:
-        missing = f"{target.path}/{os.fsdecode(shot.prefix)}"
-        raise UserError(f"{quote(missing)} does not exist", hint="check the path: ls, vml ls")
-    for entry in there:
-        shot.edits[entry.path] = None
-        shot.before[entry.path] = entry
+    missing = quote(f"{target.path}/{os.fsdecode(shot.prefix)}")
+    if any(manifest.under(target.pointer.oid, shot.prefix, store.algorithm, store.read)):
+        raise UserError(
+            f"{missing} is not in the workspace, and never was",
+            hint=f"vml checkout {missing} brings it, vml rm {missing} drops it from the directory",
+        )
+    raise UserError(f"{missing} does not exist", hint="check the path: ls, vml ls")
 
 
 def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vcs_ml import locks
+from vcs_ml import git, locks
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
@@ -70,9 +70,10 @@ def _owner(project: Project, store: LocalStore, path: str) -> tuple[Pointer, str
 
 
 class _Look(NamedTuple):
-    """Workspace files that are about to go, by their paths below `top`."""
+    """Workspace files that are about to go, by their paths below `top`; `inner` is the part of it that is meant."""
 
     top: str
+    inner: str
     files: dict[bytes, Entry]
 
 
@@ -80,9 +81,9 @@ def _look(project: Project, each: Pointer, inner: str, meter: Meter) -> _Look:
     if each.kind == "tree":
         measure = snapshot.measurer(project, meter)
         shot = snapshot.take(project, each.path, Ignore(project.root), measure, prefix=os.fsencode(inner))
-        return _Look(each.path, delete.files_here(shot))
+        return _Look(each.path, inner, delete.files_here(shot))
     here, _ = single.Files(project).look(each.path, meter=meter)
-    return _Look("", {here.path: here} if here is not None and here.size >= 0 else {})
+    return _Look("", "", {here.path: here} if here is not None and here.size >= 0 else {})
 
 
 def _secure(
@@ -104,15 +105,15 @@ def _secure(
 
 
 def _delete(project: Project, look: _Look) -> None:
-    if not look.files:
-        return
     place = project.root / look.top
-    top = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        delete.files(top, look.files)
-    finally:
-        os.close(top)
-    if look.top:
+    if look.files:
+        top = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            delete.files(top, look.files)
+        finally:
+            os.close(top)
+    place = place / look.inner
+    if look.top and place.is_dir() and not place.is_symlink():
         delete.empty_directories(place)
 
 
@@ -151,11 +152,13 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
         raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
     if (project.root / new).is_dir() and tracked.owner_in_workspace(project, new) is None:
         new = f"{new}/{old.rpartition('/')[2]}"
-    tracked.check_name(new)
     source = tracked.owner_in_workspace(project, old)
     target = tracked.owner_in_workspace(project, new)
+    if target is None or not target[1]:
+        tracked.check_name(new)
     if source is None:
-        if target is not None and not target[1] and not os.path.lexists(project.root / old):
+        moved = target is not None and not target[1] and not os.path.lexists(project.root / old)
+        if moved and git.is_tracked(project.git, project.in_git(old + SUFFIX)):
             return new  # a killed move had got this far
         raise UserError(f"{quote(old)} is not tracked", hint="vml ls lists what is; git mv moves other files")
     if source[1]:
@@ -227,8 +230,6 @@ def _move_inner(
         place, inner_new = place / data.name, inner_new + b"/" + os.fsencode(data.name)
         there = any(manifest.under(each.oid, inner_new, store.algorithm, store.read))
     entries = list(manifest.under(each.oid, inner_old, store.algorithm, store.read))
-    if there and not entries and os.path.lexists(place) and not here:
-        return place.relative_to(project.root).as_posix()
     if there or (here and os.path.lexists(place)):
         raise UserError(f"{quote(place.relative_to(project.root))} exists already", hint="choose another name")
     if not entries:

@@ -23,6 +23,7 @@ from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 JOBS = 8
+_A_JOB = 2 * transfer.LARGE  # bytes one transfer holds: what it reads, and the pack it fills
 
 # label -> a progress line
 Show = Callable[[str], Progress]
@@ -48,6 +49,12 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
         pack_below=config.pack_below,
         link=config.links,
     )
+
+
+def jobs(project: Project, wanted: int | None) -> int:
+    """How many transfers run at a time: as asked for or configured, within `transfer.memory`."""
+    most = max(project.config.transfer_memory // _A_JOB, 1)
+    return min(wanted or project.config.jobs or JOBS, most)
 
 
 def remote_at(project: Project, config: RemoteConfig, *, create: bool = False) -> Remote:
@@ -146,7 +153,7 @@ def push(
     remote: Remote,
     wanted: Sequence[Root],
     *,
-    jobs: int | None,
+    jobs: int,
     show: Show,
 ) -> Pushed:
     """Make `wanted` complete on the remote and write that down there."""
@@ -155,7 +162,7 @@ def push(
     if needs:
         with show(f"pushing to {remote.name}") as meter:
             meter.expect(len(needs), sum(need.size for need in needs if need.size > 0))
-            moved = transfer.push(store, remote, needs, jobs=jobs or JOBS, meter=meter)
+            moved = transfer.push(store, remote, needs, jobs=jobs, meter=meter)
     if news:
         commit = git.head(project.git)
         remote.record_complete(wanted, project=project.id, commit=commit)
@@ -195,7 +202,7 @@ def fetch(
     remote: Remote,
     items: Sequence[Wanted],
     *,
-    jobs: int | None,
+    jobs: int,
     show: Show,
     metadata: bool = False,
 ) -> Moved:
@@ -205,7 +212,6 @@ def fetch(
         return NOTHING
     remote.refresh_index()
     remote.refresh_complete()  # what status says of it afterwards
-    jobs = jobs or JOBS
     trees = [item for item in needed if item.root.oid[-1] == objects.NODE]
     whole = [item.root.oid for item in trees if metadata or "" in item.inner]
     try:

@@ -29,8 +29,9 @@ def targets(project: Project, arguments: Sequence[str]) -> list[Target]:
     for path in arguments:
         if path == "":
             raise UserError("the whole project cannot be tracked", hint="name directories or files: vml add data")
-        tracked.check_name(path)
         owner = tracked.owner_in_workspace(project, path)
+        if owner is None or not owner[1]:
+            tracked.check_name(path)
         if owner is not None and owner[1] and owner[0].kind != "tree":
             raise UserError(
                 f"{quote(path)} lies below {quote(owner[0].path)}, which is tracked as a file",

@@ -179,16 +179,16 @@ def owner(path: str, tracked: Mapping[str, Pointer]) -> tuple[Pointer, str] | No
 
 
 def owner_in_workspace(project: Project, path: str) -> tuple[Pointer, str] | None:
-    """`owner` by looking for pointers beside `path` and above it only: what one path costs, not all."""
-    inner: list[str] = []
-    above = path
-    while above:
-        source = above + SUFFIX
-        if os.path.isfile(project.root / source):
-            return read_pointer(project, source), "/".join(reversed(inner))
-        above, _, name = above.rpartition("/")
-        inner.append(name)
-    return None
+    """`owner` by looking for pointers above `path` and beside it only: what one path costs, not all."""
+    # From the top: in a tracked directory, what is named like a pointer is data.
+    end = path.find("/")
+    while True:
+        above = path if end < 0 else path[:end]
+        if above and os.path.isfile(project.root / (above + SUFFIX)):
+            return read_pointer(project, above + SUFFIX), path[len(above) + 1 :]
+        if end < 0:
+            return None
+        end = path.find("/", end + 1)
 
 
 def pathspecs(project: Project) -> list[str]:

@@ -118,7 +118,8 @@ class _Writer:
                 try:
                     numbers.extend(self._one(directory, name, entry))
                 except CorruptError as error:
-                    raise CorruptError(f"{quote(entry.path)}: {error.message}", hint=error.hint) from None
+                    hint = self._store.remedy(objects.blob(entry.digest))
+                    raise CorruptError(f"{quote(entry.path)}: {error.message}", hint=hint) from None
                 done, size = done + 1, size + entry.size
                 if done == _REPORT or size > ingest.WINDOW:
                     meter.advance(done, size)
@@ -168,7 +169,7 @@ class _Writer:
                 return
             self._reflink = False
             if ingest.copy(source, fd, self._store.algorithm, SILENT) != entry.digest:
-                raise CorruptError("the object in the store is damaged", hint="vml fetch brings it again")
+                raise CorruptError("its object in the store is damaged")
         finally:
             os.close(source)
 

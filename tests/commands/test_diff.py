@@ -1,0 +1,138 @@
+"""`vml diff`: file by file, between revisions and against the workspace."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.conftest import Repo
+
+
+def two_versions(repo: Repo) -> tuple[str, str]:
+    repo.write("data/keep", "same")
+    repo.write("data/edit", "1")
+    repo.write("data/gone", "gone")
+    repo.write("data/old", "renamed content")
+    repo.write("model", "1")
+    repo.run("add", "data", "model")
+    first = repo.commit()
+    repo.write("data/edit", "22")
+    (repo.path / "data/gone").unlink()
+    (repo.path / "data/old").rename(repo.path / "data/new")
+    repo.write("data/more", "333")
+    repo.write("model", "4444")
+    repo.run("commit")
+    return first, repo.commit()
+
+
+def test_words(repo: Repo) -> None:
+    first, second = two_versions(repo)
+    assert repo.run("diff", first, second).out.splitlines() == [
+        "modified:  data/edit  (1 B -> 2 B)",
+        "deleted:   data/gone  (4 B)",
+        "added:     data/more  (3 B)",
+        "renamed:   data/old -> data/new  (15 B)",
+        "modified:  model  (1 B -> 4 B)",
+    ]
+    assert "1 added, 2 modified, 1 deleted, 1 renamed (+3 B)" in repo.run("diff", first, second).err
+    assert "no data changed" in repo.run("diff").err
+    assert repo.run("diff", first).out == repo.run("diff", first, second).out
+
+
+def test_json_and_markdown(repo: Repo) -> None:
+    first, second = two_versions(repo)
+    found = repo.json("diff", first, second)
+    assert list(found) == ["schema", "a", "b", "added", "deleted", "modified", "renamed"]
+    assert (found["a"], found["b"]) == (first, second)
+    assert [(each["path"], each["size"]) for each in found["added"]] == [("data/more", 3)]
+    assert [(each["path"], each["size"]) for each in found["deleted"]] == [("data/gone", 4)]
+    assert [(m["path"], m["old"]["size"], m["new"]["size"]) for m in found["modified"]] == [
+        ("data/edit", 1, 2), ("model", 1, 4),
+    ]  # fmt: skip
+    assert [(each["from"], each["to"]) for each in found["renamed"]] == [("data/old", "data/new")]
+    assert all(each["hash"].startswith("xxh128:") for key in ("added", "deleted", "renamed") for each in found[key])
+    table = repo.run("diff", first, second, "--md").out
+    assert "| modified | `data/edit`" in table
+    assert repo.json("diff")["b"] is None
+    assert "No data changed" in repo.run("diff", "--md").out
+
+
+def test_against_the_workspace(repo: Repo) -> None:
+    first, _ = two_versions(repo)
+    repo.write("data/edit", "five5")
+    repo.write("data/untracked", "x")
+    repo.write("new.bin", "y")
+    repo.run("add", "new.bin")
+    assert repo.run("diff").out.splitlines() == [
+        "modified:  data/edit  (2 B -> 5 B)",
+        "added:     data/untracked  (1 B)",
+        "added:     new.bin  (1 B)",
+    ]
+    shutil.rmtree(repo.path / "data")
+    assert {each["path"] for each in repo.json("diff")["deleted"]} == {
+        "data/edit", "data/keep", "data/more", "data/new",
+    }  # fmt: skip
+
+
+def test_things_come_and_go(repo: Repo) -> None:
+    first, second = two_versions(repo)
+    repo.run("rm", "data")
+    repo.run("rm", "--cached", "model")
+    repo.commit()
+    assert len(repo.json("diff", second, "HEAD")["deleted"]) == 5
+    assert len(repo.json("diff", "HEAD", second)["added"]) == 5
+
+
+def test_a_file_became_a_directory(repo: Repo) -> None:
+    repo.write("x", "file")
+    repo.run("add", "x")
+    first = repo.commit()
+    (repo.path / "x").unlink()
+    repo.write("x/deep", "in it")
+    repo.run("add", "x")
+    second = repo.commit()
+    for pair in ((first, second), (first,)):
+        found = repo.json("diff", *pair)
+        assert [each["path"] for each in found["deleted"]] == ["x"]
+        assert [each["path"] for each in found["added"]] == ["x/deep"]
+    found = repo.json("diff", second, first)
+    assert [each["path"] for each in found["deleted"]] == ["x/deep"]
+    assert [each["path"] for each in found["added"]] == ["x"]
+
+
+def test_a_mode_is_a_change(repo: Repo) -> None:
+    repo.write("data/run", "x")
+    repo.run("add", "data")
+    repo.commit()
+    (repo.path / "data/run").chmod(0o755)
+    assert [each["path"] for each in repo.json("diff")["modified"]] == ["data/run"]
+
+
+def test_in_a_fresh_clone(repo: Repo, remote: Path) -> None:
+    first, second = two_versions(repo)
+    repo.run("push", "--all-commits")
+    clone = repo.clone("clone")
+    # what was never brought here is not deleted
+    assert "no data changed" in clone.run("diff").err
+    result = clone.fails("diff", first, second, code=3)
+    assert "--metadata" in result.err
+    assert len(clone.json("diff", first, second, "--fetch")["modified"]) == 2
+    clone.run("fetch", "--metadata", "--all-commits")
+    assert clone.json("diff", first, second) == repo.json("diff", first, second)
+
+
+def test_in_a_bare_repository(repo: Repo, tmp_path: Path) -> None:
+    first, second = two_versions(repo)
+    bare = tmp_path / "bare.git"
+    repo.git("clone", "-q", "--bare", ".", str(bare))
+    (bare / "vml").mkdir()
+    shutil.copytree(repo.path / ".vml/cache", bare / "vml/cache")
+    assert repo.json("diff", first, second, cwd=bare) == repo.json("diff", first, second)
+    assert len(repo.json("ls", "-R", "data", cwd=bare)["entries"]) == 4
+
+
+def test_bad_input(repo: Repo) -> None:
+    two_versions(repo)
+    assert "unknown revision" in repo.fails("diff", "nosuch", code=3).err
+    assert "unknown revision" in repo.fails("diff", "HEAD", "nosuch", code=3).err
+    repo.fails("diff", "a", "b", "c", code=2)

@@ -1,0 +1,162 @@
+"""`vml push`: what travels, and what a remote must be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.conftest import Repo
+
+
+def test_what_travels(repo: Repo, remote: Path) -> None:
+    for i in range(20):
+        repo.write(f"data/{i}", str(i))
+    repo.write("one", "1" * 1000)
+    repo.run("add", "data", "one")
+    repo.commit()
+    assert "pushed to origin" in repo.run("push").err
+    assert "has everything already" in repo.run("push").err
+    assert repo.json("push") == {"schema": 1, "remote": "origin", "objects": 0, "bytes": 0, "stored": 0, "roots": 0}
+    repo.write("data/0", "changed")
+    repo.run("commit")
+    found = repo.json("push")
+    assert list(found) == ["schema", "remote", "objects", "bytes", "stored", "roots"]
+    assert found["objects"] == 2  # a file and the list
+    assert found["roots"] == 1
+
+
+def test_some_paths_and_other_remotes(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    repo.run("remote", "add", "backup", str(tmp_path / "backup"))
+    repo.write("a", "1")
+    repo.write("b", "2")
+    repo.run("add", "a", "b")
+    repo.commit()
+    assert repo.json("push", "a", "-r", "backup")["objects"] == 1
+    assert repo.json("push", "b", "--remote", "backup", "--jobs", "2")["objects"] == 1
+    clone = repo.clone("clone")
+    clone.run("pull", "-r", "backup")
+    assert clone.read("a") == b"1"
+    assert not remote.exists()
+
+
+def test_history(repo: Repo, remote: Path) -> None:
+    for i in range(3):
+        repo.write("one", str(i))
+        repo.run("add", "one")
+        repo.commit()
+        repo.git("tag", f"v{i}")
+    repo.git("checkout", "-qb", "side", "v0")
+    repo.write("one", "side")
+    repo.run("add", "one")
+    repo.commit()
+    repo.git("checkout", "-q", "main")
+    assert repo.json("push")["objects"] == 1
+    assert repo.json("push", "--all-branches")["objects"] == 1
+    assert repo.json("push", "--all-tags")["objects"] == 2
+    assert repo.json("push", "--all-commits")["objects"] == 0
+    clone = repo.clone("clone")
+    assert clone.json("fetch", "--all-commits")["objects"] == 4
+    clone.git("checkout", "-q", "v1")
+    clone.run("checkout")
+    assert clone.read("one") == b"1"
+
+
+def test_the_committed_version_travels_not_the_edited_one(repo: Repo, remote: Path) -> None:
+    repo.write("data/a", "1")
+    repo.run("add", "data")
+    repo.commit()
+    repo.write("data/a", "not added")
+    repo.run("push")
+    clone = repo.clone("clone")
+    clone.run("pull")
+    assert clone.files("data") == {"a": b"1"}
+
+
+def test_from_a_clone_that_has_only_some_files(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    repo.write("data/a", "1")
+    repo.write("data/b", "2")
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    clone = repo.clone("clone")
+    clone.run("fetch", "--metadata")
+    clone.write("data/c", "3")
+    clone.run("add", "data/c")
+    assert clone.json("push")["objects"] == 2
+    # another remote lacks what this clone does not have either
+    clone.run("remote", "add", "other", str(tmp_path / "other"))
+    result = clone.fails("push", "-r", "other", code=3)
+    assert "data/a" in result.err
+    assert "xxh128:" in result.err
+
+
+def test_a_missing_object(repo: Repo, remote: Path) -> None:
+    repo.write("one", "1")
+    repo.run("add", "one")
+    repo.commit()
+    shutil.rmtree(repo.path / ".vml/cache")
+    result = repo.fails("push", code=3)
+    assert "one" in result.err
+    assert "xxh128:" in result.err
+
+
+def test_a_damaged_object_stops_it(repo: Repo, remote: Path) -> None:
+    repo.write("one", "1" * 1000)
+    repo.run("add", "one")
+    (loose,) = [p for p in (repo.path / ".vml/cache/loose").rglob("*") if p.is_file()]
+    loose.chmod(0o644)
+    loose.write_bytes(b"2" * 1000)
+    assert "damaged" in repo.run("push", ok=False).err
+    assert not list(remote.glob("packs/*/*"))
+
+
+def test_bad_remotes(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    repo.write("one", "1")
+    repo.run("add", "one")
+    repo.commit()
+    repo.run("push")
+    repo.run("remote", "add", "far", str(tmp_path / "no/such/mount"))
+    for command in (["push"], ["fetch"], ["status"]):
+        assert "does not exist" in repo.fails(*command, "-r", "far", code=4).err
+    repo.write("../afile", "")
+    repo.run("remote", "add", "file", str(tmp_path / "afile"))
+    assert "not a directory" in repo.fails("push", "-r", "file", code=4).err
+    (tmp_path / "empty").mkdir()
+    repo.run("remote", "add", "empty", str(tmp_path / "empty"))
+    assert "is not a vml remote" in repo.fails("fetch", "-r", "empty", code=4).err
+    for content, words, code in (
+        (b"{", "damaged", 4),
+        (b"[]", "damaged", 4),
+        (b"[" * 100_000, "damaged", 4),
+        (json.dumps({"format": 99, "algorithm": "xxh128"}).encode(), "newer", 4),
+        (json.dumps({"format": 1, "algorithm": "sha256"}).encode(), "sha256", 3),
+    ):
+        (tmp_path / "empty/vml.json").write_bytes(content)
+        assert words in repo.fails("push", "-r", "empty", code=code).err
+    (tmp_path / "empty/vml.json").unlink()
+    shutil.copytree(remote / "packs", tmp_path / "empty/packs")
+    assert "no vml.json" in repo.fails("push", "-r", "empty", code=4).err
+    shutil.rmtree(remote)
+    # the directory is made anew by a push: what it had is sent again, not believed to be there
+    assert repo.json("push")["objects"] == 1
+    assert "no remote" in repo.fails("push", "-r", "nosuch", code=3).err
+
+
+def test_no_remote(repo: Repo) -> None:
+    repo.write("one", "1")
+    repo.run("add", "one")
+    for command in ("push", "fetch"):
+        assert "vml remote add" in repo.fails(command, code=3).err
+    shutil.rmtree(repo.path / ".vml/cache")
+    assert "vml remote add" in repo.fails("pull", code=3).err
+
+
+def test_bad_input(repo: Repo, remote: Path) -> None:
+    repo.write("one", "1")
+    repo.run("add", "one")
+    for command in ("push", "fetch", "pull"):
+        assert "not tracked" in repo.fails(command, "nosuch", code=3).err
+        assert "not tracked" in repo.fails(command, "one/x", code=3).err
+        repo.fails(command, "--jobs", "0", code=2)
+        repo.fails(command, "--jobs", "x", code=2)
