@@ -89,6 +89,8 @@ def test_init_root_and_directories(project: Path) -> None:
     (project / "sub").mkdir()
     assert vml(project, "-C", "sub", "root").stdout == f"{project}\n"
     assert vml(project / "sub", "-C", "..", "root").stdout == f"{project}\n"
+    assert vml(Path("/"), "-C", str(project), "-C", "sub", "-C", "..", "-C", "sub", "root").stdout == f"{project}\n"
+    assert vml(project, "-C", "sub", "-C", "sub", "root").returncode == 2
     again = vml(project, "init")
     assert again.returncode == 3
     assert "is a vml project already" in again.stderr
@@ -163,7 +165,7 @@ def run(argv: list[str]) -> int:
     [
         (UserError("no", hint="do"), 3, "error: no\nhint: do\n"),
         (RemoteError("gone"), 4, "error: gone\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
         (SystemExit(143), 143, ""),
         (typer.Exit(1), 1, ""),
         (
@@ -256,6 +258,64 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
             cwd=tmp_path, env=ENV, stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [("--version", 0), ("--help", 0), ("root", 0), ("config --json", 0), ("config cache.dir", 1), ("x", 2)],
+)
+def test_closed_streams_are_written_to_nowhere(project: Path, args: str, code: int, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m vcs_ml {args} {closed}"],
+        cwd=project, env=ENV, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_an_interrupt_during_the_import_is_silent(tmp_path: Path) -> None:
+    code = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "vcs_ml.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["root"]
+from vcs_ml.__main__ import run
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=ENV, cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_mv_to_what_should_be_a_directory(project: Path) -> None:
+    (project / "one").write_text("1")
+    assert vml(project, "add", "one").returncode == 0
+    done = vml(project, "mv", "one", "archive/")
+    assert (done.returncode, done.stderr) == (3, "error: archive/ is no directory\nhint: mkdir archive/\n")
+    assert (project / "one").exists()
+
+
+def test_commands_are_imported_before_signals_raise(command: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    @command.command()
+    def status() -> None:
+        seen.append(signal.getsignal(signal.SIGTERM))
+
+    module = cli._module
+
+    def spy(name: str) -> ModuleType:
+        seen.append(signal.getsignal(signal.SIGTERM))
+        return module(name)
+
+    monkeypatch.setattr(cli, "_module", spy)
+    assert run(["status"]) == 0
+    assert seen[0] == signal.SIG_DFL
+    assert seen[-1] != signal.SIG_DFL
 
 
 HEAVY = ("boto3", "git", "tabulate", "rich", "asyncio", "click", "pydantic", "tomlkit", "pathspec", "yaml")

@@ -70,7 +70,6 @@ def test_changes_keep_comments_and_modes(place: Path, tmp_path: Path) -> None:
     assert path.read_text().startswith(COMMITTED)
     assert path.stat().st_mode & 0o777 == 0o664
     assert config.links == ("copy", "reflink")
-    assert config.pack_below == 0
     assert config.remotes()["my.store"].url == "s3://b/p"
     config.set("local", "remote.my.store.password", "hush")
     assert (place / "config.local.toml").stat().st_mode & 0o777 == 0o600
@@ -106,6 +105,9 @@ def test_a_symlinked_dotfile_stays_one(tmp_path: Path) -> None:
         ("[remote]\na = 3", "unknown setting 'remote.a'", ""),
         ('[remote."-x"]\nurl = "y"', "'-x' cannot be the name of a remote", ""),
         ('[remote.a]\npassword = "x"', "remote.a.password is a secret", "--local"),
+        ('[cache]\ndir = "/etc"', "cache.dir = '/etc' leads out of the project", "config --local"),
+        ('[cache]\ndir = "~/x"', "leads out of the project", "config --local"),
+        ('[cache]\ndir = "a/../../x"', "leads out of the project", "config --local"),
         ('[remote.a]\nendpoint_url = "https://me:pw@host/"', "is a secret", "--local"),
     ],
 )
@@ -136,7 +138,7 @@ def test_ids_belong_to_the_committed_file(place: Path, tmp_path: Path) -> None:
     [
         ("core.hash", "sha256"), ("core.id", "y"), ("nope.x", "1"), ("transfer.jobs", "many"),
         ("remote.a.password", "x"), ("remote.a", "x"), ("remote..url", "x"), ("lock.timeout", "-1"),
-        ("core.autostage", "maybe"), ("cache.pack_below", "256 apples"),
+        ("core.autostage", "maybe"), ("cache.dir", "../x"), ("cache.pack_below", "256 apples"),
     ],
 )  # fmt: skip
 def test_bad_changes_are_refused_and_change_nothing(place: Path, tmp_path: Path, key: str, value: str) -> None:
@@ -144,6 +146,15 @@ def test_bad_changes_are_refused_and_change_nothing(place: Path, tmp_path: Path,
         load(place, tmp_path).set("project", key, value)
     assert caught.value.hint
     assert (place / "config.toml").read_text() == COMMITTED
+
+
+def test_a_place_elsewhere_is_for_oneself(place: Path, tmp_path: Path) -> None:
+    config = load(place, tmp_path)
+    config.set("project", "cache.dir", "big/cache..d")
+    assert config.cache_dir_is_committed
+    for level in ("global", "local"):
+        config.set(level, "cache.dir", "/big")
+    assert (config.cache_dir, config.cache_dir_is_committed) == ("/big", False)
 
 
 def test_remotes(place: Path, tmp_path: Path) -> None:

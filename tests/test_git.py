@@ -324,3 +324,17 @@ def test_status_of_a_conflict(repo: Path) -> None:
     ours = blob(repo, "HEAD:a.vml")
     subprocess.run(["git", "merge", "side"], cwd=repo, capture_output=True, check=False)
     assert vgit.status_of(found(repo), ["*.vml"]) == [FileStatus("a.vml", "U", "U", None, ours)]
+
+
+def test_head_before_the_first_commit(repo: Path) -> None:
+    with pytest.raises(UserError, match="there is no commit yet") as caught:
+        vgit.resolve(found(repo), "HEAD")
+    assert caught.value.hint == "git commit first"
+
+
+def test_the_paths_of_a_failure_are_told(repo: Path) -> None:
+    commit(repo, {".gitignore": "/a\n/b\n"})
+    (repo / "a").touch()
+    (repo / "b").touch()
+    with pytest.raises(UserError, match=r"ignored by one of your \.gitignore files: a b$"):
+        vgit.run(["add", "a", "b"], repo)

@@ -111,6 +111,19 @@ def test_stale_and_foreign_holders(tmp_path: Path) -> None:
             os.close(fd)
 
 
+def test_only_a_file_is_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "link").symlink_to("mine")
+    (tmp_path / "dangling").symlink_to("elsewhere")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "dangling", "fifo"):
+        with pytest.raises(UserError, match="no regular file") as caught, lock(tmp_path / name):
+            pass
+        assert caught.value.hint
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize(
     ("argv", "name"),
     [

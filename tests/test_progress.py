@@ -60,6 +60,25 @@ def test_long_times_and_unknown_totals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1/36,001 files, 10:00:00 left" in stream.getvalue()
 
 
+def test_the_first_second_foretells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    with Progress("x", files=100, stream=stream, enabled=True) as meter:
+        clock.now += 0.9
+        meter.advance(files=1)
+    assert "1/100 files" in stream.getvalue()
+    assert "left" not in stream.getvalue()
+
+
+def test_nothing_is_drawn_on_a_dumb_terminal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    with Session(tmp_path, {"TERM": "dumb"}, stderr_tty=True).progress("x", files=2) as meter:
+        clock.now += 1
+        meter.advance(files=1)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("width", range(80))
 def test_line_never_exceeds_the_width(width: int) -> None:
     parts = [(0, "push:"), (3, "1/2 files"), (1, "3 MB/4 MB"), (4, "1 MB/s"), (2, "0:10 left")]

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
@@ -80,8 +80,7 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"vcs_ml.commands.{COMMANDS[cmd_name].module}")
-        command = get_command(module.app)
+        command = get_command(_module(cmd_name).app)
         assert isinstance(command, TyperCommand | TyperGroup)
         command.name = cmd_name
         return command
@@ -127,8 +126,8 @@ def vml(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what was asked for.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     directory: Annotated[
-        str, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.", show_default=False)
-    ] = "",
+        list[str] | None, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.", show_default=False)
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
@@ -145,7 +144,7 @@ def vml(
       vml push
     """
     ctx.obj = Session(
-        _directory(directory),
+        _directory(directory or ()),
         os.environ,
         quiet=quiet,
         verbose=verbose,
@@ -162,17 +161,20 @@ def _isatty(stream: Any) -> bool:
     return stream is not None and bool(stream.isatty())
 
 
-def _directory(argument: str) -> Path:
-    """Where -C points, absolute."""
+def _directory(arguments: Sequence[str]) -> Path:
+    """Where -C points, absolute; each one is relative to the one before."""
     try:
         base = Path.cwd()
     except FileNotFoundError:
         raise VmlError("the current directory was deleted", hint="cd to a directory that exists") from None
-    target = base / argument
-    if not target.is_dir():
-        raise UsageError(f"-C {output.quote(argument)}: there is no such directory", hint="vml --help")
-    # Only `..` needs symlinks followed: the parent of a link's target is not the link's parent.
-    return target.resolve() if ".." in target.parts else target
+    for argument in arguments:
+        base /= argument
+        if not base.is_dir():
+            raise UsageError(f"-C {output.quote(argument)}: there is no such directory", hint="vml --help")
+        # Only `..` needs symlinks followed: the parent of a link's target is not the link's parent.
+        if ".." in base.parts:
+            base = base.resolve()
+    return base
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -181,6 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A run makes millions of small tuples and hardly a cycle: collecting seldom saves up to a third of its time.
     gc.set_threshold(200_000, 50, 1000)
     try:
+        if (name := "".join(args[(at := _command_at(args)) : at + 1])) in COMMANDS:
+            # Before signals raise exceptions, which an import may swallow.
+            _module(name)
         with _ending_by_signal():
             code = _run(_with_optional_values(args))
             sys.stdout.flush()
@@ -222,11 +227,21 @@ def _ending_by_signal() -> Iterator[None]:
             signal.signal(number, action)
 
 
-def _with_optional_values(args: list[str]) -> list[str]:
-    """`args` with `--option` made `--option=` where its value may be left out and none follows."""
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"vcs_ml.commands.{COMMANDS[name].module}")
+
+
+def _command_at(args: Sequence[str]) -> int:
+    """Where the name of the command stands, behind the global options."""
     start = 0
     while start < len(args) and args[start].startswith("-"):
         start += 2 if args[start] == "-C" else 1
+    return start
+
+
+def _with_optional_values(args: list[str]) -> list[str]:
+    """`args` with `--option` made `--option=` where its value may be left out and none follows."""
+    start = _command_at(args)
     options = OPTIONAL_VALUES.get(args[start]) if start < len(args) else None
     if not options:
         return args
@@ -245,6 +260,9 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else int(error.code is not None)
         case KeyboardInterrupt() | typer.Abort():
+            with contextlib.suppress(BrokenPipeError):
+                output.write("interrupted\n", sys.stderr)
+                sys.stderr.flush()
             return 130
         case BrokenPipeError():
             return _close_pipes()

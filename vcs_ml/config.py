@@ -155,6 +155,12 @@ class Config:
         return self._env.get("VML_CACHE_DIR") or self._str("cache.dir")
 
     @property
+    def cache_dir_is_committed(self) -> bool:
+        """Whether `cache_dir` comes from the committed file, which a stranger may have written."""
+        entry = self._entries.get("cache.dir")
+        return entry is not None and entry.level == "project" and not self._env.get("VML_CACHE_DIR")
+
+    @property
     def links(self) -> tuple[str, ...]:
         """cache.link, by default a reflink where the file system can, else a copy."""
         value = self.get("cache.link")
@@ -409,6 +415,11 @@ def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 def _check_level(key: str, raw: object, level: Level, source: str) -> None:
     if key in _FIXED and level != "project":
         raise UserError(f"{source}: {key} belongs into the project's .vml/config.toml", hint=f"remove it from {source}")
+    if level == "project" and key == "cache.dir" and isinstance(raw, str) and _leads_out(raw):
+        raise UserError(
+            f"{source}: cache.dir = {raw!r} leads out of the project, and this file is committed",
+            hint="for this clone alone: vml config --local cache.dir DIR",
+        )
     if level != "project" or not key.startswith("remote."):
         return
     option = _split_remote(key)[1]
@@ -417,6 +428,10 @@ def _check_level(key: str, raw: object, level: Level, source: str) -> None:
             f"{source}: {key} is a secret, and this file is committed",
             hint="use --local: .vml/config.local.toml is not committed",
         )
+
+
+def _leads_out(place: str) -> bool:
+    return place.startswith(("/", "~")) or ".." in place.split("/")
 
 
 def _checked(setting: Setting, key: str, raw: object, source: str) -> Value:

@@ -39,3 +39,6 @@ class CorruptError(VmlError):
     """Stored bytes do not match their id or their format; nothing was made of them."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or "nothing was taken from it; another remote or clone may have a good one")

@@ -35,13 +35,16 @@ def write_all(fd: int, data: Buffer) -> None:
         done += os.write(fd, memoryview(data)[done:])
 
 
-def write_atomic(path: Path, data: Buffer, *, mode: int | None = None, sync: bool = True) -> None:
+def write_atomic(
+    path: Path, data: Buffer, *, mode: int | None = None, sync: bool = True, scratch: Path | None = None
+) -> None:
     """Make `path` hold `data`: after a crash it holds the old bytes or the new ones, never a mixture.
 
     `mode` are the permission bits; without it the umask decides. `sync` False is for what can be made anew.
+    What a kill leaves behind lies beside `path`, or in the directory `scratch` where a rename reaches from there.
     Raises OSError that names `path`.
     """
-    tmp = path.parent / tmp_name()
+    tmp = _place(path.parent, scratch) / tmp_name()
     try:
         fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666 if mode is None else 0o600)
         try:
@@ -62,6 +65,13 @@ def write_atomic(path: Path, data: Buffer, *, mode: int | None = None, sync: boo
         raise OSError(error.errno, error.strerror, str(path)) from error
     if sync:
         fsync_dir(path.parent)
+
+
+def _place(directory: Path, scratch: Path | None) -> Path:
+    if scratch is None:
+        return directory
+    scratch.mkdir(parents=True, exist_ok=True)
+    return scratch if scratch.stat().st_dev == directory.stat().st_dev else directory
 
 
 def make_directory(path: Path) -> None:

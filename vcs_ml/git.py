@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import re
 import shlex
@@ -167,13 +168,17 @@ def _is_same_repository(hook_dir: str | None, cwd: Path) -> bool:
 
 def _failure(args: Sequence[str], cwd: Path, stderr: bytes) -> UserError:
     lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    first = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "")
+    at = next((at for at, line in enumerate(lines) if line.startswith(("fatal:", "error:"))), 0)
+    first = lines[at] if lines else ""
     if "dubious ownership" in first:
         advice = next((line.strip() for line in lines if "safe.directory" in line), None)
         return UserError(
             f"git does not trust the repository at {cwd}: it belongs to somebody else",
             hint=advice or f"git config --global --add safe.directory {shlex.quote(str(cwd))}",
         )
+    if first.endswith(":"):  # the names that it speaks of are the next lines
+        names = itertools.takewhile(lambda line: not line.startswith(("hint:", "fatal:", "error:")), lines[at + 1 :])
+        first = " ".join([first, *(name.strip() for name in itertools.islice(names, 5))])
     what = first.removeprefix("fatal: ").removeprefix("error: ") or "it gave no reason"
     shown = shlex.join(args if len(args) < 12 else [*args[:12], "..."])
     hint = f"to see it alone: git -C {shlex.quote(str(cwd))} {shown}"
@@ -262,6 +267,8 @@ def resolve(root: GitRoot, rev: str) -> str:
         out = run(["rev-parse", "-q", "--verify", f"{rev}^{{commit}}"], root.cwd, ok=(0, 1, 128))
         if _FULL_ID.fullmatch(commit := out.decode().strip()):
             return commit
+        if rev in ("HEAD", "@"):
+            raise UserError("there is no commit yet", hint="git commit first")
     out = run(["for-each-ref", "--format=%(refname:short)"], root.cwd)
     near = difflib.get_close_matches(rev, out.decode("utf-8", "replace").splitlines(), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "git branch -a and git tag show the names"

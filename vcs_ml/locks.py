@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import platform
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from vcs_ml.errors import UserError
+from vcs_ml.output import quote
 
 # How long a wait stays silent, in seconds.
 PATIENCE: Final = 2.0
@@ -50,12 +52,26 @@ def lock(
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT
+    # Holders write into the file: it must not be a link that somebody put there.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     try:
-        return os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o666)
+        try:
+            fd = os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise _no_file(path) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _no_file(path)
+    return fd
+
+
+def _no_file(path: Path) -> UserError:
+    return UserError(f"the lock {quote(path)} is no regular file", hint="remove it; vml makes a new one")
 
 
 def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Callable[[str], None] | None) -> None:

@@ -18,8 +18,9 @@ DEPTH_MAX = 256
 # Characters that HFS+ ignores when it compares names (git's is_hfs_dotgit): `.g\u200cit` opens `.git` there.
 _HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 # `git~1` is the 8.3 short name Windows gives `.git`; it drops trailing dots, trailing spaces and `:stream`.
+# `.vml-tmp-` begins the names of our scratch (fs.TMP_PREFIX).
 # ASCII: Git folds no other letters here either, and Python would take `.g\u0131t` for `.git`.
-_RESERVED = re.compile(r"(?:\.git|\.vml|git~[0-9]+)[. ]*(?::.*)?", re.IGNORECASE | re.DOTALL | re.ASCII)
+_RESERVED = re.compile(r"(?:\.git|\.vml|git~[0-9]+)[. ]*(?::.*)?|\.vml-tmp-.*", re.IGNORECASE | re.DOTALL | re.ASCII)
 # C-speed passes over many paths joined by `/`: whatever could break a rule, so that good paths cost no loop.
 # The first pattern opens with a literal, which makes `re` jump from slash to slash.
 _SUSPECT = re.compile(rb"/(?:/|\.(?:/|\./|[gG][iI][tT]|[vV][mM][lL])|[gG][iI][tT]~)")

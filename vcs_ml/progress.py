@@ -125,7 +125,8 @@ class Progress:
         done, total = self._bytes, self._bytes_total
         if total is None:
             done, total = self._files, self._files_total
-        if not total or not done or done >= total:
+        # The first second tells little: what was there already goes by at once.
+        if not total or not done or done >= total or seconds < 1:
             return ""
         minutes, rest = divmod(round(seconds * (total - done) / done), 60)
         hours, minutes = divmod(minutes, 60)

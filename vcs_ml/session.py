@@ -75,10 +75,9 @@ class Session:
             self._say(text + "\n")
 
     def progress(self, label: str, files: int | None = None, bytes: int | None = None) -> Progress:
-        """A progress line on stderr, shown only on a terminal and unless quiet."""
-        self._progress = Progress(
-            label, files=files, bytes=bytes, stream=sys.stderr, enabled=self.stderr_tty and not self.quiet
-        )
+        """A progress line on stderr, shown only on a terminal that can erase it, and unless quiet."""
+        enabled = self.stderr_tty and not self.quiet and self.env.get("TERM") != "dumb"
+        self._progress = Progress(label, files=files, bytes=bytes, stream=sys.stderr, enabled=enabled)
         return self._progress
 
     def _stderr_colour(self) -> bool:

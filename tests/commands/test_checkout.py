@@ -137,7 +137,9 @@ def test_a_file_and_a_directory_change_places(repo: Repo) -> None:
     result = repo.fails("checkout", code=3)
     assert all(f"  {path}\n" in result.err for path in ("x/precious", "y", "data/x/precious", "data/y"))
     assert outside(repo) == before
-    found = dict(re.findall(r"(\S+) was replaced; its bytes are kept as (\S+)", repo.run("checkout", "-f").err))
+    found = dict(
+        re.findall(r"(\S+) is out of the workspace; its bytes are kept as (\S+)", repo.run("checkout", "-f").err)
+    )
     assert {path: kept(repo, text) for path, text in found.items()} == {
         "x/precious": b"p1", "y": b"p2", "data/x/precious": b"p3", "data/y": b"p4",
     }  # fmt: skip
@@ -255,7 +257,9 @@ def test_unsaved_bytes_are_refused_then_kept(repo: Repo) -> None:
     assert {p: c for p, c in outside(repo).items() if not p.endswith(".vml")} == {
         p: c for p, c in before.items() if not p.endswith(".vml")
     }
-    found = dict(re.findall(r"(\S+) was replaced; its bytes are kept as (\S+)", repo.run("checkout", "--force").err))
+    found = dict(
+        re.findall(r"(\S+) is out of the workspace; its bytes are kept as (\S+)", repo.run("checkout", "--force").err)
+    )
     assert {path: kept(repo, text) for path, text in found.items()} == {
         "data/a": b"precious a", "data/b": b"precious b", "data/c": b"precious c", "one": b"precious one",
     }  # fmt: skip
@@ -335,7 +339,7 @@ def test_the_store_lacks_something(repo: Repo) -> None:
     assert not (repo.path / "one").exists()  # nothing is touched at all
     repo.run("checkout", "one", "data/1")
     shutil.rmtree(repo.path / ".vml/cache")
-    assert "vml fetch" in repo.fails("checkout", "data", code=3).err
+    assert "vml pull data" in repo.fails("checkout", "data", code=3).err
 
 
 def test_a_damaged_object_is_not_written(repo: Repo) -> None:

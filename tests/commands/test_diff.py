@@ -58,7 +58,7 @@ def test_json_and_markdown(repo: Repo) -> None:
 
 
 def test_against_the_workspace(repo: Repo) -> None:
-    first, _ = two_versions(repo)
+    two_versions(repo)
     repo.write("data/edit", "five5")
     repo.write("data/untracked", "x")
     repo.write("new.bin", "y")
@@ -75,7 +75,7 @@ def test_against_the_workspace(repo: Repo) -> None:
 
 
 def test_things_come_and_go(repo: Repo) -> None:
-    first, second = two_versions(repo)
+    _, second = two_versions(repo)
     repo.run("rm", "data")
     repo.run("rm", "--cached", "model")
     repo.commit()

@@ -117,8 +117,8 @@ def test_bad_remotes(repo: Repo, remote: Path, tmp_path: Path) -> None:
     repo.commit()
     repo.run("push")
     repo.run("remote", "add", "far", str(tmp_path / "no/such/mount"))
-    for command in (["push"], ["fetch"], ["status"]):
-        assert "does not exist" in repo.fails(*command, "-r", "far", code=4).err
+    for command in ("push", "fetch", "status"):
+        assert "does not exist" in repo.fails(command, "--remote", "far", code=4).err
     repo.write("../afile", "")
     repo.run("remote", "add", "file", str(tmp_path / "afile"))
     assert "not a directory" in repo.fails("push", "-r", "file", code=4).err

@@ -93,13 +93,13 @@ def test_unsaved_bytes(repo: Repo) -> None:
         p: c for p, c in before.items() if not p.startswith(".vml/")
     }
     result = repo.run("rm", "--force", "data", "one")
-    found = dict(re.findall(r"(\S+) was replaced; its bytes are kept as (\S+)", result.err))
+    found = dict(re.findall(r"(\S+) is out of the workspace; its bytes are kept as (\S+)", result.err))
     assert {path: kept(repo, text) for path, text in found.items()} == {
         "data/a": b"precious a", "data/extra": b"precious extra", "one": b"precious one",
     }  # fmt: skip
     assert not (repo.path / "data").exists()
-    assert "data/extra was replaced" in repo.run("status").err
-    assert "was replaced" not in repo.run("status").err
+    assert "data/extra is out of the workspace" in repo.run("status").err
+    assert "is out of the workspace" not in repo.run("status").err
 
 
 def test_what_nobody_looked_at_stays(repo: Repo) -> None:

@@ -321,3 +321,20 @@ def test_a_place_that_is_gone_or_no_directory_is_an_error(tmp_path: Path, create
             open_remote(url, base=tmp_path, create=create)
         assert caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_only_files_of_a_sane_size_are_read(tmp_path: Path) -> None:
+    backend = directory(tmp_path / "remote")
+    backend.write_new("packs/x", b"1")
+    os.mkfifo(tmp_path / "remote" / "packs" / "fifo")
+    (tmp_path / "remote" / "packs" / "zero").symlink_to("/dev/zero")
+    for key in ("packs/fifo", "packs/zero"):
+        with pytest.raises(NotFound):
+            backend.read(key)
+        with pytest.raises(NotFound):
+            backend.read_range(key, 0, 1)
+    huge = tmp_path / "remote" / "packs" / "huge"
+    huge.touch()
+    os.truncate(huge, (1 << 30) + 1)
+    with pytest.raises(RemoteError, match="packs/huge"):
+        backend.read("packs/huge")

@@ -15,7 +15,7 @@ from vcs_ml import paths
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, XXH128, Algorithm
 from vcs_ml.progress import SILENT
-from vcs_ml.store import catalog, manifest, objects, pack, page, transfer
+from vcs_ml.store import catalog, download, manifest, objects, pack, page, transfer, upload
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.pack import Pack
@@ -38,15 +38,15 @@ class Clone:
         self.remote.open(create=True)
 
     def push(self, *roots: Root) -> Moved:
-        needs, news = transfer.plan_push(self.store, self.remote, roots)
-        moved = transfer.push(self.store, self.remote, needs, jobs=2, meter=SILENT) if needs else transfer.NOTHING
+        needs, news = upload.plan(self.store, self.remote, roots)
+        moved = upload.push(self.store, self.remote, needs, jobs=2, meter=SILENT) if needs else transfer.NOTHING
         if news:
             self.remote.record_complete(roots, project="p", commit=None)
         return moved
 
     def fetch(self, *roots: Root) -> Moved:
         self.remote.refresh_index()
-        transfer.fetch_nodes(self.store, self.remote, [root.oid for root in roots], jobs=2)
+        download.fetch_nodes(self.store, self.remote, [root.oid for root in roots], jobs=2)
         return self.fetch_blobs(
             *(
                 Need(objects.blob(entry.digest), entry.size, root.path, entry.path)
@@ -56,8 +56,8 @@ class Clone:
         )
 
     def fetch_blobs(self, *needs: Need) -> Moved:
-        lacking = transfer.plan_fetch(self.store, needs)
-        return transfer.fetch(self.store, self.remote, lacking, jobs=2, meter=SILENT)
+        lacking = download.plan(self.store, needs)
+        return download.fetch(self.store, self.remote, lacking, jobs=2, meter=SILENT)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_pages_are_fetched_level_by_level_without_the_files(one: Clone, two: Clo
     root = Root("data", summary.root)
     one.push(root)
     two.remote.refresh_index()
-    transfer.fetch_nodes(two.store, two.remote, [root.oid], jobs=2)
+    download.fetch_nodes(two.store, two.remote, [root.oid], jobs=2)
     assert page.decode(two.store.read(root.oid), root.oid, XXH128).level >= 1
     assert manifest.load(root.oid, XXH128, two.store.read) == entries
     assert two.store.missing(root.oid) == [(blob(b""), entry.path) for entry in entries]
@@ -157,7 +157,7 @@ def test_a_clone_with_the_manifest_alone_can_push_what_it_changed(one: Clone, tw
     root = put_tree(one.store, MANY)
     one.push(root)
     two.remote.refresh_index()
-    transfer.fetch_nodes(two.store, two.remote, [root.oid], jobs=2)
+    download.fetch_nodes(two.store, two.remote, [root.oid], jobs=2)
     new = b"new"
     entry = page.Entry(b"new", page.FILE, 3, blob(new)[:-1])
     with two.store.batch() as batch:
@@ -186,7 +186,7 @@ def test_a_record_that_was_deleted_is_not_believed(one: Clone, two: Clone, tmp_p
 def test_a_page_over_there_proves_nothing_about_its_files(one: Clone, two: Clone, tmp_path: Path) -> None:
     root = put_tree(one.store, MANY)
     nodes = [Need(root.oid, -1, "data")]
-    transfer.push(one.store, one.remote, nodes, jobs=1, meter=SILENT)  # killed before the files, say
+    upload.push(one.store, one.remote, nodes, jobs=1, meter=SILENT)  # killed before the files, say
     assert one.push(root).objects == len(MANY) + pages(one, root) - 1
     two.fetch(root)
     assert read_tree(two.store, root.oid) == MANY
@@ -223,7 +223,7 @@ class Dying(Directory):
 
 @pytest.mark.parametrize("left", range(8))
 def test_a_push_that_is_killed_anywhere_goes_on(tmp_path: Path, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "ROUND", 4000)
+    monkeypatch.setattr(upload, "ROUND", 4000)
     monkeypatch.setattr(pack, "TARGET", 4000)
     one = Clone(tmp_path, "one")
     root = put_tree(one.store, MANY)
@@ -243,7 +243,7 @@ def test_a_push_that_is_killed_anywhere_goes_on(tmp_path: Path, left: int, monke
 def test_a_fetch_that_is_killed_keeps_what_arrived(one: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = put_tree(one.store, MANY)
     one.push(root)
-    monkeypatch.setattr(transfer, "ROUND", 4000)
+    monkeypatch.setattr(download, "ROUND", 4000)
 
     def fetch() -> None:
         mine = Clone(tmp_path, "two")

@@ -102,3 +102,10 @@ def test_update_keeps_modes_and_refuses_symlinks(repo: Path) -> None:
     with pytest.raises(UserError, match="symlink"):
         gitignore.update(repo, {"a"}, set())
     assert not (repo / "elsewhere").exists()
+
+
+def test_update_refuses_what_is_no_file(repo: Path) -> None:
+    os.mkfifo(repo / ".gitignore")
+    with pytest.raises(UserError, match=r"\.gitignore is no regular file") as caught:
+        gitignore.update(repo, {"a"}, set())
+    assert caught.value.hint

@@ -78,3 +78,28 @@ def test_a_bad_pattern_names_its_file(tmp_path: Path) -> None:
     write(tmp_path, {".vmlignore": "!\n"})
     with pytest.raises(UserError, match=r"\.vmlignore"):
         Ignore(tmp_path).at("a/b")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ".vmlignore"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"\.vmlignore is no regular file"):
+        Ignore(tmp_path).at("")
+
+
+def test_patterns_and_files_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / ".vmlignore"
+    path.write_text("**/" * 20 + "*.tmp\n# " + "*" * 20 + "\n" + "\\*" * 20 + "\n" + "*a/" * 11 + "\n")
+    assert Ignore(tmp_path).at("") is not None
+    path.write_text("x\n/y/" + "*a" * 11 + "\n")
+    with pytest.raises(UserError, match=r"\.vmlignore, line 2: more than 10 \*"):
+        Ignore(tmp_path).at("")
+    os.truncate(path, 10_000_001)
+    with pytest.raises(UserError, match="larger than 10 MB"):
+        Ignore(tmp_path).at("")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vcs_ml.errors import UserError
+from vcs_ml.errors import UsageError, UserError
 from vcs_ml.workspace.project import Project
 
 ENV: dict[str, str] = {}
@@ -134,7 +134,7 @@ def test_relative(repo: Path, tmp_path: Path) -> None:
     (tmp_path / "door").symlink_to(repo)
     top, sub = repo, repo / "data" / "sub"
     for arg, start, path in [
-        (".", top, ""), ("", top, ""), ("./", top, ""), ("..", repo / "data", ""), ("data/..", top, ""),
+        (".", top, ""), ("./", top, ""), ("..", repo / "data", ""), ("data/..", top, ""),
         ("data", top, "data"), ("data/", top, "data"), ("x", sub, "data/sub/x"), ("../y", sub, "data/y"),
         (str(repo / "z"), sub, "z"), (str(repo), sub, ""), ("not/yet/there", top, "not/yet/there"),
         ("link", top, "link"), ("link/x", top, "data/x"), (str(tmp_path / "door" / "x"), sub, "x"),
@@ -146,14 +146,60 @@ def test_relative(repo: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="outside of the project") as caught:
             project.relative(arg, top)
         assert caught.value.hint
-    for arg in (".git", ".git/config", ".vml/cache", "data/.GIT/x", "\udcff"):
+    for arg in (".git", ".git/config", ".vml/cache", "data/.GIT/x", ".vml-tmp-0", "\udcff"):
         with pytest.raises(UserError):
             project.relative(arg, top)
+    with pytest.raises(UsageError, match="empty path"):
+        project.relative("", top)
+
+
+def test_what_lies_in_a_project_inside_is_that_ones(repo: Path) -> None:
+    project = Project.init(repo, ENV)
+    inner = repo / "services" / "ml"
+    inner.mkdir(parents=True)
+    Project.init(inner, ENV)
+    for arg in ("services/ml", "services/ml/data/x"):
+        with pytest.raises(UserError, match=r"x? ?belongs to the project services/ml$") as caught:
+            project.relative(arg, repo)
+        assert caught.value.hint == "vml -C services/ml …"
+    with pytest.raises(UserError) as caught:
+        project.relative("ml/x", repo / "services")
+    assert caught.value.hint == "vml -C ml …"
+    assert project.relative("services", repo) == "services"
+    assert (project.own_path("services/x"), project.own_path("services/ml/x")) == ("services/x", None)
+
+
+@pytest.mark.parametrize("name", ["", "cache", "index", "lock", "saved", "tmp", "logs"])
+def test_links_in_the_place_of_our_directories_are_refused(repo: Path, tmp_path: Path, name: str) -> None:
+    committed(repo)
+    git(repo, "worktree", "add", "-q", "../linked")
+    for root in (repo, tmp_path / "linked"):
+        place = root / ".vml" / name
+        if name:
+            place.symlink_to(tmp_path / "nowhere")
+        else:
+            place.rename(tmp_path / f"moved-{root.name}")
+            place.symlink_to(tmp_path / f"moved-{root.name}")
+        with pytest.raises(UserError, match="is a symlink") as caught:
+            Project.find(root, ENV)
+        assert str(place) in caught.value.message
+        assert caught.value.hint
+        if root == repo:
+            with pytest.raises(UserError, match="is a symlink"):
+                Project.find(tmp_path / "linked", ENV)
+            place.unlink()
+            if not name:
+                (tmp_path / "moved-repo").rename(place)
 
 
 def test_cache_dir_settings(repo: Path) -> None:
     project = Project.init(repo, ENV)
-    project.config.set("project", "cache.dir", "../there")
+    project.config.set("project", "cache.dir", "big/cache")
+    assert Project.find(repo, ENV).cache_dir == repo / "big" / "cache"
+    (repo / "big").symlink_to(repo.parent)
+    with pytest.raises(UserError, match="leads out of the project"):
+        _ = Project.find(repo, ENV).cache_dir
+    project.config.set("local", "cache.dir", "../there")
     assert Project.find(repo, ENV).cache_dir == repo.parent / "there"
     assert Project.find(repo, {"VML_CACHE_DIR": "/big/cache"}).cache_dir == Path("/big/cache")
 

@@ -34,8 +34,8 @@ def add(
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
-    targets = targeting.targets(project, project.expand(paths, session.directory))
-    with session.progress("adding") as meter:
+    with sync.changing(project, session.note), session.progress("adding") as meter:
+        targets = targeting.targets(project, project.expand(paths, session.directory))
         done = record.add(project, store, targets, meter=meter)
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in done]})

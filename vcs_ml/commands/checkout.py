@@ -38,12 +38,12 @@ def checkout(
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    now = tracked.in_workspace(project)
-    pointers = tracked.at_revision(project, rev) if rev is not None else now
-    sync.check_targets(pointers, targets, where=f"at {rev}" if rev is not None else "")
-    wanted = status.selected(pointers, targets)
-    everything = now if not targets and rev is None else None
-    with session.progress("checking out") as meter:
+    with sync.changing(project, session.note), session.progress("checking out") as meter:
+        now = tracked.in_workspace(project)
+        pointers = tracked.at_revision(project, rev) if rev is not None else now
+        sync.check_targets(pointers, targets, where=f"at {rev}" if rev is not None else "")
+        wanted = status.selected(pointers, targets)
+        everything = now if not targets and rev is None else None
         try:
             done = checking.checkout(project, store, wanted, now=everything, force=force, meter=meter)
         except MissingObject as error:

@@ -34,17 +34,24 @@ def commit(
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
-    if paths:
-        targets = targeting.targets(project, project.expand(paths, session.directory))
-        for target in targets:
-            if target.pointer is None:
-                raise UserError(
-                    f"{output.quote(target.path)} is not tracked", hint=f"vml add {output.quote(target.path)}"
+    with sync.changing(project, session.note):
+        if paths:
+            targets = targeting.targets(project, project.expand(paths, session.directory))
+            for target in targets:
+                if target.pointer is None:
+                    raise UserError(
+                        f"{output.quote(target.path)} is not tracked", hint=f"vml add {output.quote(target.path)}"
+                    )
+        else:
+            targets, strange = targeting.present(project, tracked.in_workspace(project))
+            for path in strange:
+                name = output.quote(path)
+                session.warn(
+                    f"{name} is left as it was recorded: what lies there was never checked out here",
+                    hint=f"vml checkout {name} completes it; vml add {name} records it as it is",
                 )
-    else:
-        targets = targeting.present(project, tracked.in_workspace(project))
-    with session.progress("recording") as meter:
-        done = record.add(project, store, targets, meter=meter)
+        with session.progress("recording") as meter:
+            done = record.add(project, store, targets, meter=meter)
     changed = [each for each in done if each.state != "unchanged"]
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in changed]})

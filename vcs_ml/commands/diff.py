@@ -48,8 +48,8 @@ def diff(
         raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
     read = sync.page_reader(project, store, fetch=fetch)
     try:
-        with session.progress("hashing") as meter:
-            changes = comparing.between(project, store, a, b, read=read, meter=meter)
+        with sync.looking(project) as keep, session.progress("hashing") as meter:
+            changes = comparing.between(project, store, a, b, read=read, meter=meter, keep=keep)
     except MissingObject as error:
         raise UserError(
             f"cannot compare: {error.message}",

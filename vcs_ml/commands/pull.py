@@ -44,13 +44,14 @@ def pull(
     targets = [project.relative(path, session.directory) for path in paths or ()]
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
     moved = NOTHING
+    config = project.remote(remote) if remote is not None else None  # a wrong name is an error in any case
     if sync.lacking(store, items):
-        there = sync.remote_at(project, project.remote(remote))
+        there = sync.remote_at(project, config or project.remote())
         moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
-    pointers = tracked.in_workspace(project)
-    wanted = status.selected(pointers, targets)
-    everything = pointers if not targets else None
-    with session.progress("checking out") as meter:
+    with sync.changing(project, session.note), session.progress("checking out") as meter:
+        pointers = tracked.in_workspace(project)
+        wanted = status.selected(pointers, targets)
+        everything = pointers if not targets else None
         done = checkout.checkout(project, store, wanted, now=everything, force=force, meter=meter)
     if json:
         session.json(

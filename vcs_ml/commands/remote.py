@@ -27,7 +27,7 @@ Local = Annotated[bool, typer.Option("--local", help="Only here: a file that is 
 
 @app.callback()
 def remote() -> None:
-    """Set up the places where data is shared: directories and S3 buckets."""
+    """Set up the places where data is shared: directories, also on network mounts."""
 
 
 @app.command()
@@ -94,7 +94,7 @@ def list_remotes(
 def modify(
     ctx: typer.Context,
     name: Name,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="url, endpoint_url, profile, region, ...")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Which setting: url.")],
     value: Annotated[str | None, typer.Argument(metavar="[VALUE]", help="What to set it to.")] = None,
     *,
     local: Local = False,
@@ -104,9 +104,9 @@ def modify(
 
     \b
     Examples:
-      vml remote modify storage endpoint_url https://minio.example.org
-      vml remote modify --local storage profile work
-      vml remote modify --unset storage region
+      vml remote modify storage url /mnt/new/project
+      vml remote modify --local storage url ../project-data
+      vml remote modify --local --unset storage url
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)

@@ -35,7 +35,7 @@ def rm(
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths]
-    with session.progress("looking") as meter:
+    with sync.changing(project, session.note), session.progress("looking") as meter:
         kept = remove.remove(project, store, targets, cached=cached, force=force, meter=meter)
     for each in kept:
         session.note(each.line(project.algorithm))

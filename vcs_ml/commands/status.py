@@ -25,7 +25,9 @@ def status(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
     *,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 unless clean.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 unless clean; with --remote, also pushed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     remote: Annotated[str | None, typer.Option("--remote", metavar="[NAME]", help="Ask a remote what it has.")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Look for pointers in every directory anew.")] = False,
@@ -48,8 +50,8 @@ def status(
         raise UserError("a bare repository has no workspace", hint="vml ls and vml diff A B work here")
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    with session.progress("hashing") as meter:
-        found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh)
+    with sync.looking(project) as keep, session.progress("hashing") as meter:
+        found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
     gone = [each.path for each in found.pointers]
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
     sync.check_targets({each.path: each for each in found.tracked}, unknown)
@@ -61,7 +63,7 @@ def status(
         _print(session, found, waiting)
         for line in saved.news(project):
             session.note(f"note: {line}")
-    if exit_code and not found.clean:
+    if exit_code and not (found.clean and (remote is None or not waiting.paths)):
         raise typer.Exit(1)
 
 
@@ -131,7 +133,7 @@ def _describe(each: Change) -> str:
     if each.source is not None:
         return f"{output.quote(each.source)} -> {name}"
     if each.change == "absent":
-        return f"{name}  (never checked out here; vml pull)"
+        return f"{name}  (not in the workspace; vml pull)"
     sizes = [output.size(entry.size) for entry in (each.old, each.new) if entry is not None and entry.size >= 0]
     return f"{name}  ({' -> '.join(dict.fromkeys(sizes))})"
 

@@ -133,10 +133,14 @@ class Index:
         return self._row(oid, (at - keys) // step) if at >= 0 else None
 
     def _row(self, oid: ObjectId, i: int) -> Row:
-        number = self._numbers[i]
+        if i >= self._count:
+            raise CorruptError(f"{self.path}: its fan-out does not fit its rows")
+        number, stored, raw, flags = self._numbers[i], self._stored[i], self._raw[i], self._map[self._flags + i]
         if number >= len(self.packs):
             raise CorruptError(f"{self.path}: a row names a pack that is not listed")
-        return Row(oid, number, self._offsets[i], self._stored[i], self._raw[i], self._map[self._flags + i])
+        if flags not in (pack.RAW, pack.ZSTD) or (raw != stored if flags == pack.RAW else raw < stored):
+            raise CorruptError(f"{self.path}: a row contradicts itself")
+        return Row(oid, number, self._offsets[i], stored, raw, flags)
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of keys."""
@@ -165,7 +169,7 @@ class Catalog:
 
     def _load(self) -> bool:
         try:
-            names = {name for path in self.directory.iterdir() if (name := parse_name(path.stem))}
+            names = {name for path in self.directory.glob("*.idx") if (name := parse_name(path.stem))}
         except FileNotFoundError:
             names = set()
         new = names - self._open.keys()
@@ -188,6 +192,12 @@ class Catalog:
             if row := index.find(oid):
                 return index.packs[row.pack], row
         return None
+
+    def places(self, oid: ObjectId) -> Iterator[tuple[bytes, Row]]:
+        """Every (name of the pack, row) of an object: one of the packs may be gone."""
+        for index in self.indexes:
+            if row := index.find(oid):
+                yield index.packs[row.pack], row
 
     def __contains__(self, oid: ObjectId) -> bool:
         return any(index.find(oid) for index in self.indexes)

@@ -24,6 +24,10 @@ FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _PARALLEL_FILES = 500  # below both, a second process costs more than it saves
 _PARALLEL_BYTES = 16 << 20
 _RETRIES = 3
+# What system calls say of a file that is gone, or that became a link, a directory, a FIFO, a socket.
+_BECAME_ANOTHER = frozenset(
+    {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ESPIPE, errno.EAGAIN, errno.ENXIO}
+)
 _REPORT = 64  # files between two reports of progress
 
 # Five numbers a file: size, mtime_ns, ctime_ns (0 where links share the inode), inode, mode.
@@ -62,7 +66,9 @@ def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folde
     A file that others keep changing is an error and nothing is recorded. Workers share the files by size, so
     that equal files meet in one worker and are stored once.
     """
-    few = batch if sum(len(folder.names) for folder in folders) < FEW else None
+    parts = _share(folders, meter)
+    # Only in this process: what a forked worker put into the batch would be lost.
+    few = batch if len(parts) == 1 and len(parts[0]) < FEW else None
 
     def work(part: Part, meter: Meter) -> Result:
         reader = _Storer(store, few, meter)
@@ -73,7 +79,6 @@ def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folde
             reader.abort()
         return digests, changed, packs
 
-    parts = _share(folders, meter)
     results = workers.fork_map(work, parts, meter)
     for _, _, packs in results:
         batch.adopt(pack.from_plain(packs))
@@ -177,17 +182,24 @@ def _steady(directory: int, folder: bytes, name: bytes, before: Numbers, reader:
     Raises UserError where the file does not come to rest.
     """
     for _ in range(_RETRIES):
-        digest: bytes | None
-        if stat.S_ISLNK(before[4]):
-            digest = reader.take_bytes(os.readlink(name, dir_fd=directory))
-            after = stat_numbers(os.stat(name, dir_fd=directory, follow_symlinks=False))
-        else:
-            fd = _open(directory, folder, name)
-            try:
-                digest = reader.take_file(fd, before[0])
-                after = stat_numbers(os.fstat(fd))
-            finally:
-                os.close(fd)
+        digest: bytes | None = None
+        if not (stat.S_ISREG(before[4]) or stat.S_ISLNK(before[4])):
+            break
+        try:
+            if stat.S_ISLNK(before[4]):
+                digest = reader.take_bytes(os.readlink(name, dir_fd=directory))
+                after = stat_numbers(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            else:
+                fd = _open(directory, folder, name)
+                try:
+                    digest = reader.take_file(fd, before[0])
+                finally:
+                    after = stat_numbers(os.fstat(fd))
+                    os.close(fd)
+        except OSError as error:
+            if error.errno not in _BECAME_ANOTHER:
+                raise OSError(error.errno, error.strerror, os.path.join(folder, name)) from None
+            break
         if digest is not None and after == before:
             return digest, after
         before = after
@@ -199,16 +211,11 @@ def _steady(directory: int, folder: bytes, name: bytes, before: Numbers, reader:
 
 def _open(directory: int, folder: bytes, name: bytes) -> int:
     try:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
-    except OSError as error:
+        # Nothing is waited for, if the file has become a FIFO since it was found.
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except PermissionError:
         path = os.fsdecode(os.path.join(folder, name))
-        if error.errno == errno.EACCES:
-            raise UserError(f"cannot read {path}: permission denied", hint=f"chmod u+r {path}") from None
-        if error.errno in (errno.ENOENT, errno.ELOOP):
-            raise UserError(
-                f"{path} changed while it was being read", hint="run the command again when it is at rest"
-            ) from None
-        raise OSError(error.errno, error.strerror, path) from None
+        raise UserError(f"cannot read {path}: permission denied", hint=f"chmod u+r {path}") from None
 
 
 class _Hasher:
@@ -271,7 +278,7 @@ class _Storer:
             return
         self._seen.add(digest)
         oid = objects.blob(digest)
-        if not self._empty and self._store.has_packed(oid):
+        if not self._empty and self._store.is_packed(oid):
             return
         if self._store.pack_below == 0:
             self._store.put_loose(oid, room[:size])
@@ -285,7 +292,7 @@ class _Storer:
         try:
             digest, self._reflink = copy_in(fd, tmp, self._store.algorithm, reflink=self._reflink, meter=self._meter)
             oid = objects.blob(digest)
-            if not self._store.loose_path(oid).exists() and not self._store.has_packed(oid):
+            if not self._store.holds(oid):  # a damaged one is replaced
                 self._store.adopt_loose(oid, tmp)
             return digest
         finally:

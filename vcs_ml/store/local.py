@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from vcs_ml.store.remotes.local import Directory
 
 FORMAT = 1
 PACK_BELOW = 256 << 10
+COMPLETE = "complete {}"  # the first line of a proof, with the number of lines after it
+MAPS = 24  # packs mapped at a time: each map keeps a file open
 FEW = 8  # fewer objects than this in a batch are not worth a pack and an index
 GATHER = 4 << 20  # bytes of small objects a batch holds before it knows whether they are few
 
@@ -109,26 +112,28 @@ class LocalStore:
         """False where, as in a fresh clone, a look into the packs is enough to know whether a blob is here."""
         return os.path.isdir(f"{self._directory}/loose/{self.algorithm.name}")
 
-    def has_packed(self, oid: ObjectId) -> bool:
-        """Whether a pack that is there holds the object."""
+    def is_packed(self, oid: ObjectId) -> bool:
+        """Whether a pack that is there holds an object."""
         return self._packed(oid) is not None
 
     def _packed(self, oid: ObjectId) -> tuple[mmap.mmap, Row] | None:
-        found = self.catalog.find(oid)
-        if found is None:
-            return None
-        name, row = found
-        try:
-            data = self._maps.get(name) or self._map(name)
-        except FileNotFoundError:
-            return None
-        if row.offset + row.stored > len(data):
-            raise CorruptError(f"{self.pack_path(name)} is shorter than its index says", hint="vml fetch")
-        return data, row
+        for name, row in self.catalog.places(oid):
+            try:
+                data = self._maps.get(name) or self._map(name)
+            except FileNotFoundError:
+                continue
+            except ValueError:
+                raise CorruptError(f"{self.pack_path(name)} is empty", hint="vml fetch") from None
+            if row.offset + row.stored > len(data):
+                raise CorruptError(f"{self.pack_path(name)} is shorter than its index says", hint="vml fetch")
+            return data, row
+        return None
 
     def _map(self, name: bytes) -> mmap.mmap:
         with self.pack_path(name).open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if len(self._maps) >= MAPS:
+            del self._maps[next(iter(self._maps))]
         self._maps[name] = data
         return data
 
@@ -158,6 +163,21 @@ class LocalStore:
             return bytes(decode(place, self.algorithm))
         except CorruptError as error:
             raise CorruptError(error.message, hint=self.remedy(oid)) from None
+
+    def holds(self, oid: ObjectId) -> bool:
+        """Whether an object is here and its bytes are what it names: they are read."""
+        try:
+            place = self.locate(oid)
+            if not isinstance(place, Path):
+                decode(place, self.algorithm)
+                return True
+        except (MissingObject, CorruptError):
+            return False
+        hasher = self.algorithm.new() if oid[-1] == objects.BLOB else SHA256.new()
+        with place.open("rb") as file:
+            while window := file.read(GATHER):
+                hasher.update(window)
+        return hasher.digest() == oid[:-1]
 
     def remedy(self, oid: ObjectId) -> str:
         """What to do about a damaged object."""
@@ -191,12 +211,13 @@ class LocalStore:
         gone: dict[bytes, bool] = {}
 
         def look(oid: ObjectId, path: bytes) -> None:
-            found = self.catalog.find(oid)
-            if found and found[0] not in gone:
-                gone[found[0]] = not self.pack_path(found[0]).exists()
-            if found and not gone[found[0]]:
-                lines.add(pack.key(found[0]))
-            elif os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}"):
+            for name, _ in self.catalog.places(oid):
+                if name not in gone:
+                    gone[name] = not self.pack_path(name).exists()
+                if not gone[name]:
+                    lines.add(pack.key(name))
+                    return
+            if os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}"):
                 lines.add(_loose_name(oid, self.algorithm))
             else:
                 absent.append((oid, path))
@@ -223,20 +244,26 @@ class LocalStore:
             lines = self._record(root).read_text().splitlines()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
+        if lines[:1] != [COMPLETE.format(len(lines) - 1)]:
+            return None
+        lines = lines[1:]
         return lines if all(os.path.exists(f"{self._directory}/{line}") for line in lines) else None
 
     def remember_stored(self, root: ObjectId, large: Iterable[ObjectId]) -> None:
         """Remember a tree whose every object was just stored: its proof are all packs there are, and the loose
         files of its `large` blobs.
         """
+        if root not in self.catalog:  # a handful, all loose: looked at one by one
+            self.missing(root)
+            return
         packs = (pack.key(name) for name in self.catalog.packs())
         loose = (_loose_name(oid, self.algorithm) for oid in large if oid not in self.catalog)
         self._remember(root, {*packs, *loose})
 
-    def _remember(self, root: ObjectId, lines: Iterable[str]) -> None:
+    def _remember(self, root: ObjectId, lines: Collection[str]) -> None:
         path = self._record(root)
         path.parent.mkdir(exist_ok=True)
-        fs.write_atomic(path, "\n".join(sorted(lines)).encode(), sync=False)
+        fs.write_atomic(path, "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode(), sync=False)
 
     # ------------------------------------------------------------------ writing
 
@@ -258,9 +285,11 @@ class LocalStore:
     def put_loose(self, oid: ObjectId, data: Buffer) -> None:
         """Store one object as a file of its own."""
         path = self.loose_path(oid)
-        if not path.exists():
-            fs.make_directory(path.parent)
-            fs.write_atomic(path, data, mode=0o444)
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == data:  # a damaged one is replaced
+                return
+        fs.make_directory(path.parent)
+        fs.write_atomic(path, data, mode=0o444)
 
     def adopt_loose(self, oid: ObjectId, tmp: Path) -> None:
         """Give a finished, synced temporary file of this store its final place."""
@@ -285,10 +314,11 @@ class Batch:
         self._waiting_bytes = 0
         self._builders: dict[bool, Builder] = {}  # by "is metadata": nodes go to packs of their own
         self._packs: list[Pack] = []
+        self._packed: set[ObjectId] = set()
 
     def add(self, oid: ObjectId, data: bytes) -> None:
         """Store an object that fits in memory; `data` must be what `oid` names."""
-        if oid in self._waiting or self._store.has_packed(oid):
+        if oid in self._waiting or oid in self._packed or self._store.is_packed(oid):
             return
         if self._store.pack_below == 0:
             self._store.put_loose(oid, data)
@@ -297,10 +327,6 @@ class Batch:
         self._waiting_bytes += len(data)
         if self._waiting_bytes > GATHER:
             self._pack_waiting()
-
-    def read(self, oid: ObjectId) -> bytes:
-        """An object of this batch that is not published yet, or of the store."""
-        return self._waiting.get(oid) or self._store.read(oid)
 
     def adopt(self, packs: Iterable[Pack]) -> None:
         """Take packs that a worker has written into this store's directory."""
@@ -336,6 +362,7 @@ class Batch:
             if meta not in self._builders:
                 self._builders[meta] = Builder(self._store.backend, self._store.algorithm)
             self._builders[meta].add(oid, data)
+            self._packed.add(oid)
         self._waiting, self._waiting_bytes = {}, 0
 
     def abort(self) -> None:

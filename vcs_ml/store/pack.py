@@ -148,8 +148,7 @@ class Builder:
         """Make the first `size` bytes of the last `room` the object `oid`."""
         self._record(oid, size, size, RAW)
         self._used += size
-        if self._offset >= TARGET:
-            self._close()
+        self._close_if_full()
 
     def add(self, oid: ObjectId, data: Buffer) -> None:
         """Pack one object, compressed where that was asked for and pays."""
@@ -164,8 +163,7 @@ class Builder:
             self._flush()
             self._record(oid, size, len(data), RAW if squeezed is None else ZSTD)
             self._sink().write(stored)
-        if self._offset >= TARGET:
-            self._close()
+        self._close_if_full()
 
     def stream(self, oid: ObjectId, parts: Iterable[Buffer], size: int) -> None:
         """Pack an object too large for memory, raw, part by part; ValueError unless the parts sum to `size`."""
@@ -205,10 +203,15 @@ class Builder:
             self._sink().write(self._view[: self._used])
             self._used = 0
 
+    def _close_if_full(self) -> None:
+        if self._offset >= TARGET or len(self._rows) >= ROWS_MAX:
+            self._close()
+
     def _close(self) -> None:
         self._flush()
         width = width_of(self._rows, self._algorithm)
-        rows = sorted(self._rows, key=lambda row: row_key(row.oid, width))
+        once = {row_key(row.oid, width): row for row in self._rows}
+        rows = [once[key] for key in sorted(once)]
         table = encode_columns(rows, width)
         digest = SHA256.digest(table)
         name = digest[:16] + secrets.token_bytes(8)

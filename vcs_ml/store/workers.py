@@ -9,14 +9,19 @@ import os
 import signal
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, TypeVar
 
-from vcs_ml.errors import CorruptError, VmlError
+from vcs_ml.errors import CorruptError, RemoteError, UsageError, UserError, VmlError
 from vcs_ml.progress import Meter
 
 T = TypeVar("T")
+_KINDS = (UserError, UsageError, RemoteError, CorruptError, VmlError)
+_BY_NAME = {each.__name__: each for each in _KINDS}
+_PATIENCE = 5.0  # seconds a child has to remove what it has half written
 _SLOT = struct.Struct("<QQ")  # files, bytes that one worker has done
 
 
@@ -26,16 +31,27 @@ def count() -> int:
 
 
 class _SharedMeter:
-    """A worker's progress, written where its parent can read it."""
+    """A worker's progress, written where its parent can read it; and where a worker stops when it is told to.
+
+    An exception out of a signal handler could strike between the making of a temporary file and the taking
+    note of it.
+    """
 
     def __init__(self, shared: mmap.mmap, slot: int) -> None:
         self._shared, self._at = shared, slot * _SLOT.size
         self._files = self._bytes = 0
+        self._stopped = False
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """The handler of SIGTERM: the next report of progress is the last."""
+        self._stopped = True
 
     def expect(self, files: int = 0, bytes: int = 0) -> None:
         """Totals are the parent's to say."""
 
     def advance(self, files: int = 0, bytes: int = 0) -> None:
+        if self._stopped:
+            raise SystemExit(128 + signal.SIGTERM)
         self._files += files
         self._bytes += bytes
         _SLOT.pack_into(self._shared, self._at, self._files, self._bytes)
@@ -75,8 +91,7 @@ def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) 
         return [*results, last]
     except BaseException:
         for pid, _ in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+            _end(pid)
         raise
     finally:
         for pid, pipe in children:
@@ -85,7 +100,19 @@ def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) 
                 os.waitpid(pid, 0)
 
 
-def _fork(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[int, int]:
+def _end(pid: int) -> None:
+    """Ask a child to end, and make it end if it does not."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+
+
+def _fork(work: Callable[[T, Meter], Any], part: T, meter: _SharedMeter) -> tuple[int, int]:
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -94,6 +121,7 @@ def _fork(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[int, 
         os.close(writer)
         return pid, reader
     os.close(reader)
+    signal.signal(signal.SIGTERM, meter.stop)
     status = 1
     try:
         with os.fdopen(writer, "wb") as out:
@@ -107,9 +135,11 @@ def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[st
     try:
         return "done", work(part, meter)
     except VmlError as error:
-        kind = "corrupt" if isinstance(error, CorruptError) else "error"
+        kind = next((each.__name__ for each in _KINDS if isinstance(error, each)), "VmlError")
         return kind, (error.message, error.hint, error.exit_code)
     except OSError as error:
+        if error.errno is None:
+            return "plain", str(error)
         return "os", (error.errno, error.strerror, os.fsdecode(error.filename) if error.filename else None)
     except BaseException:
         return "crash", traceback.format_exc()
@@ -118,16 +148,21 @@ def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[st
 def _result(pipe: int) -> Any:
     with open(pipe, "rb", closefd=False) as stream:
         data = stream.read()
-    if not data:
-        raise VmlError("a worker process was killed", hint="run the command again: it continues where it stopped")
-    kind, value = marshal.loads(data)
+    try:
+        kind, value = marshal.loads(data)
+    except (EOFError, ValueError, TypeError):  # nothing, or cut short
+        raise VmlError(
+            "a worker process was killed", hint="run the command again: it continues where it stopped"
+        ) from None
     if kind == "done":
         return value
-    if kind in ("error", "corrupt"):
+    if kind in _BY_NAME:
         message, hint, code = value
-        failure = (CorruptError if kind == "corrupt" else VmlError)(message, hint=hint)
+        failure = _BY_NAME[kind](message, hint=hint)
         failure.exit_code = code
         raise failure
+    if kind == "plain":
+        raise OSError(value)
     if kind == "os":
         raise OSError(*value)
     raise RuntimeError(f"in a worker process:\n{value}")

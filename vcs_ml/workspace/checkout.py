@@ -7,10 +7,10 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from vcs_ml import fs, git, locks, paths
+from vcs_ml import fs, git, paths
 from vcs_ml.errors import UserError
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
@@ -31,7 +31,8 @@ class Plan(NamedTuple):
     """What must happen to one tracked thing. Paths of entries are relative to its root.
 
     `shot` is the directory that is there now: None where there is none, also if a file must make way for one.
-    `unsaved` are files in the way whose bytes are in no store, `extras` untracked files that stay.
+    `unsaved` are files in the way whose bytes are in no store, `extras` untracked files that stay; `seen` the
+    stats of everything that is to be replaced or removed (of a file in the place of a directory under "").
     """
 
     each: Pointer
@@ -41,6 +42,7 @@ class Plan(NamedTuple):
     removals: list[bytes]
     unsaved: list[Entry]
     extras: list[bytes]
+    seen: Mapping[bytes, bytes]
 
 
 class Result(NamedTuple):
@@ -76,36 +78,37 @@ def checkout(
     With `now`, all pointers there are, what was checked out here before and none of them names is removed where
     it is unchanged and in the store. Untracked files are left alone. Nothing is touched at all if something is missing
     (MissingObject), or if bytes that no store has are in the way and `force` is not set (UserError); with
-    `force` those are stored first.
+    `force` those are stored first. The caller holds the worktree's lock, and read the pointers under it.
     """
-    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
-        _clean_scratch(project)
-        files = single.Files(project)
-        work = _Work(project, store, files, Ignore(project.root), meter)
-        plans = [_plan(work, each, os.fsencode(inner)) for each, inner in wanted]
-        _check_present(store, plans)
-        kept = _save_or_refuse(project, store, plans, force=force, meter=meter)
-        written = removed = size = 0
-        changed: set[str] = set()
-        for first in plans:
-            # Another part of a directory that was just changed is planned anew.
-            again = first.each.path in changed
-            plan = _plan(work, first.each, first.inner) if again else first
-            _apply(work, plan)
-            changed.add(plan.each.path)
-            written += len(plan.puts)
-            removed += len(plan.removals)
-            size += sum(entry.size for entry in plan.puts)
-        if now is not None:
-            removed += _remove_gone(work, now)
-        files.save()
-        return Result(written, removed, size, kept)
+    _clean_scratch(project)
+    files = single.Files(project)
+    work = _Work(project, store, files, Ignore(project.root), meter)
+    plans = [_plan(work, each, os.fsencode(inner)) for each, inner in wanted]
+    _check_present(store, plans)
+    kept = _save_or_refuse(project, store, plans, force=force, meter=meter)
+    written = removed = size = 0
+    changed: set[str] = set()
+    for first in plans:
+        # Another part of a directory that was just changed is planned anew.
+        again = first.each.path in changed
+        plan = _plan(work, first.each, first.inner) if again else first
+        _apply(work, plan)
+        changed.add(plan.each.path)
+        written += len(plan.puts)
+        removed += len(plan.removals)
+        size += sum(entry.size for entry in plan.puts)
+    if now is not None:
+        removed += _remove_gone(work, now)
+    files.save()
+    return Result(written, removed, size, kept)
 
 
 def _clean_scratch(project: Project) -> None:
     """Remove what a killed checkout left; the lock is ours, so nobody else is writing there."""
     with contextlib.suppress(FileNotFoundError):
         for left in os.scandir(project.tmp_dir):
+            if not fs.is_tmp(left.name):
+                continue
             if left.is_dir(follow_symlinks=False):
                 shutil.rmtree(left.path)
             else:
@@ -116,6 +119,11 @@ def _clean_scratch(project: Project) -> None:
 
 
 def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
+    if link := _link_above(work.project, each.path):
+        raise UserError(
+            f"{quote(each.path)} is tracked, but {quote(link)} is a symbolic link",
+            hint="vml does not write through links; replace it by a directory, then run the command again",
+        )
     if each.kind != "tree":
         return _plan_file(work, each)
     try:
@@ -139,8 +147,9 @@ def _plan_tree(work: _Work, each: Pointer, inner: bytes) -> Plan:
     if not root.is_dir():
         fresh = list(manifest.under(each.oid, inner, store.algorithm, store.read))
         _check_found(each, inner, fresh)
+        seen = delete.seen(root, [b""])
         file, _ = work.files.look(each.path, meter=work.meter)
-        return Plan(each, inner, None, fresh, [], _unsaved(store, [file] if file else []), [])
+        return Plan(each, inner, None, fresh, [], _unsaved(store, [file] if file else []), [], seen)
     shot = snapshot.take(project, each.path, work.ignore, snapshot.measurer(project, work.meter), prefix=inner)
     if inner and not shot.walk.folders:
         _check_found(each, inner, list(manifest.under(each.oid, inner, store.algorithm, store.read)))
@@ -162,7 +171,9 @@ def _plan_tree(work: _Work, each: Pointer, inner: bytes) -> Plan:
     blockers = _blockers(shot, wanted_files, removals)
     extras = [path for path in extras if path not in blockers]
     unsaved = _unsaved(store, (in_the_way | blockers).values())
-    return Plan(each, inner, shot, wanted_files, [*removals, *blockers], unsaved, extras)
+    removals += blockers
+    seen = delete.seen(root, [*removals, *puts], shot)
+    return Plan(each, inner, shot, wanted_files, removals, unsaved, extras, seen)
 
 
 def _unsaved(store: LocalStore, entries: Iterable[Entry]) -> list[Entry]:
@@ -183,7 +194,7 @@ def _never_here(store: LocalStore, each: Pointer, shot: Snapshot, inner: bytes) 
 def _unseen(work: _Work, root: Path, wanted: Iterable[bytes]) -> Iterator[tuple[bytes, Entry]]:
     """Files where others will be written and that the walk left out, because they are ignored."""
     base = os.fsencode(root)
-    for path in wanted:
+    for path in delete.not_through_links(base, wanted):
         try:
             st = os.lstat(os.path.join(base, path))
         except (FileNotFoundError, NotADirectoryError):
@@ -192,6 +203,12 @@ def _unseen(work: _Work, root: Path, wanted: Iterable[bytes]) -> Iterator[tuple[
             folder = ingest.Folder(os.path.dirname(path), [os.path.basename(path)], stat_index.numbers(st))
             (stored,) = ingest.measure(work.project.algorithm, base, [folder], work.meter)
             yield path, Entry(path, tree.entry_kind(st.st_mode), st.st_size, stored.digests)
+
+
+def _link_above(project: Project, path: str) -> str | None:
+    """The first symbolic link among the directories that a tracked path lies in."""
+    above = [part.as_posix() for part in reversed(PurePosixPath(path).parents)][1:]
+    return next((part for part in above if (project.root / part).is_symlink()), None)
 
 
 def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:
@@ -225,12 +242,14 @@ def _blockers(shot: Snapshot, puts: Sequence[Entry], removals: Sequence[bytes]) 
 
 def _plan_file(work: _Work, each: Pointer) -> Plan:
     wanted = single.entry_of(each)
+    place = work.project.root / each.path
+    seen = delete.seen(place, [b""])
     here, _ = work.files.look(each.path, meter=work.meter)
     if here == wanted:
-        return Plan(each, b"", None, [], [], [], [])
+        return Plan(each, b"", None, [], [], [], [], {})
     if here is not None and here.size < 0:
         return _plan_file_for_directory(work, each, wanted)
-    return Plan(each, b"", None, [wanted], [], _unsaved(work.store, [here] if here else []), [])
+    return Plan(each, b"", None, [wanted], [], _unsaved(work.store, [here] if here else []), [], seen)
 
 
 def _plan_file_for_directory(work: _Work, each: Pointer, wanted: Entry) -> Plan:
@@ -243,7 +262,8 @@ def _plan_file_for_directory(work: _Work, each: Pointer, wanted: Entry) -> Plan:
             f"{quote(each.path)} is a directory with {quote(min(others))} in it, but a file is tracked there",
             hint="move it away, then run the command again",
         )
-    return Plan(each, b"", shot, [wanted], list(here), _unsaved(work.store, here.values()), [])
+    seen = delete.seen(work.project.root / each.path, here, shot)
+    return Plan(each, b"", shot, [wanted], list(here), _unsaved(work.store, here.values()), [], seen)
 
 
 def _check_present(store: LocalStore, plans: Sequence[Plan]) -> None:
@@ -298,9 +318,9 @@ def _apply(work: _Work, plan: Plan) -> None:
     elif plan.shot is None:
         _write_fresh(work.project, work.store, plan, work.meter)
     else:
-        root = os.open(work.project.root / plan.each.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        root = write.open_below(work.project.root, plan.each.path)
         try:
-            delete.files(root, plan.removals)
+            delete.files(root, plan.removals, plan.seen)
             _remove_empty(work.project.root / plan.each.path, plan.puts)
             stats = write.write(
                 work.store,
@@ -308,6 +328,7 @@ def _apply(work: _Work, plan: Plan) -> None:
                 plan.puts,
                 work.meter,
                 scratch=_scratch(work.project, work.project.root / plan.each.path),
+                seen=plan.seen,
             )
         finally:
             os.close(root)
@@ -318,9 +339,9 @@ def _make_way(work: _Work, plan: Plan) -> None:
     """Remove the directory that stands where a file is tracked."""
     assert plan.shot is not None
     place = work.project.root / plan.each.path
-    root = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    root = write.open_below(work.project.root, plan.each.path)
     try:
-        delete.files(root, plan.removals)
+        delete.files(root, plan.removals, plan.seen)
     finally:
         os.close(root)
     delete.empty_directories(place)
@@ -328,8 +349,9 @@ def _make_way(work: _Work, plan: Plan) -> None:
 
 
 def _remove_empty(root: Path, puts: Sequence[Entry]) -> None:
-    for entry in puts:
-        place = root / os.fsdecode(entry.path)
+    """Remove directories without files that stand where files must be."""
+    for path in delete.not_through_links(os.fsencode(root), [entry.path for entry in puts]):
+        place = root / os.fsdecode(path)
         if place.is_dir() and not place.is_symlink():
             delete.empty_directories(place)
 
@@ -337,16 +359,12 @@ def _remove_empty(root: Path, puts: Sequence[Entry]) -> None:
 def _write_file(work: _Work, plan: Plan) -> None:
     project = work.project
     parent, _, name = plan.each.path.rpartition("/")
-    top = os.open(project.root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        folder = write.open_directory(top, os.fsencode(parent), create=True)
-    finally:
-        os.close(top)
+    folder = write.open_below(project.root, parent, create=True)
     try:
         entry = plan.puts[0]._replace(path=os.fsencode(name))
-        (stats,) = write.write(
-            work.store, folder, [entry], work.meter, scratch=_scratch(project, project.root / parent)
-        )
+        seen = {entry.path: plan.seen[b""]} if b"" in plan.seen else {}
+        scratch = _scratch(project, project.root / parent)
+        (stats,) = write.write(work.store, folder, [entry], work.meter, scratch=scratch, seen=seen)
     finally:
         os.close(folder)
     work.files.learn(plan.each.path, ingest.Stored(entry.digest, stat_index.unpack(stats)))
@@ -361,11 +379,7 @@ def _scratch(project: Project, directory: Path) -> Path:
 def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) -> None:
     """Build the directory beside its place and rename it once: it is there whole or not at all."""
     parent, _, name = plan.each.path.rpartition("/")
-    top = os.open(project.root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        beside = write.open_directory(top, os.fsencode(parent), create=True)
-    finally:
-        os.close(top)
+    beside = write.open_below(project.root, parent, create=True)
     try:
         place = _scratch(project, project.root / parent) / fs.tmp_name()
         place.mkdir()
@@ -374,8 +388,9 @@ def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) 
             stats = write.write(store, base, plan.puts, meter, scratch=None)
         finally:
             os.close(base)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=beside)  # a file, whose bytes are in the store
+        if b"" in plan.seen:  # a file, whose bytes are in the store
+            write.check_unchanged(beside, os.fsencode(name), b"", plan.seen)
+            os.unlink(name, dir_fd=beside)
         os.rename(place, name, dst_dir_fd=beside)
     finally:
         os.close(beside)
@@ -411,7 +426,9 @@ def _settle(project: Project, store: LocalStore, plan: Plan, shot: Snapshot, sta
     right = {p: s for p, s in shot.stats.items() if p not in put and p not in gone}
     memo = {p: s for p, s in index.memo.items() if not snapshot.below(p, plan.inner)}
     base = _new_base(store, plan, index)
-    index.update(right | put, plan.removals)
+    # What was deleted by hand and is not wanted either is not among the removals.
+    deleted = [path for path, entry in shot.edits.items() if entry is None and path not in put]
+    index.update(right | put, [*plan.removals, *deleted])
     index.memo = memo | {p: shot.stats[p] for p in plan.extras}
     index.partial = bool(plan.inner) and (index.partial or index.base is None)
     index.base = base
@@ -456,6 +473,9 @@ def _remove_gone_thing(work: _Work, path: str, is_ours: Callable[[str], bool]) -
     index = Index.load(project.index_dir, path, project.algorithm)
     if not index.loaded:
         return _remove_gone_file(work, path) if is_ours(path) else 0
+    if _link_above(project, path):
+        index.remove()
+        return 0
     shot = snapshot.take(project, path, work.ignore, snapshot.measurer(project, work.meter))
     here = [entry for entry in index.entries() if is_ours(f"{path}/{os.fsdecode(entry.path)}")]
     changed = any(shot.before.get(entry.path) is not None for entry in here)
@@ -463,11 +483,12 @@ def _remove_gone_thing(work: _Work, path: str, is_ours: Callable[[str], bool]) -
         return 0
     index.remove()
     try:
-        root = os.open(project.root / path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
+        root = write.open_below(project.root, path)
+    except (OSError, UserError):
         return 0
     try:
-        delete.files(root, [entry.path for entry in here])
+        gone = [entry.path for entry in here]
+        delete.files(root, gone, delete.seen(project.root / path, gone, shot))
     finally:
         os.close(root)
     with contextlib.suppress(OSError):
@@ -476,6 +497,9 @@ def _remove_gone_thing(work: _Work, path: str, is_ours: Callable[[str], bool]) -
 
 
 def _remove_gone_file(work: _Work, path: str) -> int:
+    if _link_above(work.project, path):
+        work.files.forget(path)
+        return 0
     before = work.files.known(path)
     here, _ = work.files.look(path, meter=work.meter)
     if here is None or before is None or here.digest != before or objects.blob(before) not in work.store:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import tree, write
+from vcs_ml.workspace import index, tree, write
 from vcs_ml.workspace.snapshot import Snapshot
 
 
@@ -19,8 +20,41 @@ def files_here(shot: Snapshot) -> dict[bytes, Entry]:
     return {path: shot.edits.get(path) or known[path] for path in here}
 
 
-def files(root: int, paths: Iterable[bytes]) -> None:
-    """Unlink files below an open directory, and remove the directories that this empties."""
+def seen(top: Path, paths: Iterable[bytes], shot: Snapshot | None = None) -> dict[bytes, bytes]:
+    """The stats of what is at these paths below `top`: as a look found them, or as they are now."""
+    wanted = set(paths)
+    found = {
+        path: index.file_stats(folder, i)
+        for folder in (shot.walk.folders if shot is not None else ())
+        for i, name in enumerate(folder.names)
+        if (path := tree.join(folder.path, name)) in wanted
+    }
+    for path in not_through_links(os.fsencode(top), wanted - found.keys()):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            place = os.path.join(os.fsencode(top), path) if path else top
+            st = os.lstat(place)
+            if not stat.S_ISDIR(st.st_mode):  # a directory goes only if it is empty by then
+                found[path] = index.numbers(st).tobytes()
+    return found
+
+
+def not_through_links(root: bytes, wanted: Iterable[bytes]) -> Iterator[bytes]:
+    """Those of the paths that lead to where they seem to."""
+    links: dict[bytes, bool] = {b"": False}
+
+    def leads_through(folder: bytes) -> bool:
+        if folder not in links:
+            links[folder] = leads_through(folder.rpartition(b"/")[0]) or os.path.islink(os.path.join(root, folder))
+        return links[folder]
+
+    return (path for path in wanted if not leads_through(path.rpartition(b"/")[0]))
+
+
+def files(root: int, paths: Iterable[bytes], seen: Mapping[bytes, bytes]) -> None:
+    """Unlink files below an open directory, and remove the directories that this empties.
+
+    UserError for one that no longer has the stats that were `seen`.
+    """
     emptied: set[bytes] = set()
     for path in paths:
         folder, _, name = path.rpartition(b"/")
@@ -30,6 +64,8 @@ def files(root: int, paths: Iterable[bytes]) -> None:
             continue
         try:
             with contextlib.suppress(FileNotFoundError):
+                os.stat(name, dir_fd=directory, follow_symlinks=False)
+                write.check_unchanged(directory, name, path, seen)
                 os.unlink(name, dir_fd=directory)
         finally:
             os.close(directory)
@@ -41,13 +77,15 @@ def files(root: int, paths: Iterable[bytes]) -> None:
 
 def empty_directories(top: Path) -> None:
     """Remove `top` if there is no file in it, else those directories below of which that is true."""
-    with os.scandir(top) as entries:
-        below = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    for each in below:
-        if each.name not in (".git", ".vml"):
-            empty_directories(each)
-    with contextlib.suppress(OSError):
-        top.rmdir()
+    found, todo = [], [os.fspath(top)]  # os.walk is recursive up to Python 3.11
+    while todo:
+        found.append(directory := todo.pop())
+        with os.scandir(directory) as entries:
+            below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        todo += [entry.path for entry in below if entry.name not in (".git", ".vml")]
+    for directory in reversed(found):
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
 
 
 def parents(path: bytes) -> Iterator[bytes]:

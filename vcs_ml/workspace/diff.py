@@ -19,14 +19,17 @@ from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change
 
 
-def between(project: Project, store: LocalStore, a: str, b: str | None, *, read: Read, meter: Meter) -> list[Change]:
+def between(
+    project: Project, store: LocalStore, a: str, b: str | None, *, read: Read, meter: Meter, keep: bool = True
+) -> list[Change]:
     """What changed from revision `a` to revision `b` (None: the workspace), sorted by path, renames found.
 
-    Costs what differs: equal sub-directories are not read. Raises MissingObject where a manifest is not here.
+    Costs what differs: equal sub-directories are not read. `keep` what was hashed in the stat index. Raises
+    MissingObject where a manifest is not here.
     """
     old = tracked.at_revision(project, a)
     changes = (
-        _to_workspace(project, store, old, read, meter)
+        _to_workspace(project, store, old, read, meter, keep=keep)
         if b is None
         else _pairs(store, old, tracked.at_revision(project, b), read)
     )
@@ -72,7 +75,7 @@ def _full(path: str, inner: bytes) -> str:
 
 
 def _to_workspace(
-    project: Project, store: LocalStore, old: Mapping[str, Pointer], read: Read, meter: Meter
+    project: Project, store: LocalStore, old: Mapping[str, Pointer], read: Read, meter: Meter, *, keep: bool
 ) -> Iterator[Triple]:
     ignore = Ignore(project.root)
     now = tracked.in_workspace(project, ignore)
@@ -82,10 +85,10 @@ def _to_workspace(
         if path in now and _was_never_here(project, files, now[path]):
             continue
         if before is not None and before.kind == "tree" and (project.root / path).is_dir():
-            yield from _tree_to_workspace(project, path, before, read, ignore=ignore, meter=meter)
+            yield from _tree_to_workspace(project, path, before, read, ignore=ignore, meter=meter, keep=keep)
         elif path in now and now[path].kind == "tree" and (project.root / path).is_dir():
             yield from ((p, entry, None) for p, entry in _every(store, before, read))
-            yield from _tree_to_workspace(project, path, None, read, ignore=ignore, meter=meter)
+            yield from _tree_to_workspace(project, path, None, read, ignore=ignore, meter=meter, keep=keep)
         else:
             here, _ = (files if path in now else others).look(path, meter=meter)
             if here is not None and here.size < 0:
@@ -96,22 +99,24 @@ def _to_workspace(
             one = single.entry_of(before) if before else None
             if one != here:
                 yield path, one, here
-    files.save()
+    if keep:
+        files.save()
 
 
 def _was_never_here(project: Project, files: single.Files, each: Pointer) -> bool:
     if os.path.lexists(project.root / each.path):
         return False
     if each.kind == "tree":
-        return not Index.load(project.index_dir, each.path, project.algorithm).loaded
+        return Index.load(project.index_dir, each.path, project.algorithm).base is None
     return files.known(each.path) is None
 
 
 def _tree_to_workspace(
-    project: Project, path: str, before: Pointer | None, read: Read, *, ignore: Ignore, meter: Meter
+    project: Project, path: str, before: Pointer | None, read: Read, *, ignore: Ignore, meter: Meter, keep: bool
 ) -> Iterator[Triple]:
     shot = snapshot.take(project, path, ignore, snapshot.measurer(project, meter))
     for each in snapshot.apart(shot, before.oid if before else None, read):
         if each.known or each.here is not None:
             yield _full(path, each.path), each.wanted, each.here
-    snapshot.remember(shot)
+    if keep:
+        snapshot.remember(shot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Set
 from pathlib import Path
 from typing import Final
@@ -65,20 +66,20 @@ def _split(lines: list[str]) -> tuple[list[str], set[str], list[str], bool]:
     return before, entries, after, found
 
 
-def update(directory: Path, add: Set[str], remove: Set[str]) -> bool:
+def update(directory: Path, add: Set[str], remove: Set[str], *, scratch: Path | None = None) -> bool:
     """Change `directory/.gitignore` so, and say whether that changed it; an empty one is removed.
 
-    The caller holds the lock of the project's pointers. UserError if the file is a symlink.
+    `scratch` as in fs.write_atomic. UserError if that is a symlink or no file.
     """
     path = directory / ".gitignore"
-    if path.is_symlink():
-        raise UserError(
-            f"{quote(path)} is a symlink, which Git does not read as .gitignore",
-            hint="replace it by a file",
-        )
     try:
-        raw = path.read_bytes()
-        mode = path.stat().st_mode & 0o777
+        st = path.lstat()
+        if not stat.S_ISREG(st.st_mode):
+            what = "a symlink" if stat.S_ISLNK(st.st_mode) else "no regular file"
+            raise UserError(
+                f"{quote(path)} is {what}, which Git does not read as .gitignore", hint="replace it by a file"
+            )
+        raw, mode = path.read_bytes(), stat.S_IMODE(st.st_mode) & 0o777
     except FileNotFoundError:
         raw, mode = b"", None
     # Names need not be UTF-8, and nothing here depends on it.
@@ -87,7 +88,7 @@ def update(directory: Path, add: Set[str], remove: Set[str]) -> bool:
     if changed == text:
         return False
     if changed:
-        fs.write_atomic(path, changed.encode("utf-8", "surrogateescape"), mode=mode)
+        fs.write_atomic(path, changed.encode("utf-8", "surrogateescape"), mode=mode, scratch=scratch)
     else:
         path.unlink()
         fs.fsync_dir(directory)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vcs_ml.errors import UserError
+from vcs_ml.output import quote
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 NAME: Final = ".vmlignore"
+_SIZE_MAX: Final = 10_000_000
+_STARS_MAX: Final = 10
+_ESCAPED: Final = re.compile(r"\\.")
 
 # (name, is it a directory) -> is it ignored
 Filter = Callable[[str, bool], bool]
@@ -31,7 +38,7 @@ class Ignore:
     def at(self, rel_dir: str) -> Filter | None:
         """What to ask of the entries of this project-relative directory ("" is the top); None: keep them all.
 
-        Costs one failed open() per directory where there is no ignore file, and nothing per entry. A walk
+        Costs one failed stat() per directory where there is no ignore file, and nothing per entry. A walk
         must not go into what is ignored: as with Git, nothing below can be taken back.
         """
         rules = self._rules_at(rel_dir)
@@ -61,10 +68,23 @@ class Ignore:
 
 def _read(path: str) -> GitIgnoreSpec | None:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().split("\n")
+        st = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if not stat.S_ISREG(st.st_mode):  # a FIFO would be waited for, a device never ends
+        raise UserError(f"{quote(path)} is no regular file", hint="replace it by a file, or remove it")
+    if st.st_size > _SIZE_MAX:
+        raise UserError(
+            f"{quote(path)} is larger than 10 MB", hint="a pattern may stand for many names: git help ignore"
+        )
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        lines = file.read(_SIZE_MAX).split("\n")
+    for number, line in enumerate(lines, 1):
+        if line.count("*") > _STARS_MAX and _has_many_stars(line):
+            raise UserError(
+                f"{quote(path)}, line {number}: more than {_STARS_MAX} * in one name, which could take for ever",
+                hint="a single * stands for any number of characters",
+            )
     from pathspec import GitIgnoreSpec  # noqa: PLC0415 - few projects have the file, and it costs 20 ms
 
     try:
@@ -72,3 +92,9 @@ def _read(path: str) -> GitIgnoreSpec | None:
     except ValueError as error:
         raise UserError(f"{path}: {error}", hint="the syntax is that of gitignore: git help ignore") from None
     return spec if any(pattern.include is not None for pattern in spec.patterns) else None
+
+
+def _has_many_stars(line: str) -> bool:
+    """Whether matching a name with this pattern could go back and forth without end."""
+    parts = _ESCAPED.sub("", line).split("/")
+    return not line.startswith("#") and any(part.count("*") > _STARS_MAX for part in parts)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vcs_ml import fs, hashing
+from vcs_ml import fs, hashing, paths
+from vcs_ml.errors import UserError
 from vcs_ml.hashing import SHA256, Algorithm
 from vcs_ml.store.ingest import STAT_FIELDS, Folder, stat_numbers
 from vcs_ml.store.objects import ObjectId
@@ -119,7 +120,7 @@ class Index:
         index = cls(path, algorithm, tracked)
         try:
             index._parse(path.read_bytes())
-        except (FileNotFoundError, ValueError, struct.error, IndexError):
+        except (FileNotFoundError, ValueError, struct.error, IndexError, UserError):
             return cls(path, algorithm, tracked)
         index.loaded = True
         return index
@@ -134,6 +135,8 @@ class Index:
         self.partial = bool(flags & _PARTIAL)
         self.base = ObjectId(base + b"\x02") if flags & _HAS_BASE else None
         self.tracked = os.fsdecode(raw[_HEADER.size : _HEADER.size + length])
+        if self.tracked:
+            paths.check(self.tracked, source="the index")  # a stranger's clone may bring one along
         at, digest = _HEADER.size + length, self.algorithm.size
         for n in range(folders + memos):
             path_length, names_length, count = _FOLDER.unpack_from(raw, at)
@@ -144,6 +147,10 @@ class Index:
             digests_at = stats_at + count * _STAT_BYTES
             at = digests_at + count * digest
             known = Known(raw[names_at:stats_at], raw[stats_at:digests_at], raw[digests_at:at])
+            if path:
+                paths.check_joined(path, source="the index")
+            if count and len(paths.check_joined(known.names, source="the index")) != count:
+                raise ValueError("names and numbers do not fit")
             if n < folders:
                 self.folders[path] = known
             else:
@@ -302,6 +309,13 @@ def numbers(st: os.stat_result) -> array[int]:
 def unpack(stats: bytes) -> array[int]:
     """The numbers in stats as the index keeps them."""
     return array("q", stats)
+
+
+def distrust(stats: bytes) -> bytes:
+    """A file's stats with times that no file has: it is hashed again next time."""
+    numbers = unpack(stats)
+    numbers[_MTIME] = numbers[_CTIME] = -1
+    return numbers.tobytes()
 
 
 def settle(stats: array[int], now: int, granularity: int) -> bytes:

@@ -12,18 +12,23 @@ from vcs_ml.workspace.project import Project
 
 
 def write(project: Project, pointers: Sequence[Pointer]) -> None:
-    """Write pointers and the lines that keep their data out of Git; staged where core.autostage is set."""
+    """Write the lines that keep data out of Git, then pointers: killed in between, it can be repeated.
+
+    Staged where core.autostage is set.
+    """
     ignored: dict[str, set[str]] = {}
     touched = []
     for each in pointers:
-        source = pointer.pointer_path(each.path)
-        fs.write_atomic(project.root / source, pointer.serialize(each, project.algorithm))
         folder, _, name = each.path.rpartition("/")
         ignored.setdefault(folder, set()).add(name)
-        touched.append(source)
     for folder, names in ignored.items():
-        if gitignore.update(project.root / folder, names, set()):
+        if gitignore.update(project.root / folder, names, set(), scratch=project.tmp_dir):
             touched.append(join(folder, ".gitignore"))
+    for each in pointers:
+        source = pointer.pointer_path(each.path)
+        content = pointer.serialize(each, project.algorithm)
+        fs.write_atomic(project.root / source, content, scratch=project.tmp_dir)
+        touched.append(source)
     stage(project, touched)
 
 
@@ -36,7 +41,8 @@ def drop(project: Project, paths: Sequence[str]) -> None:
         ignored.setdefault(folder, set()).add(name)
         touched.append(path + SUFFIX)
     for folder, names in ignored.items():
-        if (project.root / folder).is_dir() and gitignore.update(project.root / folder, set(), names):
+        place = project.root / folder
+        if place.is_dir() and gitignore.update(place, set(), names, scratch=project.tmp_dir):
             touched.append(join(folder, ".gitignore"))
     for path in paths:
         (project.root / (path + SUFFIX)).unlink(missing_ok=True)

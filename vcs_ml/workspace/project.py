@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from vcs_ml import fs, git, hashing, paths
 from vcs_ml.config import Config, RemoteConfig
-from vcs_ml.errors import UserError
+from vcs_ml.errors import UsageError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
 
@@ -32,6 +32,7 @@ _GITIGNORE: Final = """\
 /tmp
 /.vml-tmp-*
 """
+_OWN: Final = ("", "cache", "index", "lock", "saved", "tmp", "logs")
 
 
 class Project:
@@ -53,6 +54,8 @@ class Project:
         self.prefix = "" if top is None or top == root else root.relative_to(top).as_posix()
         self.state_dir = root / ".vml" if top is not None else root / "vml"
         self.main_root, self.main_state_dir = self._main()
+        for directory in dict.fromkeys((self.state_dir, self.main_state_dir)):
+            _refuse_links(directory)
         self.config = Config.load(self.state_dir, env, committed=committed, main=self.main_state_dir)
 
     @classmethod
@@ -125,7 +128,13 @@ class Project:
         """The local store; one for all worktrees."""
         if configured := self.config.cache_dir:
             # A relative place means the same for a linked worktree, wherever that lies.
-            return Path(os.path.normpath(self.main_root / Path(configured).expanduser()))
+            place = Path(os.path.normpath(self.main_root / Path(configured).expanduser()))
+            if self.config.cache_dir_is_committed and self.main_root.resolve() not in place.resolve().parents:
+                raise UserError(
+                    f"cache.dir = {configured!r} leads out of the project, through a symlink",
+                    hint="vml config --local cache.dir DIR",
+                )
+            return place
         return self.main_state_dir / "cache"
 
     @property
@@ -160,11 +169,13 @@ class Project:
         if not path.startswith(top):
             return None
         own = path.removeprefix(top)
-        folder = own
-        while folder := folder.rpartition("/")[0]:
-            if os.path.exists(self.root / folder / ".vml/config.toml"):
-                return None
-        return own
+        return None if self._inner(own.rpartition("/")[0]) else own
+
+    def _inner(self, path: str) -> str:
+        """The nearest project at or above `path`, but below this one; "" if there is none."""
+        while path and not os.path.exists(f"{self.root}/{path}/.vml/config.toml"):
+            path = path.rpartition("/")[0]
+        return path
 
     def remote(self, name: str | None = None) -> RemoteConfig:
         """A remote as `Config.remote` finds it, with a directory's url made an absolute path."""
@@ -179,9 +190,11 @@ class Project:
     def relative(self, arg: str, start: Path) -> str:
         """What a user standing in `start` typed, as a path from the project's top; "" is the top itself.
 
-        Symlinks above the last name are followed, the last one is not. UserError outside of the project, or
-        for what belongs to Git or vml.
+        Symlinks above the last name are followed, the last one is not. UserError outside of the project, in
+        another one inside it, or for what belongs to Git or vml.
         """
+        if not arg:
+            raise UsageError("an empty path", hint="the current directory is .")
         full = start / arg
         full = full.resolve() if full.name in ("", "..") else full.parent.resolve() / full.name
         if self.root not in full.parents and full.resolve() == self.root:
@@ -194,6 +207,11 @@ class Project:
         path = full.relative_to(self.root).as_posix()
         if why := paths.problem(path):
             raise UserError(f"{quote(arg)} cannot be tracked: {why}", hint="name data of the project: vml ls lists it")
+        if inner := self._inner(path):
+            raise UserError(
+                f"{quote(arg)} belongs to the project {quote(inner)}",
+                hint=f"vml -C {quote(os.path.relpath(self.root / inner, start.resolve()))} …",
+            )
         return path
 
     def expand(self, args: Sequence[str], start: Path) -> list[str]:
@@ -211,6 +229,16 @@ class Project:
                 raise UserError(f"{quote(arg)} matches nothing", hint="** stands for any number of directories")
             found.update((self.relative(match, start), None) for match in matches)
         return list(found)
+
+
+def _refuse_links(directory: Path) -> None:
+    """UserError where a link, which a clone may bring along, would make us write elsewhere."""
+    for name in _OWN:
+        if os.path.islink(place := directory / name):
+            raise UserError(
+                f"{quote(place)} is a symlink: vml does not write through it",
+                hint="remove it; vml config --local cache.dir DIR puts the store elsewhere",
+            )
 
 
 def _no_repository(directory: Path) -> UserError:

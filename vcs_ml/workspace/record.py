@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from vcs_ml import fs, locks, output, paths
+from vcs_ml import fs, output, paths
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
@@ -81,6 +81,17 @@ class Job(NamedTuple):
     batch: Batch
     ignore: Ignore
     meter: Meter
+    nodes: dict[ObjectId, bytes]
+
+    def write(self, oid: ObjectId, data: bytes) -> None:
+        """Store a page of a manifest, and keep it at hand until the batch is published."""
+        self.nodes[oid] = data
+        self.batch.add(oid, data)
+
+    def read(self, oid: ObjectId) -> bytes:
+        """A page of a manifest, stored before or by this job."""
+        data = self.nodes.get(oid)
+        return self.store.read(oid) if data is None else data
 
 
 class _Done(NamedTuple):
@@ -88,27 +99,29 @@ class _Done(NamedTuple):
 
     recorded: Recorded
     settle: Callable[[], None]
+    shot: Snapshot | None = None
 
 
 def add(project: Project, store: LocalStore, wanted: Sequence[Target], *, meter: Meter) -> list[Recorded]:
     """Store what is at each target and write its pointer; objects are durable before any pointer names them.
 
     Raises UserError, with no pointer written, for what cannot be read, changes meanwhile or cannot be tracked.
+    The caller holds the worktree's lock, and found `wanted` under it.
     """
-    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
-        files = single.Files(project)
-        done: list[_Done] = []
-        with store.batch() as batch:
-            job = Job(project, store, batch, Ignore(project.root), meter)
-            trees = {target.path for target in wanted if _is_tree(project, target)}
-            done += _add_files(job, files, [target for target in wanted if target.path not in trees])
-            done += [_add_tree(job, target) for target in wanted if target.path in trees]
-        pointer_files.write(project, [each.new for each, _ in done if each.old != each.new])
-        for _, settle in done:
-            settle()
-        files.save()
-        order = {target.path: i for i, target in enumerate(wanted)}
-        return sorted((each for each, _ in done), key=lambda each: order[each.path])
+    files = single.Files(project)
+    done: list[_Done] = []
+    with store.batch() as batch:
+        job = Job(project, store, batch, Ignore(project.root), meter, {})
+        trees = {target.path for target in wanted if _is_tree(project, target)}
+        done += _add_files(job, files, [target for target in wanted if target.path not in trees])
+        done += [_add_tree(job, target) for target in wanted if target.path in trees]
+    pointer_files.write(project, [each.recorded.new for each in done if each.recorded.old != each.recorded.new])
+    for each in done:
+        each.settle()
+    files.save()
+    order = {target.path: i for i, target in enumerate(wanted)}
+    done.sort(key=lambda each: order[each.recorded.path])
+    return [_counted(store, each) for each in done]
 
 
 def _is_tree(project: Project, target: Target) -> bool:
@@ -209,7 +222,8 @@ def _add_whole(job: Job, target: Target) -> _Done:
     _check_names(target, (entry.path for entry in entries))
     tree.check_links(root, [entry.path for entry in entries if entry.kind == SYMLINK])
     entries.sort(key=lambda entry: paths.key(entry.path))
-    summary = manifest.build(entries, algorithm, job.batch.add)
+    summary = manifest.build(entries, algorithm, job.write if target.pointer else job.batch.add)
+    _check_nothing_lost(job, target, summary)
     index.base = summary.root
     large = [objects.blob(entry.digest) for entry in entries if entry.size > store.pack_below]
 
@@ -217,7 +231,28 @@ def _add_whole(job: Job, target: Target) -> _Done:
         index.save()
         store.remember_stored(summary.root, large)
 
-    return _Done(_recorded_tree(job, target, summary, None), settle)
+    return _Done(_recorded_tree(target, summary), settle)
+
+
+def _check_nothing_lost(job: Job, target: Target, summary: Summary) -> None:
+    """Refuse to record a directory that was never checked out here and lacks files of the recorded version."""
+    old, past = target.pointer, Index.load(job.project.index_dir, target.path, job.project.algorithm)
+    if old is None or old.kind != "tree" or old.oid == summary.root or past.base is not None:
+        return
+    name = quote(target.path)
+    try:
+        lost = sum(new is None for _, new in manifest.diff(old.oid, summary.root, job.store.algorithm, job.read))
+    except MissingObject as error:
+        raise MissingObject(
+            error.oid,
+            f"{name} was never checked out here, and the list of its files is not in the local store",
+            hint=f"vml pull {name} brings them; vml fetch --metadata {name} only the list",
+        ) from None
+    if lost:
+        raise UserError(
+            f"{name} was never checked out here: adding it would drop {output.count(lost, 'file')} from it",
+            hint=f"vml checkout {name} (or vml pull) brings them first; vml add {name}/FILE adds one file alone",
+        )
 
 
 def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
@@ -255,8 +290,8 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
             f"the manifest of {quote(target.path)} is not in the local store",
             hint=f"vml fetch --metadata {quote(target.path)} brings it, without the files",
         ) from None
-    done = _recorded_tree(job, target, summary, shot)
-    return _Done(done, partial(_settle, job.store, done, shot))
+    done = _recorded_tree(target, summary)
+    return _Done(done, partial(_settle, job.store, done, shot), shot)
 
 
 def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot]) -> dict[bytes, Entry | None]:
@@ -298,32 +333,32 @@ def _settle(store: LocalStore, done: Recorded, shot: Snapshot) -> None:
         store.missing(done.new.oid, base=done.old.oid)  # remembered while the two differ in little
 
 
-def _recorded_tree(job: Job, target: Target, summary: Summary, shot: Snapshot | None) -> Recorded:
+def _recorded_tree(target: Target, summary: Summary) -> Recorded:
     old = target.pointer
-    before = old.oid if old is not None and old.kind == "tree" else None
-    counts = (0, 0, 0) if summary.root == before else _count(job, before, summary, shot)
     extra = old.extra if old is not None else {}
     new = Pointer(target.path, summary.root, "tree", summary.size, summary.count, extra)
-    return Recorded(target.path, old, new, *counts)
+    return Recorded(target.path, old, new, 0, 0, 0)
 
 
-def _count(job: Job, before: ObjectId | None, summary: Summary, shot: Snapshot | None) -> tuple[int, int, int]:
-    """(added, modified, deleted) files."""
-    if before is None:
-        return summary.count, 0, 0
+def _counted(store: LocalStore, done: _Done) -> Recorded:
+    """The result with the numbers of files that came, changed and went, now that all manifests are stored."""
+    each, shot = done.recorded, done.shot
+    if each.new.kind != "tree" or each.state == "unchanged":
+        return each
+    if each.old is None or each.old.kind != "tree":
+        return each._replace(added=each.new.nfiles or 0)
     added = modified = deleted = 0
     try:
-        for old, new in manifest.diff(before, summary.root, job.store.algorithm, job.batch.read):
+        for old, new in manifest.diff(each.old.oid, each.new.oid, store.algorithm, store.read):
             added += old is None
             deleted += new is None
             modified += old is not None and new is not None
     except MissingObject:  # the old manifest is not here: count against what was
-        if shot is None:
-            return summary.count, 0, 0
-        added = sum(shot.before[path] is None for path in shot.edits)
-        deleted = sum(entry is None for entry in shot.edits.values())
-        modified = len(shot.edits) - added - deleted
-    return added, modified, deleted
+        if shot is not None:
+            added = sum(shot.before[path] is None for path in shot.edits)
+            deleted = sum(entry is None for entry in shot.edits.values())
+            modified = len(shot.edits) - added - deleted
+    return each._replace(added=added, modified=modified, deleted=deleted)
 
 
 def _check_refused(target: Target, walk: tree.Tree) -> None:

@@ -7,14 +7,14 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vcs_ml import git, locks
+from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, pointer_files, saved, single, snapshot, tracked
+from vcs_ml.workspace import delete, pointer_files, saved, single, snapshot, tracked, write
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -34,23 +34,22 @@ def remove(
 
     Workspace files go too, unless `cached`; those whose bytes no store has are refused (UserError, and nothing
     is done), or with `force` stored first and returned. What is ignored stays where it is. The data of earlier
-    commits stays in the stores.
+    commits stays in the stores. The caller holds the worktree's lock.
     """
-    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
-        owners = [_owner(project, store, path) for path in paths]
-        looks = [] if cached else [_look(project, *owner, meter) for owner in owners]
-        kept = _secure(project, store, looks, force=force, meter=meter)
-        for look in looks:  # before the pointers, so that a killed rm can be repeated
-            _delete(project, look)
-        for path in paths:
-            owner = tracked.owner_in_workspace(project, path)
-            if owner is None:
-                continue  # it lay in another one of `paths`
-            if owner[1]:
-                _drop_inner(project, store, owner[0], os.fsencode(owner[1]))
-            else:
-                pointer_files.drop(project, [path])
-                _forget(project, owner[0])
+    owners = [_owner(project, store, path) for path in paths]
+    looks = [] if cached else [_look(project, *owner, meter) for owner in owners]
+    kept = _secure(project, store, looks, force=force, meter=meter)
+    for look in looks:  # before the pointers, so that a killed rm can be repeated
+        _delete(project, look)
+    for path in paths:
+        owner = tracked.owner_in_workspace(project, path)
+        if owner is None:
+            continue  # it lay in another one of `paths`
+        if owner[1]:
+            _drop_inner(project, store, owner[0], os.fsencode(owner[1]))
+        else:
+            pointer_files.drop(project, [path])
+            _forget(project, owner[0])
     return kept
 
 
@@ -70,20 +69,25 @@ def _owner(project: Project, store: LocalStore, path: str) -> tuple[Pointer, str
 
 
 class _Look(NamedTuple):
-    """Workspace files that are about to go, by their paths below `top`; `inner` is the part of it that is meant."""
+    """Workspace files that are about to go, by their paths below `top`, with the stats they had; `inner` is the
+    part of it that is meant.
+    """
 
     top: str
     inner: str
     files: dict[bytes, Entry]
+    seen: dict[bytes, bytes]
 
 
 def _look(project: Project, each: Pointer, inner: str, meter: Meter) -> _Look:
     if each.kind == "tree":
         measure = snapshot.measurer(project, meter)
         shot = snapshot.take(project, each.path, Ignore(project.root), measure, prefix=os.fsencode(inner))
-        return _Look(each.path, inner, delete.files_here(shot))
-    here, _ = single.Files(project).look(each.path, meter=meter)
-    return _Look("", "", {here.path: here} if here is not None and here.size >= 0 else {})
+        here = delete.files_here(shot)
+        return _Look(each.path, inner, here, delete.seen(project.root / each.path, here, shot))
+    seen = delete.seen(project.root, [os.fsencode(each.path)])
+    file, _ = single.Files(project).look(each.path, meter=meter)
+    return _Look("", "", {file.path: file} if file is not None and file.size >= 0 else {}, seen)
 
 
 def _secure(
@@ -91,8 +95,8 @@ def _secure(
 ) -> list[saved.Saved]:
     """Make sure the store has every byte that is about to go."""
     found = {f"{look.top}/{os.fsdecode(path)}".lstrip("/"): e for look in looks for path, e in look.files.items()}
-    absent = set(store.lacking(objects.blob(entry.digest) for entry in found.values()))
-    unsaved = [path for path, entry in sorted(found.items()) if objects.blob(entry.digest) in absent]
+    # Read, not only looked for: after this the store's bytes may be the only ones.
+    unsaved = [path for path, entry in sorted(found.items()) if not store.holds(objects.blob(entry.digest))]
     if not unsaved:
         return []
     if not force:
@@ -107,9 +111,9 @@ def _secure(
 def _delete(project: Project, look: _Look) -> None:
     place = project.root / look.top
     if look.files:
-        top = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        top = write.open_below(project.root, look.top)
         try:
-            delete.files(top, look.files)
+            delete.files(top, look.files, look.seen)
         finally:
             os.close(top)
     place = place / look.inner
@@ -146,7 +150,7 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
     """Rename what is tracked at `old`, in the workspace and in its pointer; inside one tracked directory, too.
 
     `new` may be a directory to move it into. Returns the new path. Killed halfway, the same command completes
-    it. UserError where the new place is taken.
+    it. UserError where the new place is taken. The caller holds the worktree's lock.
     """
     if new.startswith(f"{old}/"):
         raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
@@ -168,8 +172,7 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
             f"{quote(new)} lies inside {quote(target[0].path)}, which is tracked",
             hint=f"vml rm --cached {quote(old)}, move the files, then vml add {quote(target[0].path)}",
         )
-    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
-        _move_root(project, source[0], target[0] if target else None, new)
+    _move_root(project, source[0], target[0] if target else None, new)
     return new
 
 
@@ -177,7 +180,7 @@ def _move_root(project: Project, each: Pointer, there: Pointer | None, new: str)
     data, place = project.root / each.path, project.root / new
     resumed = there is not None and there.oid == each.oid
     if (there is not None and not resumed) or (os.path.lexists(place) and not (resumed and not os.path.lexists(data))):
-        raise UserError(f"{quote(new)} exists already", hint=f"vml rm {quote(new)}, or choose another name")
+        raise UserError(f"{quote(new)} exists already", hint="choose another name")
     if not place.parent.is_dir():
         raise UserError(f"{quote(new)}: its directory does not exist", hint=f"mkdir -p {quote(place.parent)}")
     pointer_files.write(project, [each._replace(path=new)])
@@ -230,34 +233,33 @@ def _move_inner(
         place, inner_new = place / data.name, inner_new + b"/" + os.fsencode(data.name)
         there = any(manifest.under(each.oid, inner_new, store.algorithm, store.read))
     entries = list(manifest.under(each.oid, inner_old, store.algorithm, store.read))
-    if there or (here and os.path.lexists(place)):
-        raise UserError(f"{quote(place.relative_to(project.root))} exists already", hint="choose another name")
     if not entries:
         raise UserError(f"{quote(old)} is not tracked", hint=f"vml ls {quote(each.path)} lists what is")
+    if there or (here and os.path.lexists(place)):
+        raise UserError(f"{quote(place.relative_to(project.root))} exists already", hint="choose another name")
     edits: dict[bytes, Entry | None] = {entry.path: None for entry in entries}
     edits.update(
         (path, entry._replace(path=path)) for entry in entries for path in [inner_new + entry.path[len(inner_old) :]]
     )
-    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout):
-        with store.batch() as batch:
-            summary = manifest.edit(each.oid, edits, store.algorithm, store.read, batch.add)
-        if here:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            data.rename(place)
-            with contextlib.suppress(OSError):
-                data.parent.rmdir()
-        pointer_files.write(project, [each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)])
-        index = Index.load(project.index_dir, each.path, project.algorithm)
-        if index.loaded:
-            known = index.files()
-            put = {
-                path: known[entry.path]
-                for entry in entries
-                for path in [inner_new + entry.path[len(inner_old) :]]
-                if entry.path in known
-            }
-            same = index.base == each.oid
-            index.update(put, [entry.path for entry in entries])
-            index.base = summary.root if same else index.base
-            index.save()
+    with store.batch() as batch:
+        summary = manifest.edit(each.oid, edits, store.algorithm, store.read, batch.add)
+    if here:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        data.rename(place)
+        with contextlib.suppress(OSError):
+            data.parent.rmdir()
+    pointer_files.write(project, [each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)])
+    index = Index.load(project.index_dir, each.path, project.algorithm)
+    if index.loaded:
+        known = index.files()
+        put = {
+            path: known[entry.path]
+            for entry in entries
+            for path in [inner_new + entry.path[len(inner_old) :]]
+            if entry.path in known
+        }
+        same = index.base == each.oid
+        index.update(put, [entry.path for entry in entries])
+        index.base = summary.root if same else index.base
+        index.save()
     return place.relative_to(project.root).as_posix()

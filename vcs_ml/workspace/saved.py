@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vcs_ml import fs
-from vcs_ml.errors import UserError
+from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
@@ -33,7 +33,7 @@ class Saved(NamedTuple):
 
     def line(self, algorithm: Algorithm) -> str:
         """What to tell whoever used `--force`."""
-        return f"{quote(self.path)} was replaced; its bytes are kept as {objects.format_hash(self.oid, algorithm)}"
+        return _line(self.path, objects.format_hash(self.oid, algorithm))
 
 
 def refusal(paths: Sequence[str], what: str, *, hint: str) -> UserError:
@@ -56,6 +56,9 @@ def keep(project: Project, store: LocalStore, paths: Sequence[str], meter: Meter
             folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
             (stored,) = ingest.ingest(store, batch, root, [folder], meter)
             kept.append(Saved(path, objects.blob(stored.digests), stored.stats[0]))
+    for each in kept:
+        if not store.holds(each.oid):  # a damaged object of this id was there before
+            raise CorruptError(f"{quote(each.path)}: the store could not keep it", hint=store.remedy(each.oid))
     record(project, kept)
     return kept
 
@@ -78,8 +81,12 @@ def news(project: Project) -> list[str]:
     for path in sorted((project.state_dir / "saved").glob("*.new.json")):
         try:
             files = json.loads(path.read_bytes())["files"]
-            lines += [f"{quote(each['path'])} was replaced; its bytes are kept as {each['hash']}" for each in files]
+            lines += [_line(each["path"], each["hash"]) for each in files]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         path.rename(path.with_name(path.name.replace(".new.json", ".json")))
     return lines
+
+
+def _line(path: str, hash: str) -> str:
+    return f"{quote(path)} is out of the workspace; its bytes are kept as {hash}"

@@ -58,8 +58,8 @@ class Files:
             st = os.lstat(full)
         except (FileNotFoundError, NotADirectoryError):
             return None, known is not None
-        if stat.S_ISDIR(st.st_mode):
-            return Entry(raw, page.FILE, -1, b""), True
+        if not (stat.S_ISREG(st.st_mode) or stat.S_ISLNK(st.st_mode)):
+            return Entry(raw, page.FILE, -1, b""), True  # a directory, or nothing that has bytes
         numbers = array("q", stat_numbers(st))
         if known is not None and known[0] == numbers.tobytes() and not rehash:
             return stat_index.entry(raw, *known), True

@@ -27,7 +27,7 @@ class Snapshot(NamedTuple):
     """`edits` to `index.base` that give what is on disk (None: deleted), with what the base has for each.
 
     `prefix` is where was looked ("" everywhere); `stats` are those of every file that was looked at closely:
-    path -> (stats, digest).
+    path -> (stats, digest). `doubted` are files that changed although their stats did not.
     """
 
     prefix: bytes
@@ -36,6 +36,7 @@ class Snapshot(NamedTuple):
     edits: dict[bytes, Entry | None]
     before: dict[bytes, Entry | None]
     stats: dict[bytes, tuple[bytes, bytes]]
+    doubted: dict[bytes, tuple[bytes, bytes]]
 
 
 class Apart(NamedTuple):
@@ -78,7 +79,13 @@ def take(
         is_now = _entry(changed, stats[changed.path][1])
         if is_now != changed.before:
             edits[changed.path], before[changed.path] = is_now, changed.before
-    return Snapshot(prefix, index, walk, edits, before, stats)
+    doubted = {}
+    if rehash:
+        known = index.files()
+        for path, entry in edits.items():
+            if entry is not None and path in known and known[path][0] == stats[path][0]:
+                doubted[path] = (stat_index.distrust(known[path][0]), known[path][1])
+    return Snapshot(prefix, index, walk, edits, before, stats, doubted)
 
 
 def merged(shots: Sequence[Snapshot]) -> Snapshot:
@@ -140,9 +147,9 @@ def remember(snapshot: Snapshot) -> None:
     index, prefix = snapshot.past, snapshot.prefix
     touched = {p: s for p, s in snapshot.stats.items() if p not in snapshot.edits}
     memo = {p: s for p, s in index.memo.items() if not below(p, prefix)}
-    memo |= {p: snapshot.stats[p] for p, e in snapshot.edits.items() if e is not None}
-    if touched or memo != index.memo:
-        index.update(touched)
+    memo |= {p: snapshot.stats[p] for p, e in snapshot.edits.items() if e is not None and paths.is_utf8(p)}
+    if touched or snapshot.doubted or memo != index.memo:
+        index.update(touched | snapshot.doubted)
         index.memo = memo
         index.save()
 

@@ -73,13 +73,14 @@ def status(
     meter: Meter,
     rehash: bool = False,
     refresh: bool = False,
+    keep: bool = True,
 ) -> Status:
     """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index."""
     ignore = Ignore(project.root)
     with git.start([*git.STATUS, "--", *tracked.pathspecs(project)], project.git.cwd) as running:
         pointers = tracked.in_workspace(project, ignore, refresh=refresh)
         wanted = selected(pointers, targets)
-        data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash)
+        data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
         missing = [m for each, _ in wanted if (m := _missing(store, each))]
         against_head = pointer_changes(project, git.parse_status(running.wait()), targets)
     return Status(data, against_head, missing, [each for each, _ in wanted])
@@ -118,16 +119,18 @@ def compare(
     *,
     meter: Meter,
     rehash: bool = False,
+    keep: bool = True,
 ) -> list[Change]:
     """Where the workspace differs from these pointers, sorted by path; renames are found by equal id."""
     changes: list[Change] = []
     files = single.Files(project)
     for each, inner in wanted:
         if each.kind == "tree":
-            changes += _compare_tree(project, store, each, inner, ignore, meter=meter, rehash=rehash)
+            changes += _compare_tree(project, store, each, inner, ignore, meter=meter, rehash=rehash, keep=keep)
         else:
             changes += _compare_file(project, files, each, meter=meter, rehash=rehash)
-    files.save()
+    if keep:
+        files.save()
     return renames(changes)
 
 
@@ -150,18 +153,23 @@ def _compare_tree(
     *,
     meter: Meter,
     rehash: bool,
+    keep: bool,
 ) -> list[Change]:
     prefix = os.fsencode(inner)
     shot = snapshot.take(project, each.path, ignore, snapshot.measurer(project, meter), prefix=prefix, rehash=rehash)
     root = project.root / each.path
     if not os.path.lexists(root):
         whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])
-        return [Change(each.path, "deleted" if shot.past.loaded else "absent", whole, None)]
+        return [Change(each.path, "deleted" if shot.past.base is not None else "absent", whole, None)]
     changes = []
     try:
         for path, here, wanted, _, known in snapshot.apart(shot, each.oid, store.read, prefix):
-            if known or here is not None:
+            # What was never checked out here is not deleted.
+            if here is not None or (known and shot.past.base is not None):
                 changes.append(_change(f"{each.path}/{os.fsdecode(path)}", wanted, here))
+            elif shot.past.base is None and not any(change.change == "absent" for change in changes[:1]):
+                whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])
+                changes.insert(0, Change(each.path, "absent", whole, None))
     except MissingObject:
         # Without the manifest that the pointer names, what is here can only be compared to what was here.
         for path, here in shot.edits.items():
@@ -170,10 +178,11 @@ def _compare_tree(
             whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])
             changes.append(Change(each.path, "modified", whole, None))
     else:
-        if not changes and not inner and shot.past.base != each.oid and not shot.past.partial:
+        if keep and not changes and not inner and shot.past.base != each.oid and not shot.past.partial:
             snapshot.settle_on(shot, each.oid, partial=False)
             return []
-    snapshot.remember(shot)
+    if keep:
+        snapshot.remember(shot)
     return changes
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from vcs_ml import git
+from vcs_ml import git, locks
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Progress
-from vcs_ml.store import manifest, objects, transfer
+from vcs_ml.store import download, manifest, objects, transfer, upload
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import FEW, LocalStore
 from vcs_ml.store.page import Entry
@@ -19,6 +21,7 @@ from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.transfer import NOTHING, Moved, Need
 from vcs_ml.workspace import status, tracked
+from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
@@ -55,6 +58,25 @@ def jobs(project: Project, wanted: int | None) -> int:
     """How many transfers run at a time: as asked for or configured, within `transfer.memory`."""
     most = max(project.config.transfer_memory // _A_JOB, 1)
     return min(wanted or project.config.jobs or JOBS, most)
+
+
+@contextmanager
+def changing(project: Project, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold this worktree's lock: what is read of pointers and files in the body stays so until it ends."""
+    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout, waiting=waiting):
+        yield
+
+
+@contextmanager
+def looking(project: Project) -> Iterator[bool]:
+    """Whether what is found in the body may be kept in the stat index: not while somebody else changes things."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.lock(project.lock_dir / "index", timeout=0))
+            mine = True
+        except (UserError, OSError):  # held by another, or nothing can be written there
+            mine = False
+        yield mine
 
 
 def remote_at(project: Project, config: RemoteConfig, *, create: bool = False) -> Remote:
@@ -157,12 +179,12 @@ def push(
     show: Show,
 ) -> Pushed:
     """Make `wanted` complete on the remote and write that down there."""
-    needs, news = transfer.plan_push(store, remote, wanted)
+    needs, news = upload.plan(store, remote, wanted)
     moved = NOTHING
     if needs:
         with show(f"pushing to {remote.name}") as meter:
             meter.expect(len(needs), sum(need.size for need in needs if need.size > 0))
-            moved = transfer.push(store, remote, needs, jobs=jobs, meter=meter)
+            moved = upload.push(store, remote, needs, jobs=jobs, meter=meter)
     if news:
         commit = git.head(project.git)
         remote.record_complete(wanted, project=project.id, commit=commit)
@@ -173,11 +195,16 @@ def push(
 
 
 class Wanted(NamedTuple):
-    """A root to be fetched, and the paths inside it (none: all of it)."""
+    """A root to be fetched, and the paths inside it ("": all of it).
+
+    `base` is the other tree of which a part is checked out here: to bring this part up to date, both lists of
+    files are needed whole.
+    """
 
     root: Root
     size: int
     inner: list[str]
+    base: objects.ObjectId | None = None
 
 
 def wanted(project: Project, targets: Sequence[str], scope: Scope) -> list[Wanted]:
@@ -189,8 +216,11 @@ def wanted(project: Project, targets: Sequence[str], scope: Scope) -> list[Wante
     check_targets(pointers, targets)
     for each, inner in status.selected(pointers, targets):
         root = Root(each.path, each.oid)
-        before = found.setdefault(root, Wanted(root, each.size, []))
-        before.inner.append(inner)
+        if root not in found:
+            past = Index.load(project.index_dir, each.path, project.algorithm) if inner else None
+            base = past.base if past is not None and past.base != each.oid else None
+            found[root] = Wanted(root, each.size, [], base)
+        found[root].inner.append(inner)
     for root in _historic(project, scope):
         if root not in found and _concerns(root.path, targets):
             found[root] = Wanted(root, -1, [""])
@@ -214,18 +244,23 @@ def fetch(
     remote.refresh_complete()  # what status says of it afterwards
     trees = [item for item in needed if item.root.oid[-1] == objects.NODE]
     whole = [item.root.oid for item in trees if metadata or "" in item.inner]
+    lists = [item.root.oid for item in trees if item.base is not None]
+    for item in trees:
+        if item.base is not None:
+            with contextlib.suppress(objects.MissingObject):  # never pushed: then it is compared as far as it is here
+                download.fetch_nodes(store, remote, [item.base], jobs=jobs)
     try:
-        transfer.fetch_nodes(store, remote, whole, jobs=jobs)
+        download.fetch_nodes(store, remote, [*whole, *lists], jobs=jobs)
         if metadata:
             return NOTHING
         fresh = not store.has_loose_blobs()
         large: dict[objects.ObjectId, list[objects.ObjectId]] = {oid: [] for oid in whole}
-        needs = transfer.plan_fetch(store, _needs(store, remote, needed, large))
+        needs = download.plan(store, _needs(store, remote, needed, large))
     except objects.MissingObject as error:
         raise _name_missing(store, remote, needed, error) from None
     with show(f"fetching from {remote.name}") as meter:
         meter.expect(len(needs), sum(max(need.size, 0) for need in needs))
-        moved = transfer.fetch(store, remote, needs, jobs=jobs, meter=meter)
+        moved = download.fetch(store, remote, needs, jobs=jobs, meter=meter)
     if fresh and len(needs) >= FEW:
         for oid, loose in large.items():
             store.remember_stored(oid, loose)

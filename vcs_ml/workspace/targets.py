@@ -11,6 +11,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store.ingest import Folder
 from vcs_ml.workspace import pointer, tracked
+from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
@@ -96,6 +97,16 @@ def check_pointers(project: Project, path: str, folders: Sequence[Folder]) -> No
             )
 
 
-def present(project: Project, known: Mapping[str, Pointer]) -> list[Target]:
-    """Every tracked thing that is in the workspace: what `commit` without a path looks at."""
-    return [Target(path, (), each) for path, each in known.items() if os.path.lexists(project.root / path)]
+def present(project: Project, known: Mapping[str, Pointer]) -> tuple[list[Target], list[str]]:
+    """What `commit` without a path records: every tracked thing that is in the workspace. And the directories
+    that lie where something is tracked, but were never checked out here: what they lack was not deleted.
+    """
+    here = [Target(path, (), each) for path, each in known.items() if os.path.lexists(project.root / path)]
+    strange = {
+        target.path
+        for target in here
+        if target.pointer is not None
+        and target.pointer.kind == "tree"
+        and Index.load(project.index_dir, target.path, project.algorithm).base is None
+    }
+    return [target for target in here if target.path not in strange], sorted(strange)

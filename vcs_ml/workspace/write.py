@@ -7,7 +7,7 @@ import errno
 import mmap
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vcs_ml import fs, paths
@@ -25,6 +25,15 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _PARALLEL_FILES = 400  # below both, a second process costs more than it saves
 _PARALLEL_BYTES = 32 << 20
 _REPORT = 64  # files between two reports of progress
+
+
+def open_below(top: Path, path: str, *, create: bool = False) -> int:
+    """`open_directory` from the directory `top`."""
+    base = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return open_directory(base, os.fsencode(path), create=create)
+    finally:
+        os.close(base)
 
 
 def open_directory(base: int, path: bytes, *, create: bool) -> int:
@@ -52,16 +61,42 @@ def open_directory(base: int, path: bytes, *, create: bool) -> int:
         raise
 
 
-def write(store: LocalStore, base: int, entries: Sequence[Entry], meter: Meter, *, scratch: Path | None) -> list[bytes]:
+def check_unchanged(directory: int, name: bytes, path: bytes, seen: Mapping[bytes, bytes]) -> None:
+    """UserError unless `name` in an open directory still has the stats that were `seen` at `path` (or is not there).
+
+    Asked just before a file is replaced or removed, so that an edit made meanwhile is not lost.
+    """
+    try:
+        st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        now = None
+    else:
+        now = array("q", stat_numbers(st)).tobytes()
+    if now != seen.get(path):
+        raise UserError(
+            f"{quote(path or name)} changed meanwhile; it is left as it is",
+            hint="run the command again: what is done stays done",
+        )
+
+
+def write(
+    store: LocalStore,
+    base: int,
+    entries: Sequence[Entry],
+    meter: Meter,
+    *,
+    scratch: Path | None,
+    seen: Mapping[bytes, bytes] | None = None,
+) -> list[bytes]:
     """Write every entry below the open directory `base`; their stats, in order.
 
     With `scratch` (a directory on the same file system) each file is made there and renamed into place;
-    None means that `base` is new and nobody else's. Symbolic links come last, so that no file can be written
-    through one. Raises MissingObject, CorruptError and UserError.
+    None means that `base` is new and nobody else's. `seen` are the stats of what may be replaced. Symbolic
+    links come last, so that no file can be written through one. Raises MissingObject, CorruptError, UserError.
     """
     files = [i for i, entry in enumerate(entries) if entry.kind != page.SYMLINK]
     links = [i for i, entry in enumerate(entries) if entry.kind == page.SYMLINK]
-    writer = _Writer(store, base, scratch)
+    writer = _Writer(store, base, scratch, seen or {})
     meter.expect(len(entries), sum(entry.size for entry in entries))
     stats = [b""] * len(entries)
 
@@ -95,10 +130,11 @@ def _share(entries: Sequence[Entry], files: Sequence[int]) -> list[Sequence[int]
 class _Writer:
     """Writes files of one store below one directory."""
 
-    def __init__(self, store: LocalStore, base: int, scratch: Path | None) -> None:
+    def __init__(self, store: LocalStore, base: int, scratch: Path | None, seen: Mapping[bytes, bytes]) -> None:
         self._store = store
         self._base = base
         self._scratch = os.fsencode(scratch) if scratch else None
+        self._seen = seen
         self._reflink = "reflink" in store.link
 
     def write(self, entries: Sequence[Entry], meter: Meter) -> bytes:
@@ -146,6 +182,7 @@ class _Writer:
         fd = os.open(tmp, _CREATE, mode)
         try:
             self._fill(fd, place, entry)
+            check_unchanged(directory, name, entry.path, self._seen)
             os.rename(tmp, name, dst_dir_fd=directory)
             return stat_numbers(os.fstat(fd))
         except BaseException:
@@ -180,6 +217,7 @@ class _Writer:
         tmp = fs.tmp_name().encode()
         os.symlink(target, tmp, dir_fd=directory)
         try:
+            check_unchanged(directory, name, path, self._seen)
             os.rename(tmp, name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
             os.unlink(tmp, dir_fd=directory)

@@ -15,6 +15,8 @@ from vcs_ml.hashing import Buffer
 from vcs_ml.store.remotes.protocol import Item, NotFound
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+# What is read whole is an index, a root or the like; packs are read in ranges.
+_READ_MAX = 1 << 30
 _KEY = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
 
 
@@ -75,22 +77,31 @@ class Directory:
         return self.root / key
 
     def read(self, key: str) -> bytes:
+        item = self.stat(key)  # before it is opened: a FIFO would be waited for
+        if item is None:
+            raise self._not_found(key)
+        if item.size > _READ_MAX:
+            raise RemoteError(
+                f"{self.url}: {key} has {item.size} bytes, more than vml ever wrote there",
+                hint="the remote is damaged; push again from a clone that has the data",
+            )
         try:
-            return self.path(key).read_bytes()
+            with self.path(key).open("rb") as file:
+                return file.read(item.size)
         except _ABSENT:
             raise self._not_found(key) from None
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
+        item = self.stat(key)
+        if item is None:
+            raise self._not_found(key)
+        if start + length > item.size:  # before memory is taken: an index from elsewhere may list any length
+            raise self._truncated(key, start, length)
         try:
             fd = os.open(self.path(key), os.O_RDONLY)
         except _ABSENT:
             raise self._not_found(key) from None
         try:
-            st = os.fstat(fd)
-            if not stat.S_ISREG(st.st_mode):
-                raise self._not_found(key)
-            if start + length > st.st_size:  # before memory is taken: an index from elsewhere may list any length
-                raise self._truncated(key, start, length)
             data = os.pread(fd, length, start)
             while len(data) < length:  # one read returns at most 2 GiB, less on a signal
                 more = os.pread(fd, length - len(data), start + len(data))
@@ -148,4 +159,7 @@ class Directory:
         )
 
     def _not_found(self, key: str) -> NotFound:
-        return NotFound(f"{self.url}: there is no {key}")
+        return NotFound(
+            f"{self.url}: there is no {key}",
+            hint="run the command again; if it is gone for good, push again from a clone that has the data",
+        )

@@ -1,0 +1,272 @@
+"""Fetch: manifests level by level, then blobs in few, large reads, each verified before it is stored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from vcs_ml import fs
+from vcs_ml.errors import CorruptError
+from vcs_ml.hashing import Buffer
+from vcs_ml.progress import Meter
+from vcs_ml.store import objects, pack, page, workers
+from vcs_ml.store.local import FEW, Batch, LocalStore
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.pack import Builder, Row
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, WINDOW, Moved, Need, limit, missing_on, read_one
+
+GAP = 1 << 20  # unwanted bytes worth reading to save a request
+_PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
+
+Failure = tuple[str, str | None]  # the message and the hint of a CorruptError
+_Received = tuple[pack.Plain, int, int, list[Failure]]  # packs written, bytes, bytes read, what did not match
+
+
+class _Range(NamedTuple):
+    """One read of a pack and the objects in it."""
+
+    pack: bytes
+    start: int
+    length: int
+    wanted: list[tuple[Need, Row]]
+
+
+def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *, jobs: int) -> None:
+    """Bring the manifests of trees, level by level; nothing else.
+
+    Every page is validated before it enters the store. Raises MissingObject, CorruptError, UserError.
+    """
+    frontier = [root for root in dict.fromkeys(roots) if root[-1] == objects.NODE]
+    with store.batch() as batch:
+        while frontier:
+            fresh: dict[ObjectId, bytes] = {}
+            absent = store.lacking(frontier)
+
+            def keep(need: Need, data: Buffer, fresh: dict[ObjectId, bytes] = fresh) -> None:
+                fresh[need.oid] = bytes(data)
+
+            places = _locate(remote, [Need(oid, -1, "") for oid in absent])
+            _raise_first(_read_ranges(remote, _ranges(places), keep, jobs=jobs)[2])
+            children: dict[ObjectId, None] = {}
+            for oid in frontier:
+                raw = fresh.get(oid) or store.read(oid)
+                children.update((child.oid, None) for child in page.decode(raw, oid, store.algorithm).children)
+            for oid, raw in fresh.items():
+                batch.add(oid, raw)
+            frontier = list(children)
+
+
+def plan(store: LocalStore, needs: Iterable[Need]) -> list[Need]:
+    """Those of `needs` that the store lacks, each once."""
+    wanted: dict[ObjectId, Need] = {}
+    for need in needs:
+        wanted.setdefault(need.oid, need)
+    return [wanted[oid] for oid in store.lacking(wanted)]
+
+
+def fetch(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int, meter: Meter) -> Moved:
+    """Bring blobs; each enters the store only when it matches its id.
+
+    What has arrived is published every so often, so that a kill loses little. Raises MissingObject naming the
+    file for what the remote does not have; CorruptError, once the rest of its round is stored, for what does
+    not match after a second try.
+    """
+    moved = NOTHING
+    for part in _rounds(needs):
+        large = [need for need in part if need.size > LARGE]
+        parts = _share(list(_ranges(_locate(remote, [need for need in part if need.size <= LARGE]))))
+        failures: list[Failure] = []
+        size = stored = sum(need.size for need in large)
+        with store.batch() as batch:
+            # Only in this process: what a forked worker put into the batch would be lost.
+            few = batch if len(part) < FEW and len(parts) == 1 else None
+
+            def work(part: Sequence[_Range], meter: Meter, few: Batch | None = few) -> _Received:
+                return _receive(store, remote, part, few, jobs=jobs, meter=meter)
+
+            for packs, *sums, failed in workers.fork_map(work, parts, meter):
+                batch.adopt(pack.from_plain(packs))
+                size, stored = size + sums[0], stored + sums[1]
+                failures += failed
+            for need in large:
+                try:
+                    _fetch_large(store, remote, need, meter)
+                except CorruptError as error:
+                    failures.append((error.message, error.hint))
+        _raise_first(failures)
+        moved = Moved(moved.objects + len(part), moved.bytes + size, moved.stored + stored)
+    return moved
+
+
+def _raise_first(failures: Sequence[Failure]) -> None:
+    if failures:
+        message, hint = failures[0]
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise CorruptError(f"{message}{more}", hint=hint)
+
+
+def _share(ranges: Sequence[_Range]) -> list[Sequence[_Range]]:
+    """One run of ranges for each worker; one in all where there is little to do."""
+    count = workers.count() if sum(each.length for each in ranges) > _PARALLEL_BYTES else 1
+    step = -(-len(ranges) // count) or 1
+    return [ranges[at : at + step] for at in range(0, len(ranges), step)] or [ranges]
+
+
+def _receive(
+    store: LocalStore, remote: Remote, ranges: Sequence[_Range], few: Batch | None, *, jobs: int, meter: Meter
+) -> _Received:
+    """Read ranges and store what is in them."""
+    builder = Builder(store.backend, store.algorithm)
+    seen: set[ObjectId] = set()
+
+    def keep(need: Need, data: Buffer) -> None:
+        if few is not None:
+            few.add(need.oid, bytes(data))
+        elif len(data) > store.pack_below or store.pack_below == 0:
+            store.put_loose(need.oid, data)
+        elif need.oid not in seen:
+            seen.add(need.oid)
+            builder.add(need.oid, data)
+        meter.advance(1, len(data))
+
+    try:
+        size, stored, failures = _read_ranges(remote, ranges, keep, jobs=jobs)
+        return pack.to_plain(builder.finish()), size, stored, failures
+    finally:
+        builder.abort()
+
+
+def _rounds(needs: Iterable[Need]) -> Iterator[list[Need]]:
+    part: list[Need] = []
+    filled = 0
+    for need in needs:
+        part.append(need)
+        filled += max(need.size, 0)
+        if filled >= ROUND:
+            yield part
+            part, filled = [], 0
+    if part:
+        yield part
+
+
+def _locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need]]:
+    found, lacking = [], []
+    for need in needs:
+        place = remote.catalog.find(need.oid)
+        if place is None:
+            lacking.append(need)
+            continue
+        name, row = place
+        if need.size < 0 and row.raw > limit(need.oid):
+            raise CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint="vml push it again")
+        if 0 <= need.size != row.raw:
+            raise CorruptError(
+                f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
+                hint="the index over there is damaged; push again from a clone that has the data",
+            )
+        found.append((name, row, need))
+    if lacking:
+        raise missing_on(remote, lacking)
+    return found
+
+
+def _ranges(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[_Range]:
+    """Neighbours in one pack share a read, across gaps below GAP, up to LARGE bytes."""
+    current: _Range | None = None
+    for name, row, need in sorted(places, key=lambda place: (place[0], place[1].offset)):
+        end = row.offset + row.stored
+        if (
+            current is not None
+            and current.pack == name
+            and row.offset <= current.start + current.length + GAP
+            and end - current.start <= LARGE
+        ):
+            length = max(current.length, end - current.start)
+            current.wanted.append((need, row))
+            current = current._replace(length=length)
+            continue
+        if current is not None:
+            yield current
+        current = _Range(name, row.offset, row.stored, [(need, row)])
+    if current is not None:
+        yield current
+
+
+def _fetch_large(store: LocalStore, remote: Remote, need: Need, meter: Meter) -> None:
+    """Stream one large blob into a temporary file; it becomes an object only if it matches."""
+    ((name, row, _),) = _locate(remote, [need])
+    if row.flags != pack.RAW:
+        raise CorruptError(f"{need.path}: remote {remote.name!r} holds it in a form this vml does not read")
+    key = pack.key(name)
+    for attempt in (1, 2):
+        tmp = store.scratch()
+        hasher = store.algorithm.new()
+        try:
+            with tmp.open("xb", buffering=0) as file:
+                for start in range(row.offset, row.offset + row.stored, WINDOW):
+                    data = remote.backend.read_range(key, start, min(WINDOW, row.offset + row.stored - start))
+                    hasher.update(data)
+                    fs.write_all(file.fileno(), data)
+                    meter.advance(0, len(data))
+                os.fchmod(file.fileno(), 0o444)
+                os.fsync(file.fileno())
+            if hasher.digest() == need.oid[:-1]:
+                store.adopt_loose(need.oid, tmp)
+                meter.advance(1, 0)
+                return
+            if attempt == 2:
+                raise CorruptError(
+                    f"{need.path}: what remote {remote.name!r} holds in {key} does not match its id",
+                    hint="the pack over there is damaged; push again from a clone that has the data",
+                )
+        finally:
+            tmp.unlink(missing_ok=True)
+
+
+def _read_ranges(
+    remote: Remote, ranges: Iterable[_Range], keep: Callable[[Need, Buffer], None], *, jobs: int
+) -> tuple[int, int, list[Failure]]:
+    """Read ranges, verify each object, hand it to `keep` (in this thread): (bytes, bytes read, failures)."""
+    size = stored = 0
+    failures: list[Failure] = []
+
+    def take(future: Future[list[tuple[Need, Row, Buffer | Failure]]]) -> None:
+        nonlocal size, stored
+        for need, row, data in future.result():
+            if isinstance(data, tuple):
+                failures.append(data)
+                continue
+            keep(need, data)
+            size += len(data)
+            stored += row.stored
+
+    with ThreadPoolExecutor(jobs) as pool:
+        pending: list[Future[list[tuple[Need, Row, Buffer | Failure]]]] = []
+        for each in ranges:
+            pending.append(pool.submit(_read_range, remote, each))
+            if len(pending) > jobs:  # so many ranges of at most 8 MiB are in memory, whatever the size of the data
+                take(pending.pop(0))
+        for future in pending:
+            take(future)
+    return size, stored, failures
+
+
+def _read_range(remote: Remote, each: _Range) -> list[tuple[Need, Row, Buffer | Failure]]:
+    """Every object of a range, or why it cannot be had: what does not match is read once more by itself."""
+    data = memoryview(remote.backend.read_range(pack.key(each.pack), each.start, each.length))
+    done: list[tuple[Need, Row, Buffer | Failure]] = []
+    for need, row in each.wanted:
+        at = row.offset - each.start
+        found: Buffer | Failure
+        try:
+            found = pack.decode_object(row, data[at : at + row.stored], remote.algorithm)
+        except CorruptError:
+            try:
+                found = read_one(remote, each.pack, row, path=need.path)
+            except CorruptError as error:
+                found = error.message, error.hint
+        done.append((need, row, found))
+    return done

@@ -1,0 +1,213 @@
+"""Push: what a remote lacks, found and sent in packs, every byte hashed as it leaves."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from vcs_ml.errors import CorruptError
+from vcs_ml.progress import Meter
+from vcs_ml.store import manifest, objects, pack, workers
+from vcs_ml.store.local import LocalStore, decode
+from vcs_ml.store.objects import MissingObject, ObjectId
+from vcs_ml.store.pack import Builder, Pack, Row
+from vcs_ml.store.page import Entry
+from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.transfer import ROUND, WINDOW, Moved, Need, limit, reader
+
+
+def plan(store: LocalStore, remote: Remote, roots: Iterable[Root]) -> tuple[list[Need], list[Root]]:
+    """(what the remote lacks in path order, nodes last; the roots that are not yet recorded as complete there).
+
+    A subtree is skipped only on the word of a root record; everything else is looked up id by id. Raises
+    MissingObject where an object is neither here nor there.
+    """
+    complete = remote.refresh_complete()
+    news = [root for root in dict.fromkeys(roots) if root.oid not in complete]
+    if not news:
+        return [], []
+    remote.refresh_index()
+    bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
+    blobs: dict[ObjectId, Need] = {}
+    nodes: dict[ObjectId, Need] = {}
+    there = remote.catalog
+    for root in news:
+        if root.oid[-1] != objects.NODE:
+            if root.oid not in there:
+                blobs.setdefault(root.oid, Need(root.oid, _size_here(store, root.oid), root.path))
+            continue
+        try:
+            for oid, entries in _closure(store, remote, root, bases.get(root.path)):
+                if oid not in there:
+                    nodes.setdefault(oid, Need(oid, -1, root.path))
+                for entry in entries:
+                    blob = objects.blob(entry.digest)
+                    if blob not in blobs and blob not in there:
+                        blobs[blob] = Need(blob, entry.size, root.path, entry.path)
+        except MissingObject as error:
+            raise _nowhere(store, remote, Need(error.oid, -1, root.path)) from None
+        except CorruptError as error:
+            raise CorruptError(f"{root.path}: {error.message}", hint=error.hint) from None
+    needs = [*blobs.values(), *nodes.values()]
+    _check_present(store, remote, news, needs)
+    return needs, news
+
+
+def _size_here(store: LocalStore, oid: ObjectId) -> int:
+    """An object's size, -1 where it is not here."""
+    try:
+        return store.size(oid)
+    except MissingObject:
+        return -1
+
+
+def _closure(
+    store: LocalStore, remote: Remote, root: Root, base: ObjectId | None
+) -> Iterator[tuple[ObjectId, Sequence[Entry]]]:
+    read = reader(store, remote)
+    if base is not None and base in store:
+        try:
+            yield from manifest.closure(root.oid, store.algorithm, read, base=base)
+            return
+        except MissingObject as error:
+            if error.oid == root.oid:
+                raise
+    yield from manifest.closure(root.oid, store.algorithm, read)
+
+
+def _check_present(store: LocalStore, remote: Remote, news: Sequence[Root], needs: Sequence[Need]) -> None:
+    # What is known to be complete needs no look at each of its objects.
+    broken = {root.path for root in news if store.missing(root.oid)}
+    asked = {need.oid: need for need in needs if need.tracked in broken}
+    absent = store.lacking(asked)
+    if absent:
+        raise _nowhere(store, remote, asked[absent[0]], len(absent) - 1)
+
+
+def _nowhere(store: LocalStore, remote: Remote, need: Need, more: int = 0) -> MissingObject:
+    others = f" (and {more} more)" if more else ""
+    return MissingObject(
+        need.oid,
+        f"cannot push {need.path}{others}: {objects.describe(need.oid, store.algorithm)} is neither in the local "
+        f"store nor on remote {remote.name!r}",
+        hint="push from a clone that has it, or `vml fetch` it first from another remote",
+    )
+
+
+def push(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int, meter: Meter) -> Moved:
+    """Send `needs` in order, in packs; an index is published every so often, so that a kill loses little.
+
+    Raises CorruptError, with nothing of it sent, for a local object that does not match its id.
+    """
+    stored = total = waiting = 0
+    packs: list[Pack] = []
+    # Nodes come after what they name, and go to packs of their own.
+    blobs = [need for need in needs if need.oid[-1] != objects.NODE]
+    nodes = [need for need in needs if need.oid[-1] == objects.NODE]
+    for part in (*_rounds(_slices(store, blobs)), *_rounds(_slices(store, nodes))):
+        for plain, size in _send_round(store, remote, part, jobs, meter):
+            packs += pack.from_plain(plain)
+            total += size
+            waiting += size
+        if waiting >= ROUND:
+            stored += _publish(remote, packs)
+            packs, waiting = [], 0
+    if packs:
+        stored += _publish(remote, packs)
+    return Moved(len(needs), total, stored)
+
+
+def _send_round(
+    store: LocalStore, remote: Remote, slices: Sequence[list[Need]], jobs: int, meter: Meter
+) -> list[tuple[pack.Plain, int]]:
+    """Send slices from one process a core, each with its share of the jobs: (packs, bytes) of each."""
+    parts = [slices[i :: workers.count()] for i in range(min(workers.count(), len(slices)))]
+
+    def work(part: Sequence[list[Need]], meter: Meter) -> list[tuple[pack.Plain, int]]:
+        with ThreadPoolExecutor(max(jobs // len(parts), 1)) as pool:
+            done = pool.map(lambda slice: _send(store, remote, slice, meter), part)
+            return [(pack.to_plain(packs), size) for packs, size in done]
+
+    return [each for result in workers.fork_map(work, parts, meter) for each in result]
+
+
+def _publish(remote: Remote, packs: Sequence[Pack]) -> int:
+    remote.publish_index(packs)
+    return sum(row.stored for each in packs for row in each.rows)
+
+
+def _slices(store: LocalStore, needs: Iterable[Need]) -> Iterator[tuple[int, list[Need]]]:
+    """(bytes, needs) that fill about one pack each."""
+    part: list[Need] = []
+    filled = 0
+    for need in needs:
+        part.append(need)
+        filled += need.size if need.size >= 0 else store.size(need.oid)
+        if filled >= pack.TARGET or len(part) >= pack.ROWS_MAX:
+            yield filled, part
+            part, filled = [], 0
+    if part:
+        yield filled, part
+
+
+def _rounds(slices: Iterable[tuple[int, list[Need]]]) -> Iterator[list[list[Need]]]:
+    round_: list[list[Need]] = []
+    filled = 0
+    for size, part in slices:
+        round_.append(part)
+        filled += size
+        if filled >= ROUND:
+            yield round_
+            round_, filled = [], 0
+    if round_:
+        yield round_
+
+
+def _send(store: LocalStore, remote: Remote, needs: Sequence[Need], meter: Meter) -> tuple[list[Pack], int]:
+    builder = Builder(remote.backend, store.algorithm, zstd=True)
+    total = 0
+    try:
+        for need in needs:
+            place = store.locate(need.oid)
+            try:
+                size = _send_one(store, builder, need.oid, place, meter)
+            except CorruptError as error:
+                raise CorruptError(f"{need.path}: {error.message}", hint=store.remedy(need.oid)) from None
+            total += size
+            meter.advance(1, 0 if size > limit(need.oid) else size)  # large ones report as they go
+        return builder.finish(), total
+    finally:
+        builder.abort()
+
+
+def _send_one(
+    store: LocalStore, builder: Builder, oid: ObjectId, place: Path | tuple[mmap.mmap, Row], meter: Meter
+) -> int:
+    if not isinstance(place, Path):
+        data = decode(place, store.algorithm)
+        builder.add(oid, data)
+        return len(data)
+    with place.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit(oid):
+            builder.stream(oid, _windows(store, oid, file.fileno(), meter), size)
+        else:
+            raw = file.readall() or b""
+            objects.verify(oid, raw, store.algorithm)
+            builder.add(oid, raw)
+    return size
+
+
+def _windows(store: LocalStore, oid: ObjectId, fd: int, meter: Meter) -> Iterator[memoryview]:
+    """A file's bytes; CorruptError at the end, before the pack is closed, if they are not what `oid` names."""
+    hasher = store.algorithm.new()
+    window = memoryview(bytearray(WINDOW))
+    while n := os.readv(fd, [window]):
+        hasher.update(window[:n])
+        meter.advance(0, n)
+        yield window[:n]
+    if hasher.digest() != oid[:-1]:
+        raise CorruptError(f"damaged object {objects.describe(oid, store.algorithm)}")
