@@ -250,6 +250,14 @@ def tracked(root: GitRoot, paths: Iterable[str]) -> set[str]:
     return found.intersection(wanted)
 
 
+def ignored(root: GitRoot, paths: Sequence[str]) -> set[str]:
+    """Those of `paths` (from the top of the worktree) that Git ignores."""
+    if not paths:
+        return set()
+    out = run(["check-ignore", "-z", "--stdin"], root.cwd, input=b"\0".join(map(os.fsencode, paths)) + b"\0", ok=(0, 1))
+    return {os.fsdecode(path) for path in out.split(b"\0")[:-1]}
+
+
 def is_tracked(root: GitRoot, path: str) -> bool:
     """Whether Git's index holds `path`, or something below it."""
     return bool(tracked(root, [path]))

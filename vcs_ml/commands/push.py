@@ -25,6 +25,7 @@ def push(
     all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Look for every object there; believe no record.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Send the data that the workspace's pointers name to a remote; only what it lacks travels.
@@ -36,6 +37,7 @@ def push(
       vml push
       vml push data -r backup
       vml push --all-commits
+      vml push --check              (something over there was lost)
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
@@ -45,7 +47,9 @@ def push(
     roots = sync.roots(project, targets, scope)
     config = project.remote(remote)
     there = sync.remote_at(project, config, create=True)
-    done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress)
+    if there.is_new:
+        session.note(f"set up a new remote at {config.url}")
+    done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress, check=check)
     if json:
         session.json({"schema": 1, "remote": config.name, **done.as_json()})
     elif done.moved.objects:

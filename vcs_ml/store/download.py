@@ -155,7 +155,7 @@ def _rounds(needs: Iterable[Need]) -> Iterator[list[Need]]:
 def _locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need]]:
     found, lacking = [], []
     for need in needs:
-        place = remote.catalog.find(need.oid)
+        place = remote.find(need.oid)
         if place is None:
             lacking.append(need)
             continue
@@ -165,7 +165,7 @@ def _locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Nee
         if 0 <= need.size != row.raw:
             raise CorruptError(
                 f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
-                hint="the index over there is damaged; push again from a clone that has the data",
+                hint="the index over there is damaged: move it away; vml push --check then sends what it listed again",
             )
         found.append((name, row, need))
     if lacking:
@@ -220,7 +220,7 @@ def _fetch_large(store: LocalStore, remote: Remote, need: Need, meter: Meter) ->
             if attempt == 2:
                 raise CorruptError(
                     f"{need.path}: what remote {remote.name!r} holds in {key} does not match its id",
-                    hint="the pack over there is damaged; push again from a clone that has the data",
+                    hint="that pack is damaged: move it away over there; vml push --check then sends it again",
                 )
         finally:
             tmp.unlink(missing_ok=True)

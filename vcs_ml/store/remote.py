@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from vcs_ml import fs
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
-from vcs_ml.store import catalog, objects
+from vcs_ml.store import catalog, objects, pack
 from vcs_ml.store.catalog import Catalog, Index
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.pack import Pack
+from vcs_ml.store.pack import Pack, Row
 from vcs_ml.store.remotes.protocol import Backend, NotFound
 
 FORMAT = 1
@@ -53,6 +53,9 @@ class Remote:
         self.algorithm = algorithm
         self.cache = cache_directory(store_directory, backend.url)
         self._catalog: Catalog | None = None
+        self._packs: set[str] | None = None
+        self._whole = False
+        self.is_new = False  # set up by this run
 
     def open(self, *, create: bool = False) -> None:
         """Check that this is a remote of our format and algorithm; `create` makes an empty place one.
@@ -68,14 +71,20 @@ class Remote:
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 ) from None
             self._create()
+            self.is_new = True
             raw = self.backend.read("vml.json")
         self._check(raw)
 
     def _create(self) -> None:
-        if any(True for _ in self.backend.list("packs/")):
+        if (self.cache / "complete.json").exists():
             raise RemoteError(
-                f"remote {self.name!r}: {self.backend.url} has packs but no vml.json",
-                hint="restore vml.json from a backup, or push to an empty place",
+                f"remote {self.name!r}: {self.backend.url} was a vml remote, and is none any more (no vml.json)",
+                hint=f"is its disk mounted? if it was emptied on purpose: rm -r {self.cache}, and push again",
+            )
+        if not self.backend.is_empty():
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
+                hint="name an empty or new directory: vml remote modify NAME url DIRECTORY",
             )
         content = {"algorithm": self.algorithm.name, "chunking": CHUNKING, "format": FORMAT}
         self.backend.write_new("vml.json", json.dumps(content, indent=2).encode() + b"\n")
@@ -130,7 +139,7 @@ class Remote:
             if SHA256.digest(content)[:16] != name[:16]:
                 raise CorruptError(
                     f"remote {self.name!r}: {listed[name]} does not match its name",
-                    hint="the remote is damaged there; push again from a clone that has the data",
+                    hint="the remote is damaged there; vml push --check from a clone that has the data may mend it",
                 )
             catalog.publish(directory, name, content)
             try:
@@ -139,10 +148,24 @@ class Remote:
                 (directory / Path(catalog.key(name)).name).unlink()
                 raise
         known.refresh()
+        self._packs = None
+
+    def find(self, oid: ObjectId) -> tuple[bytes, Row] | None:
+        """(pack, row) of an object, as of the last `refresh_index`; a row counts only where its pack is there.
+
+        The first question costs one LIST.
+        """
+        if self._packs is None:
+            self._packs = {item.key for item in self.backend.list("packs/")}
+            self._whole = all(pack.key(name) in self._packs for name in self.catalog.packs())
+        if self._whole:
+            return self.catalog.find(oid)
+        return next((place for place in self.catalog.places(oid) if pack.key(place[0]) in self._packs), None)
 
     def publish_index(self, packs: Sequence[Pack]) -> None:
         """Make `packs`, already stored, part of the remote."""
         self._store_index(*catalog.encode(packs, self.algorithm))
+        self._packs = None
         if merged := self.catalog.merge():
             self._store_index(*merged)
 
@@ -217,7 +240,7 @@ def _read_known(cache: Path, algorithm: Algorithm) -> tuple[set[str], dict[Objec
     try:
         content = json.loads((cache / "complete.json").read_bytes())
         return set(content["records"]), _parse_roots(content["roots"], algorithm, "complete.json")
-    except (OSError, ValueError, KeyError, TypeError, UserError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError):
         return set(), {}
 
 

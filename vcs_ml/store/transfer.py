@@ -55,7 +55,7 @@ def reader(store: LocalStore, remote: Remote) -> Callable[[ObjectId], bytes]:
         try:
             return store.read(oid)
         except MissingObject:
-            found = remote.catalog.find(oid)
+            found = remote.find(oid)
             if found is None:
                 raise
             return read_one(remote, *found)
@@ -74,7 +74,7 @@ def read_one(remote: Remote, name: bytes, row: Row, *, path: str = "") -> bytes:
     except CorruptError as error:
         raise CorruptError(
             f"{where}remote {remote.name!r}, {pack.key(name)}: {error.message}",
-            hint="the pack over there is damaged; push again from a clone that has the data",
+            hint="move that pack away over there; `vml push --check` from a clone that has the data sends it again",
         ) from None
 
 

@@ -19,13 +19,16 @@ from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.transfer import ROUND, WINDOW, Moved, Need, limit, reader
 
 
-def plan(store: LocalStore, remote: Remote, roots: Iterable[Root]) -> tuple[list[Need], list[Root]]:
+def plan(
+    store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: bool = False
+) -> tuple[list[Need], list[Root]]:
     """(what the remote lacks in path order, nodes last; the roots that are not yet recorded as complete there).
 
-    A subtree is skipped only on the word of a root record; everything else is looked up id by id. Raises
-    MissingObject where an object is neither here nor there.
+    A subtree is skipped only on the word of a root record, with `check` on nobody's; everything else is looked up
+    id by id, and counts only where its pack is there. Raises MissingObject where an object is neither here nor
+    there.
     """
-    complete = remote.refresh_complete()
+    complete = remote.refresh_complete() if not check else {}
     news = [root for root in dict.fromkeys(roots) if root.oid not in complete]
     if not news:
         return [], []
@@ -33,19 +36,18 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root]) -> tuple[list
     bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
     blobs: dict[ObjectId, Need] = {}
     nodes: dict[ObjectId, Need] = {}
-    there = remote.catalog
     for root in news:
         if root.oid[-1] != objects.NODE:
-            if root.oid not in there:
+            if remote.find(root.oid) is None:
                 blobs.setdefault(root.oid, Need(root.oid, _size_here(store, root.oid), root.path))
             continue
         try:
             for oid, entries in _closure(store, remote, root, bases.get(root.path)):
-                if oid not in there:
+                if remote.find(oid) is None:
                     nodes.setdefault(oid, Need(oid, -1, root.path))
                 for entry in entries:
                     blob = objects.blob(entry.digest)
-                    if blob not in blobs and blob not in there:
+                    if blob not in blobs and remote.find(blob) is None:
                         blobs[blob] = Need(blob, entry.size, root.path, entry.path)
         except MissingObject as error:
             raise _nowhere(store, remote, Need(error.oid, -1, root.path)) from None

@@ -9,11 +9,12 @@ import os
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from vcs_ml.errors import CorruptError, RemoteError, UsageError, UserError, VmlError
 from vcs_ml.progress import Meter
@@ -31,30 +32,21 @@ def count() -> int:
 
 
 class _SharedMeter:
-    """A worker's progress, written where its parent can read it; and where a worker stops when it is told to.
-
-    An exception out of a signal handler could strike between the making of a temporary file and the taking
-    note of it.
-    """
+    """A worker's progress, written where its parent can read it."""
 
     def __init__(self, shared: mmap.mmap, slot: int) -> None:
         self._shared, self._at = shared, slot * _SLOT.size
         self._files = self._bytes = 0
-        self._stopped = False
-
-    def stop(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGTERM: the next report of progress is the last."""
-        self._stopped = True
+        self._lock = threading.Lock()
 
     def expect(self, files: int = 0, bytes: int = 0) -> None:
         """Totals are the parent's to say."""
 
     def advance(self, files: int = 0, bytes: int = 0) -> None:
-        if self._stopped:
-            raise SystemExit(128 + signal.SIGTERM)
-        self._files += files
-        self._bytes += bytes
-        _SLOT.pack_into(self._shared, self._at, self._files, self._bytes)
+        with self._lock:
+            self._files += files
+            self._bytes += bytes
+            _SLOT.pack_into(self._shared, self._at, self._files, self._bytes)
 
 
 class _SumMeter:
@@ -63,14 +55,16 @@ class _SumMeter:
     def __init__(self, meter: Meter, shared: mmap.mmap) -> None:
         self._meter, self._shared = meter, shared
         self._seen = (0, 0)
+        self._lock = threading.Lock()  # transfers report from several threads
 
     def expect(self, files: int = 0, bytes: int = 0) -> None:
         self._meter.expect(files, bytes)
 
     def advance(self, files: int = 0, bytes: int = 0) -> None:
-        done = [sum(column) for column in zip(*_SLOT.iter_unpack(self._shared), strict=True)]
-        self._meter.advance(files + done[0] - self._seen[0], bytes + done[1] - self._seen[1])
-        self._seen = (done[0], done[1])
+        with self._lock:
+            done = [sum(column) for column in zip(*_SLOT.iter_unpack(self._shared), strict=True)]
+            self._meter.advance(files + done[0] - self._seen[0], bytes + done[1] - self._seen[1])
+            self._seen = (done[0], done[1])
 
 
 def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) -> list[Any]:
@@ -112,7 +106,7 @@ def _end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _fork(work: Callable[[T, Meter], Any], part: T, meter: _SharedMeter) -> tuple[int, int]:
+def _fork(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[int, int]:
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -121,7 +115,7 @@ def _fork(work: Callable[[T, Meter], Any], part: T, meter: _SharedMeter) -> tupl
         os.close(writer)
         return pid, reader
     os.close(reader)
-    signal.signal(signal.SIGTERM, meter.stop)
+    signal.signal(signal.SIGTERM, _stop)
     status = 1
     try:
         with os.fdopen(writer, "wb") as out:
@@ -129,6 +123,11 @@ def _fork(work: Callable[[T, Meter], Any], part: T, meter: _SharedMeter) -> tupl
         status = 0
     finally:
         os._exit(status)  # never back into the parent's stack, whatever happened
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Our parent wants us to end: by an exception, so that what is half-written is removed."""
+    raise SystemExit(128 + number)
 
 
 def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[str, Any]:

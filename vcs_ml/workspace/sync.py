@@ -177,9 +177,10 @@ def push(
     *,
     jobs: int,
     show: Show,
+    check: bool = False,
 ) -> Pushed:
-    """Make `wanted` complete on the remote and write that down there."""
-    needs, news = upload.plan(store, remote, wanted)
+    """Make `wanted` complete on the remote and write that down there; with `check`, believing no record of it."""
+    needs, news = upload.plan(store, remote, wanted, check=check)
     moved = NOTHING
     if needs:
         with show(f"pushing to {remote.name}") as meter:
@@ -335,5 +336,5 @@ def _blob_size(remote: Remote, root: Root, size: int) -> int:
     """A blob's size: its pointer's, or what the remote lists where no pointer says it (history)."""
     if size >= 0:
         return size
-    found = remote.catalog.find(root.oid)
+    found = remote.find(root.oid)
     return found[1].raw if found else -1

@@ -67,9 +67,18 @@ def _check_new(project: Project, new: Sequence[Target]) -> None:
     in_git = git.tracked(project.git, [project.in_git(t.path) for t in new])
     for target in new:
         if project.in_git(target.path) in in_git:
+            what = "is" if (project.root / target.path).is_file() else "holds files that are"
             raise UserError(
-                f"{quote(target.path)} is already tracked by Git",
-                hint=f"git rm -r --cached {quote(target.path)}, then run the command again",
+                f"{quote(target.path)} {what} already tracked by Git",
+                hint=f"git ls-files {quote(target.path)} shows what; git rm -r --cached takes it out of Git",
+            )
+    ignored = git.ignored(project.git, [project.in_git(pointer.pointer_path(t.path)) for t in new])
+    for target in new:
+        source = pointer.pointer_path(target.path)
+        if project.in_git(source) in ignored:
+            raise UserError(
+                f"Git ignores {quote(source)}, so the pointer could not be committed",
+                hint=f"git check-ignore -v {quote(source)} shows the rule that has to go",
             )
     for one in new:
         for other in new:

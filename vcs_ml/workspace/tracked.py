@@ -48,7 +48,7 @@ class Workspace:
             content = json.loads(self._path.read_bytes())
             if content["head"] == self._head:
                 self._directories, self._parsed = content["directories"], content["pointers"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return
 
     @cached_property

@@ -21,16 +21,20 @@ _KEY = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
 
 
 class DirectoryUpload:
-    """A temporary file beside its final place, renamed there once its bytes are on the disk."""
+    """A temporary file beside its final place, renamed there once its bytes are on the disk.
+
+    It is made by the first `write`, so that whoever holds this object can always `abort` what there is.
+    """
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        scratch = directory.root / "tmp"
-        fs.make_directory(scratch)
-        self._path = scratch / fs.tmp_name()
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+        self._path = directory.root / "tmp" / fs.tmp_name()
+        self._fd = -1
 
     def write(self, data: Buffer) -> None:
+        if self._fd < 0:
+            fs.make_directory(self._path.parent)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         fs.write_all(self._fd, data)
 
     def commit(self, key: str) -> None:
@@ -76,6 +80,11 @@ class Directory:
             raise RemoteError(f"{self.url}: refusing the key {key!r}")
         return self.root / key
 
+    def is_empty(self) -> bool:
+        with os.scandir(self.root) as entries:
+            # A scratch directory of a push that was killed at its very start is nobody's.
+            return all(entry.name in ("tmp", "lost+found") for entry in entries)
+
     def read(self, key: str) -> bytes:
         item = self.stat(key)  # before it is opened: a FIFO would be waited for
         if item is None:
@@ -83,7 +92,7 @@ class Directory:
         if item.size > _READ_MAX:
             raise RemoteError(
                 f"{self.url}: {key} has {item.size} bytes, more than vml ever wrote there",
-                hint="the remote is damaged; push again from a clone that has the data",
+                hint="move it away there; vml push --check from a clone that has the data sends it again",
             )
         try:
             with self.path(key).open("rb") as file:
@@ -155,11 +164,11 @@ class Directory:
     def _truncated(self, key: str, start: int, length: int) -> RemoteError:
         return RemoteError(
             f"{self.url}: {key} is truncated: it has no bytes {start}-{start + length}",
-            hint="the remote is damaged; push again from a clone that has the data",
+            hint="move it away there; vml push --check from a clone that has the data sends it again",
         )
 
     def _not_found(self, key: str) -> NotFound:
         return NotFound(
             f"{self.url}: there is no {key}",
-            hint="run the command again; if it is gone for good, push again from a clone that has the data",
+            hint="run the command again; if it is gone for good: vml push --check from a clone that has the data",
         )

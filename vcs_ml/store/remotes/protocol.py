@@ -34,6 +34,10 @@ class Backend(Protocol):
 
     url: str
 
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all, of ours or of anybody's."""
+        ...
+
     def read(self, key: str) -> bytes:
         """Everything under `key`; NotFound if there is nothing."""
         ...
