@@ -344,7 +344,8 @@ def test_complete_record_names_files_of_the_store(repo: Repo) -> None:
     store = repo.path / ".vml/cache"
 
     root = json.loads(repo.read("data.vml"))["hash"].removeprefix("tree:sha256:")
-    lines = (store / "complete" / root).read_text().splitlines()
+    head, *lines = (store / "complete" / root).read_text().splitlines()
 
+    assert head == f"complete {len(lines)}"
     assert lines == sorted(lines)
     assert all((store / line).is_file() for line in lines)

@@ -635,3 +635,27 @@ def test_a_file_that_changes_once(repo: Repo, monkeypatch: pytest.MonkeyPatch) -
     assert repo.changes() == {}
     (row,) = repo.json("ls", "-R", "data")["entries"]
     assert kept(repo, row["hash"]) == b"new!"
+
+
+def test_a_pointer_that_git_ignores_is_refused(repo: Repo) -> None:
+    repo.write(".gitignore", "data/\n")
+    repo.write("data/raw.csv", "1")
+    assert "Git ignores data/raw.csv.vml" in repo.fails("add", "data/raw.csv", code=3).err
+    assert not (repo.path / "data/raw.csv.vml").exists()
+
+
+def test_adding_what_was_never_checked_out_drops_nothing(repo: Repo, remote: Path) -> None:
+    for i in range(3):
+        repo.write(f"data/{i}", f"{i}")
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    clone = repo.clone("clone")
+    clone.write("data/new", "n")
+    assert "list of its files" in clone.fails("add", "data", code=3).err
+    clone.run("fetch", "--metadata")
+    assert "would drop 3 files" in clone.fails("add", "data", code=3).err
+    clone.run("commit")
+    assert clone.read("data.vml") == repo.read("data.vml")
+    clone.run("add", "data/new")
+    assert json.loads(clone.read("data.vml"))["nfiles"] == 4

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.commands.test_add import kept
 from tests.conftest import Repo
+from vcs_ml.workspace import write
 
 
 def outside(repo: Repo) -> dict[str, bytes]:
@@ -383,3 +385,22 @@ def test_links(repo: Repo, link: str) -> None:
     shutil.rmtree(repo.path / "data")
     repo.run("checkout")
     assert repo.files("data") == before
+
+
+def test_an_edit_made_meanwhile_is_not_lost(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.write("data/a", "old")
+    repo.run("add", "data")
+    first = repo.commit()
+    repo.write("data/a", "new")
+    repo.run("add", "data")
+    repo.commit()
+    repo.git("checkout", "-q", first)
+    check = write.check_unchanged
+
+    def edited(directory: int, name: bytes, path: bytes, seen: Mapping[bytes, bytes]) -> None:
+        repo.write("data/a", "precious")
+        check(directory, name, path, seen)
+
+    monkeypatch.setattr(write, "check_unchanged", edited)
+    assert "changed meanwhile" in repo.fails("checkout", code=3).err
+    assert repo.read("data/a") == b"precious"

@@ -138,7 +138,9 @@ def test_bad_remotes(repo: Repo, remote: Path, tmp_path: Path) -> None:
     shutil.copytree(remote / "packs", tmp_path / "empty/packs")
     assert "no vml.json" in repo.fails("push", "-r", "empty", code=4).err
     shutil.rmtree(remote)
-    # the directory is made anew by a push: what it had is sent again, not believed to be there
+    gone = repo.fails("push", code=4)  # a disk that is not mounted, perhaps: nothing is set up in its place
+    assert "was a vml remote" in gone.err
+    shutil.rmtree(repo.path / ".vml/cache/remotes")  # as the hint says
     assert repo.json("push")["objects"] == 1
     assert "no remote" in repo.fails("push", "-r", "nosuch", code=3).err
 
@@ -160,3 +162,27 @@ def test_bad_input(repo: Repo, remote: Path) -> None:
         assert "not tracked" in repo.fails(command, "one/x", code=3).err
         repo.fails(command, "--jobs", "0", code=2)
         repo.fails(command, "--jobs", "x", code=2)
+
+
+def test_what_a_remote_lost_is_sent_again(repo: Repo, remote: Path) -> None:
+    for i in range(20):
+        repo.write(f"data/{i}", f"content {i}")
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    shutil.rmtree(remote / "packs")
+    assert repo.json("push")["objects"] == 0  # on the word of its own record
+    assert repo.json("push", "--check")["objects"] > 20
+    clone = repo.clone("clone")
+    clone.run("pull")
+    assert clone.files("data") == repo.files("data")
+
+
+def test_other_peoples_directories_are_left_alone(repo: Repo, tmp_path: Path) -> None:
+    repo.write("one", "1")
+    repo.run("add", "one")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/letter").write_text("dear")
+    repo.run("remote", "add", "-d", "home", str(tmp_path / "home"))
+    assert "is not empty" in repo.fails("push", code=4).err
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["letter"]

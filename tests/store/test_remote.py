@@ -67,7 +67,7 @@ def test_two_that_set_it_up_at_once_agree(place: Path) -> None:
 def test_a_remote_that_lost_its_vml_json_is_not_set_up_again(place: Path) -> None:
     created(place).backend.write_new("packs/ab/x.pack", b"x")
     (place / "vml.json").unlink()
-    with pytest.raises(RemoteError, match=r"packs but no vml\.json"):
+    with pytest.raises(RemoteError, match=r"is not empty, and no vml remote"):
         clone(place).open(create=True)
     assert not (place / "vml.json").exists()
 

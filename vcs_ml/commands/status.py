@@ -63,6 +63,10 @@ def status(
         _print(session, found, waiting)
         for line in saved.news(project):
             session.note(f"note: {line}")
+    for _, error in found.broken[1:]:
+        session.warn(error.message, error.hint)
+    if found.broken:  # said last, after all that could be told
+        raise found.broken[0][1]
     if exit_code and not (found.clean and (remote is None or not waiting.paths)):
         raise typer.Exit(1)
 
@@ -75,6 +79,7 @@ def _as_json(found: Status, waiting: sync.NotPushed, algorithm: Algorithm) -> di
         "pointers": [{"path": p.path, "change": p.change, "staged": p.staged} for p in found.pointers],
         "missing": [{"path": m.path, "hash": m.hash, "objects": m.objects} for m in found.missing],
         "not_pushed": [{"path": path, "remote": waiting.remote} for path in waiting.paths],
+        "broken": [{"path": path, "why": error.message} for path, error in found.broken],
         "stages": [],
     }
 

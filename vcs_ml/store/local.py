@@ -22,7 +22,7 @@ from vcs_ml.store.remotes.local import Directory
 FORMAT = 1
 PACK_BELOW = 256 << 10
 COMPLETE = "complete {}"  # the first line of a proof, with the number of lines after it
-MAPS = 24  # packs mapped at a time: each map keeps a file open
+MAPS = 16  # packs mapped at a time: each map keeps a file open
 FEW = 8  # fewer objects than this in a batch are not worth a pack and an index
 GATHER = 4 << 20  # bytes of small objects a batch holds before it knows whether they are few
 

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from vcs_ml import git
+from vcs_ml.errors import UserError
 from vcs_ml.progress import Meter
 from vcs_ml.store import objects
 from vcs_ml.store.local import LocalStore
@@ -52,17 +53,18 @@ class Missing(NamedTuple):
 class Status(NamedTuple):
     """One view of a project; `clean` when workspace, pointers and HEAD agree and nothing is missing.
 
-    `tracked` are the pointers that were looked at.
+    `tracked` are the pointers that were looked at, `broken` those that cannot be read.
     """
 
     data: list[Change]
     pointers: list[PointerChange]
     missing: list[Missing]
     tracked: list[Pointer]
+    broken: list[tuple[str, UserError]]
 
     @property
     def clean(self) -> bool:
-        return not (self.data or self.pointers or self.missing)
+        return not (self.data or self.pointers or self.missing or self.broken)
 
 
 def status(
@@ -78,12 +80,14 @@ def status(
     """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index."""
     ignore = Ignore(project.root)
     with git.start([*git.STATUS, "--", *tracked.pathspecs(project)], project.git.cwd) as running:
-        pointers = tracked.in_workspace(project, ignore, refresh=refresh)
+        broken: dict[str, UserError] = {}
+        pointers = tracked.in_workspace(project, ignore, refresh=refresh, broken=broken)
         wanted = selected(pointers, targets)
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
         missing = [m for each, _ in wanted if (m := _missing(store, each))]
         against_head = pointer_changes(project, git.parse_status(running.wait()), targets)
-    return Status(data, against_head, missing, [each for each, _ in wanted])
+    unreadable = [(path, error) for path, error in sorted(broken.items()) if _concerns(path, targets or [""])]
+    return Status(data, against_head, missing, [each for each, _ in wanted], unreadable)
 
 
 def selected(pointers: Mapping[str, Pointer], targets: Sequence[str]) -> list[tuple[Pointer, str]]:

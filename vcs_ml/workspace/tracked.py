@@ -39,6 +39,7 @@ class Workspace:
         self._directories: dict[str, list[Any]] = {}
         self._parsed: dict[str, list[Any]] = {}
         self._changed = False
+        self.broken: dict[str, UserError] = {}  # pointers that cannot be read, by the path of their data
         self._head = [_CACHE_VERSION, project.algorithm.name, _stamp(project.root / ignore_files.NAME)]
         if not refresh:
             self._load()
@@ -58,7 +59,7 @@ class Workspace:
         return now - granularity
 
     def find(self) -> dict[str, Pointer]:
-        """Every pointer by the path of its data, sorted. UserError for one that cannot be read."""
+        """Every pointer by the path of its data, sorted; `broken` has those that cannot be read."""
         found: dict[str, Pointer] = {}
         directories: dict[str, list[Any]] = {}
         parsed: dict[str, list[Any]] = {}
@@ -81,7 +82,12 @@ class Workspace:
             tracked = {name.removesuffix(SUFFIX) for name in known[2]}
             for name in known[2]:
                 path = f"{prefix}{name.removesuffix(SUFFIX)}"
-                if (record := self._pointer(f"{full}/{name}", prefix + name)) is not None:
+                try:
+                    record = self._pointer(f"{full}/{name}", prefix + name)
+                except UserError as error:
+                    self.broken[path] = error
+                    continue
+                if record is not None:
                     parsed[path], found[path] = record
             pending += [f"{prefix}{name}" for name in known[1] if name not in tracked]
         if self._changed or parsed.keys() != self._parsed.keys():
@@ -153,9 +159,24 @@ def _stamp(path: Path) -> list[int]:
         return []
 
 
-def in_workspace(project: Project, ignore: Ignore | None = None, *, refresh: bool = False) -> dict[str, Pointer]:
-    """Every pointer of the workspace by the path of its data, sorted."""
-    return Workspace(project, ignore or Ignore(project.root), refresh=refresh).find()
+def in_workspace(
+    project: Project,
+    ignore: Ignore | None = None,
+    *,
+    refresh: bool = False,
+    broken: dict[str, UserError] | None = None,
+) -> dict[str, Pointer]:
+    """Every pointer of the workspace by the path of its data, sorted.
+
+    Those that cannot be read are put into `broken`; without it, the first of them is raised.
+    """
+    workspace = Workspace(project, ignore or Ignore(project.root), refresh=refresh)
+    found = workspace.find()
+    if broken is None and workspace.broken:
+        raise workspace.broken[min(workspace.broken)]
+    if broken is not None:
+        broken.update(workspace.broken)
+    return found
 
 
 def read_pointer(project: Project, source: str) -> Pointer:
