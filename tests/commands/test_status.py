@@ -285,3 +285,15 @@ def test_a_pointer_that_is_named_for_something_else(repo: Repo) -> None:
         assert name.rpartition("/")[2] in result.err
         (repo.path / name).unlink()
     repo.run("status")
+
+
+def test_one_broken_pointer_hides_nothing_else(repo: Repo) -> None:
+    repo.write("one", "1")
+    repo.write("two", "2")
+    repo.run("add", "one", "two")
+    repo.commit()
+    repo.write("one.vml", "<<<<<<< ours\n")
+    repo.write("two", "22")
+    found = repo.fails("status", code=3)
+    assert "modified:   two" in found.out
+    assert "one.vml" in found.err

@@ -72,16 +72,18 @@ def status(
 
 
 def _as_json(found: Status, waiting: sync.NotPushed, algorithm: Algorithm) -> dict[str, object]:
-    return {
+    fields: dict[str, object] = {
         "schema": 1,
         "clean": found.clean,
         "data": [_change_json(each, algorithm) for each in found.data],
         "pointers": [{"path": p.path, "change": p.change, "staged": p.staged} for p in found.pointers],
         "missing": [{"path": m.path, "hash": m.hash, "objects": m.objects} for m in found.missing],
         "not_pushed": [{"path": path, "remote": waiting.remote} for path in waiting.paths],
-        "broken": [{"path": path, "why": error.message} for path, error in found.broken],
         "stages": [],
     }
+    if found.broken:
+        fields["broken"] = [{"path": path, "why": error.message} for path, error in found.broken]
+    return fields
 
 
 def _change_json(each: Change, algorithm: Algorithm) -> dict[str, object]:
