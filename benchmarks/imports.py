@@ -37,9 +37,7 @@ def main() -> int:
         for n in range(RUNS + 1):
             for module, program in programs.items():
                 try:
-                    sample = measure.run(
-                        [[sys.executable, "-c", program]], cwd=scratch, env=env, log=scratch / "log"
-                    )
+                    sample = measure.run([[sys.executable, "-c", program]], cwd=scratch, env=env, log=scratch / "log")
                 except measure.CommandFailed:
                     continue  # an extra that is not installed
                 if n > 0:  # the first run compiles

@@ -37,8 +37,7 @@ def tables(results: Results) -> list[Table]:
 def missed(results: Results) -> list[str]:
     """The goals that were measured and not met, as sentences."""
     return [
-        f"{row.title}: vml took {_seconds(_median(results[row.step]['vml']))}, "
-        f"the goal is {goal} = {_seconds(limit)}"
+        f"{row.title}: vml took {_seconds(_median(results[row.step]['vml']))}, the goal is {goal} = {_seconds(limit)}"
         for row in (*STORY, *START_UP)
         for goal in row.goals
         if (limit := _limit(row, goal, results)) is not None and _median(results[row.step]["vml"]) > limit
@@ -97,9 +96,7 @@ def _start_up(rows: Sequence[Row], results: Results) -> Table:
         line += [_difference(measured, name) for name in others]
         body.append([*line, *_goal(row, results)])
     differences = [f"{name} over python" for name in others]
-    return Table(
-        "Start-up", ["step", *names, *differences, *(["goal", "met"] if "vml" in names else [])], body
-    )
+    return Table("Start-up", ["step", *names, *differences, *(["goal", "met"] if "vml" in names else [])], body)
 
 
 def _memory(rows: Sequence[Row], results: Results) -> Table:

@@ -100,9 +100,7 @@ def _bench(options: argparse.Namespace, argv: list[str], steps: set[str], scratc
 
 def _tools(options: argparse.Namespace, scratch: Path) -> list[tools.Tool]:
     if options.dvc_settings:
-        return [
-            tools.dvc(options.dvc, cache_type=kind, name=f"DVC {kind or 'default'}") for kind in DVC_VARIANTS
-        ]
+        return [tools.dvc(options.dvc, cache_type=kind, name=f"DVC {kind or 'default'}") for kind in DVC_VARIANTS]
     made: dict[str, Callable[[], tools.Tool]] = {
         "cp": tools.cp,
         "git": tools.git,
@@ -131,9 +129,7 @@ def _as_typed(argv: list[str]) -> list[str]:
 def _options(argv: list[str]) -> argparse.Namespace:
     beside = Path(sys.executable).parent
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure vml beside cp, Git and DVC.")
-    parser.add_argument(
-        "rows", nargs="*", metavar="ROW", help="only these rows, e.g. add status (default: all)"
-    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="only these rows, e.g. add status (default: all)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--directories", type=int, default=100)
@@ -151,14 +147,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
         help="where to work (default: in memory)",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
-    parser.add_argument(
-        "--write", type=Path, metavar="PAGE", help="put the Markdown between the markers of PAGE"
-    )
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the Markdown between the markers of PAGE")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a goal is missed")
     parser.add_argument("--keep", action="store_true", help="leave the scratch directory for a look")
-    parser.add_argument(
-        "--dvc-settings", action="store_true", help="compare DVC's link types with each other"
-    )
+    parser.add_argument("--dvc-settings", action="store_true", help="compare DVC's link types with each other")
     parser.add_argument("--dvc", default=".bench-venv/bin/dvc", type=_absolute, help="the dvc program")
     parser.add_argument("--vml", default=str(beside / "vml"), type=_absolute, help="the vml program")
     return parser.parse_args(argv)
