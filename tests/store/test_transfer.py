@@ -248,7 +248,7 @@ def test_a_fetch_that_is_killed_keeps_what_arrived(one: Clone, tmp_path: Path, m
     def fetch() -> None:
         mine = Clone(tmp_path, "two")
         mine.remote.refresh_index()
-        mine.remote.backend = Dying(tmp_path / "remote", 5 + len(list((tmp_path / "remote/packs").iterdir())))
+        mine.remote.backend = Dying(tmp_path / "remote", 9 + len(list((tmp_path / "remote/packs").iterdir())))
         mine.fetch(root)
 
     assert status_of(start(fetch)) == -signal.SIGKILL

@@ -57,9 +57,9 @@ def status(
     sync.check_targets({each.path: each for each in found.tracked}, unknown)
     absent = {each.path for each in found.missing}
     waiting = sync.not_pushed(project, [p for p in found.tracked if p.path not in absent], remote)
-    if json:
+    if json and not found.broken:  # a program gets an answer or an error
         session.json(_as_json(found, waiting, project.algorithm))
-    else:
+    elif not json:
         _print(session, found, waiting)
         for line in saved.news(project):
             session.note(f"note: {line}")
@@ -72,7 +72,7 @@ def status(
 
 
 def _as_json(found: Status, waiting: sync.NotPushed, algorithm: Algorithm) -> dict[str, object]:
-    fields: dict[str, object] = {
+    return {
         "schema": 1,
         "clean": found.clean,
         "data": [_change_json(each, algorithm) for each in found.data],
@@ -81,9 +81,6 @@ def _as_json(found: Status, waiting: sync.NotPushed, algorithm: Algorithm) -> di
         "not_pushed": [{"path": path, "remote": waiting.remote} for path in waiting.paths],
         "stages": [],
     }
-    if found.broken:
-        fields["broken"] = [{"path": path, "why": error.message} for path, error in found.broken]
-    return fields
 
 
 def _change_json(each: Change, algorithm: Algorithm) -> dict[str, object]:
