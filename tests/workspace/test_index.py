@@ -138,3 +138,15 @@ def test_the_numbers_of_a_file(tmp_path: Path) -> None:
     assert found[2] == one.stat().st_ctime_ns
     os.link(one, tmp_path / "two")
     assert stat_index.numbers(os.lstat(one))[2] == 0
+
+
+@pytest.mark.parametrize("tracked", ["/home/victim", "../victim", "data/../../victim", ".git/hooks"])
+def test_an_index_that_leads_elsewhere_is_as_good_as_none(tmp_path: Path, tracked: str) -> None:
+    index = Index.new(tmp_path, "data", XXH128)
+    index.base = objects.node(bytes(32))
+    index.save()
+    assert Index.load(tmp_path, "data", XXH128).loaded
+    index.tracked = tracked
+    index.save()
+    assert not Index.load(tmp_path, "data", XXH128).loaded
+    assert [found.tracked for found in Index.all(tmp_path, XXH128)] == []
