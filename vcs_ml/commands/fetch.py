@@ -44,6 +44,7 @@ def fetch(
     targets = [project.relative(path, session.directory) for path in paths or ()]
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
     config = project.remote(remote)
+    session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = sync.remote_at(project, config)
     moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
     if json:

@@ -46,6 +46,7 @@ def push(
     targets = [project.relative(path, session.directory) for path in paths or ()]
     roots = sync.roots(project, targets, scope)
     config = project.remote(remote)
+    session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = sync.remote_at(project, config, create=True)
     if there.is_new:
         session.note(f"set up a new remote at {config.url}")
