@@ -59,6 +59,11 @@ def found(path: Path) -> GitRoot:
     return root
 
 
+def status_of(root: vgit.GitRoot, pathspecs: list[str]) -> list[vgit.FileStatus]:
+    with vgit.start([*vgit.STATUS, "--", *pathspecs], root.cwd) as running:
+        return vgit.parse_status(running.wait())
+
+
 def test_root_of_a_plain_repository(repo: Path, tmp_path: Path) -> None:
     (repo / "a" / "b").mkdir(parents=True)
     expected = GitRoot(repo, repo / ".git", repo / ".git")
@@ -286,7 +291,7 @@ def test_stage(repo: Path) -> None:
     root = found(repo)
     vgit.stage(root, ["gone", "a*"])
     vgit.stage(root, [])
-    assert [(s.path, s.staged) for s in vgit.status_of(root, [])] == [
+    assert [(s.path, s.staged) for s in status_of(root, [])] == [
         ("a*", "M"),
         ("gone", "D"),
         ("abc", "?"),
@@ -307,7 +312,7 @@ def test_status(repo: Path) -> None:
     sh(repo, "add", "--intent-to-add", "sub/new\n.vml")
     (repo / "other").write_text("")
     root = found(repo)
-    status = {entry.path: entry for entry in vgit.status_of(root, ["*.vml"])}
+    status = {entry.path: entry for entry in status_of(root, ["*.vml"])}
     assert status["mod.vml"] == FileStatus("mod.vml", ".", "M", None, old)
     assert status["sub/mv ö.vml"] == FileStatus("sub/mv ö.vml", "R", ".", "mv a.vml", moved)
     assert status["sub/gone.vml"].worktree == "D"
@@ -323,7 +328,7 @@ def test_status_of_a_conflict(repo: Path) -> None:
     commit(repo, {"a.vml": "3"})
     ours = blob(repo, "HEAD:a.vml")
     subprocess.run(["git", "merge", "side"], cwd=repo, capture_output=True, check=False)
-    assert vgit.status_of(found(repo), ["*.vml"]) == [FileStatus("a.vml", "U", "U", None, ours)]
+    assert status_of(found(repo), ["*.vml"]) == [FileStatus("a.vml", "U", "U", None, ours)]
 
 
 def test_head_before_the_first_commit(repo: Path) -> None:

@@ -426,11 +426,6 @@ def stage(root: GitRoot, paths: Sequence[str]) -> None:
         )
 
 
-def status_of(root: GitRoot, pathspecs: Sequence[str]) -> list[FileStatus]:
-    """What `git status` says of matching paths. To do something meanwhile: `start`, then `parse_status`."""
-    return parse_status(run([*STATUS, "--", *pathspecs], root.cwd))
-
-
 def parse_status(out: bytes) -> list[FileStatus]:
     """The records of `git status --porcelain=v2 -z` (git-status(1)), paths from the top of the worktree."""
     found: list[FileStatus] = []

@@ -108,7 +108,7 @@ def test_from_a_subdirectory(repo: Repo) -> None:
     assert [each["path"] for each in repo.json("status", ".", cwd="deep/er/data")["data"]] == ["deep/er/data/a"]
     repo.run("add", ".", cwd="deep/er/data")
     assert repo.changes() == {}
-    assert str(repo.path / "deep") in repo.run("add", str(repo.path / "deep/er/data")).err or repo.changes() == {}
+    assert "unchanged" in repo.run("add", str(repo.path / "deep/er/data")).err
 
 
 def test_autostage(repo: Repo) -> None:
@@ -553,7 +553,7 @@ def test_what_cannot_be_tracked(repo: Repo, tmp_path: Path) -> None:
     }.items():
         result = repo.fails("add", path, code=3)
         assert words in result.err, (path, result.err)
-    assert "Missing argument" in repo.fails("add", code=2).err or "missing" in repo.run("add", ok=False).err
+    assert "missing argument 'PATH...'" in repo.fails("add", code=2).err
 
 
 def test_overlaps(repo: Repo) -> None:

@@ -1,4 +1,4 @@
-"""What commands and the API share of push, fetch and pull: which roots, to or from which remote."""
+"""What commands and the API share: the store, the worktree's lock, and what push, fetch and pull move where."""
 
 from __future__ import annotations
 
