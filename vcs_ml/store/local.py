@@ -106,7 +106,12 @@ class LocalStore:
         """Those of `oids` that are not here. The directory is looked at again once, not for each."""
         self.catalog.refresh()
         loose = self.has_loose_blobs()
-        return [oid for oid in oids if not (self._has(oid) if loose or oid[-1] != objects.BLOB else self._packed(oid))]
+        absent = [
+            oid for oid in oids if not (self._has(oid) if loose or oid[-1] != objects.BLOB else self._packed(oid))
+        ]
+        if absent and self.catalog.refresh():  # gc may have moved them meanwhile
+            absent = [oid for oid in absent if not self._has(oid)]
+        return absent
 
     def has_loose_blobs(self) -> bool:
         """False where, as in a fresh clone, a look into the packs is enough to know whether a blob is here."""
@@ -233,6 +238,8 @@ class LocalStore:
             return [*absent, (error.oid, b"")]
         if not absent:
             self._remember(root, lines)
+        elif self.catalog.refresh():  # gc may have moved them meanwhile
+            absent = [(oid, path) for oid, path in absent if not self._has(oid)]
         return absent
 
     def _record(self, root: ObjectId) -> Path:
@@ -262,10 +269,20 @@ class LocalStore:
 
     def _remember(self, root: ObjectId, lines: Collection[str]) -> None:
         path = self._record(root)
-        path.parent.mkdir(exist_ok=True)
-        fs.write_atomic(path, "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode(), sync=False)
+        content = "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode()
+        with contextlib.suppress(OSError):  # a store that cannot be written only means that this is asked again
+            path.parent.mkdir(exist_ok=True)
+            fs.write_atomic(path, content, sync=False)
 
     # ------------------------------------------------------------------ writing
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep every writer of objects out for the body; readers go on."""
+        fs.make_directory(self.directory)
+        with locks.lock(self._lock, timeout=self._lock_timeout, waiting=self._waiting):
+            self.catalog.refresh()
+            yield
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
