@@ -53,6 +53,7 @@ COMMANDS: Final = {
     "push": Command("Remotes", "Send data to a remote.", "push"),
     "fetch": Command("Remotes", "Get data from a remote into the local store.", "fetch"),
     "pull": Command("Remotes", "Fetch data and check it out.", "pull"),
+    "gc": Command("Remotes", "Remove data that nothing needs any more.", "gc"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.
 OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {"status": frozenset({"--remote"})}

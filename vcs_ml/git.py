@@ -311,13 +311,20 @@ def history(
     *,
     every_ref: bool = False,
     reflog: bool = False,
+    since: int | None = None,
+    walk: bool = True,
 ) -> set[tuple[str, str]]:
     """(path from the top, blob id) of all file contents that ever stood at matching paths, in the history of
     `revs` (commit ids).
 
-    `every_ref` adds all refs, stashes and the HEADs of all worktrees; `reflog` what reflogs remember.
+    `every_ref` adds all refs, stashes and the HEADs of all worktrees; `reflog` what reflogs remember. With `since`
+    (seconds since 1970) or without `walk`, only the commits of that time, or `revs` alone, are looked at, and contents
+    that they replaced count too.
     """
     more = ["--all"] * every_ref + ["--reflog"] * reflog
+    part = since is not None or not walk
+    more += [f"--since={since}"] if since is not None else []
+    more += ["--no-walk=unsorted"] if not walk else []
     if not revs and not more:
         return set()
     out = run(
@@ -332,9 +339,51 @@ def history(
         root.cwd,
         input="".join(f"{rev}\n" for rev in revs).encode(),
     )
-    return {
-        (os.fsdecode(path), fields[3].decode()) for fields, path in _raw_records(out) if fields[1].startswith(b"100")
-    }
+    found: set[tuple[str, str]] = set()
+    for (old_mode, mode, old, new, _), path in _raw_records(out):
+        found |= {(os.fsdecode(path), new.decode())} if mode.startswith(b"100") else set()
+        found |= {(os.fsdecode(path), old.decode())} if part and old_mode.startswith(b"100") else set()
+    return found
+
+
+def staged(root: GitRoot, patterns: Sequence[str]) -> list[tuple[str, str]]:
+    """(path from the top, blob id) of every file in Git's index that matches, all sides of a conflict included."""
+    out = run(["ls-files", "-s", "-z", "--", *patterns], root.cwd)
+    records = (record.partition(b"\t") for record in out.split(b"\0")[:-1])
+    return [(os.fsdecode(path), head.split()[1].decode()) for head, _, path in records if head.startswith(b"100")]
+
+
+def tips(root: GitRoot) -> list[str]:
+    """The commits that refs and the HEADs of all worktrees lead to."""
+    out = run(["rev-list", "--no-walk", "--all"], root.cwd)
+    return sorted(set(out.decode().split()))
+
+
+def last(root: GitRoot, tip: str, n: int) -> list[str]:
+    """The `n` newest commits in the history of `tip`."""
+    return run(["rev-list", f"--max-count={n}", tip], root.cwd).decode().split()
+
+
+def worktrees(root: GitRoot) -> list[Path]:
+    """The top of every working tree of the repository, also of those whose directory is gone."""
+    found = {} if root.worktree is None else {root.worktree: None}
+    if root.common_dir.name == ".git" and is_worktree_top(root.common_dir.parent):
+        found[root.common_dir.parent] = None
+    for link in sorted(root.common_dir.glob("worktrees/*/gitdir")):  # gitrepository-layout(5)
+        text = link.read_text("utf-8", "surrogateescape").strip()
+        found[Path(link.parent, text).parent] = None
+    return list(found)
+
+
+def is_worktree_top(directory: Path) -> bool:
+    """Whether a working tree begins here."""
+    found = _root_at(str(directory))
+    return found is not None and found.worktree is not None
+
+
+def is_shallow(root: GitRoot) -> bool:
+    """Whether history ends before its beginning (git clone --depth)."""
+    return (root.common_dir / "shallow").exists()
 
 
 def read_blobs(root: GitRoot, ids: Sequence[str], *, limit: int | None = None) -> Iterator[bytes]:

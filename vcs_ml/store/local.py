@@ -6,7 +6,8 @@ import contextlib
 import json
 import mmap
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -273,6 +274,16 @@ class LocalStore:
         with contextlib.suppress(OSError):  # a store that cannot be written only means that this is asked again
             path.parent.mkdir(exist_ok=True)
             fs.write_atomic(path, content, sync=False)
+
+    def forget_proofs(self, live: Container[ObjectId]) -> None:
+        """Drop what is remembered of trees that are not `live`, and what no longer proves anything."""
+        directory = self.directory / "complete"
+        for name in os.listdir(directory) if directory.is_dir() else ():
+            if not re.fullmatch("[0-9a-f]{64}", name):
+                continue
+            root = objects.node(bytes.fromhex(name))
+            if root not in live or self._remembered(root) is None:
+                self._record(root).unlink(missing_ok=True)
 
     # ------------------------------------------------------------------ writing
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,7 @@ from vcs_ml.store import ingest, manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, saved, single, snapshot, tracked, tree, write
+from vcs_ml.workspace import delete, litter, saved, single, snapshot, tracked, tree, write
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index, Known
@@ -80,7 +79,7 @@ def checkout(
     (MissingObject), or if bytes that no store has are in the way and `force` is not set (UserError); with
     `force` those are stored first. The caller holds the worktree's lock, and read the pointers under it.
     """
-    _clean_scratch(project)
+    litter.clean_scratch(project)
     files = single.Files(project)
     work = _Work(project, store, files, Ignore(project.root), meter)
     plans = [_plan(work, each, os.fsencode(inner)) for each, inner in wanted]
@@ -101,18 +100,6 @@ def checkout(
         removed += _remove_gone(work, now)
     files.save()
     return Result(written, removed, size, kept)
-
-
-def _clean_scratch(project: Project) -> None:
-    """Remove what a killed checkout left; the lock is ours, so nobody else is writing there."""
-    with contextlib.suppress(FileNotFoundError):
-        for left in os.scandir(project.tmp_dir):
-            if not fs.is_tmp(left.name):
-                continue
-            if left.is_dir(follow_symlinks=False):
-                shutil.rmtree(left.path)
-            else:
-                Path(left.path).unlink()
 
 
 # ---------------------------------------------------------------------- plan

@@ -1,0 +1,81 @@
+"""Collecting garbage in the local store: who shares it, all their locks, then mark and sweep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from vcs_ml.progress import Meter
+from vcs_ml.store import gc
+from vcs_ml.store.gc import Kept, Plan
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.workspace import litter, retention, sync, tracked
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.retention import SAVED_DAYS, History
+
+
+class Sharer(NamedTuple):
+    """A project whose data lies in the store, and its working trees."""
+
+    project: Project
+    trees: list[Project]
+
+
+class Collected(NamedTuple):
+    """What a collection did, or would do: its plan, and how many roots and objects are needed."""
+
+    plan: Plan
+    roots: int
+    live: int
+
+
+def sharers(project: Project, env: Mapping[str, str]) -> list[Sharer]:
+    """Everybody whose data lies in this project's store."""
+    return [Sharer(project, retention.working_trees(project, env))]
+
+
+@contextmanager
+def alone(store: LocalStore, everybody: Sequence[Sharer], waiting: Callable[[str], None] | None) -> Iterator[None]:
+    """Keep every command out that changes pointers or objects: between storing and naming them, nothing is a root."""
+    trees = {tree.root: tree for sharer in everybody for tree in sharer.trees}
+    with ExitStack() as stack:
+        for _, tree in sorted(trees.items()):  # in one order, so that two collections do not wait for each other
+            stack.enter_context(sync.changing(tree, waiting))
+        stack.enter_context(store.exclusive())
+        yield
+
+
+def look(store: LocalStore, everybody: Sequence[Sharer], history: History, *, include_unpushed: bool) -> Collected:
+    """What a collection would do now."""
+    return _decide(store, everybody, history, include_unpushed=include_unpushed)[0]
+
+
+def collect(
+    store: LocalStore, everybody: Sequence[Sharer], history: History, *, include_unpushed: bool, meter: Meter
+) -> Collected:
+    """Remove what nothing needs; within `alone`. Raises CorruptError for damage, UserError for what cannot be known."""
+    done, live = _decide(store, everybody, history, include_unpushed=include_unpushed)
+    gc.sweep(store, done.plan, live, meter)
+    for tree in (tree for sharer in everybody for tree in sharer.trees):
+        litter.clean(tree, tracked.in_workspace(tree, broken={}).values())
+        _drop_old_records(tree)
+    return done
+
+
+def _decide(
+    store: LocalStore, everybody: Sequence[Sharer], history: History, *, include_unpushed: bool
+) -> tuple[Collected, set[ObjectId]]:
+    needs = [retention.of_project(sharer.project, sharer.trees, history) for sharer in everybody]
+    kept = Kept(set().union(*(need.roots for need in needs)), set().union(*(need.lists for need in needs)))
+    live = gc.mark(store, kept)
+    return Collected(gc.plan(store, live, include_unpushed=include_unpushed), len(kept.roots), len(live)), live
+
+
+def _drop_old_records(project: Project) -> None:
+    """Forget what `--force` replaced long ago; its bytes went with this collection, or the next."""
+    for path in retention.saved_records(project.state_dir):
+        if path.stat().st_mtime < time.time() - (SAVED_DAYS + 1) * 86400:
+            path.unlink(missing_ok=True)

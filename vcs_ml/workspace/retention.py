@@ -1,0 +1,133 @@
+"""What must be kept: every root that a repository's working trees, indexes, refs and reflogs name."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from vcs_ml import git
+from vcs_ml.errors import UserError
+from vcs_ml.hashing import Algorithm
+from vcs_ml.output import quote
+from vcs_ml.store import objects
+from vcs_ml.store.gc import Kept
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.workspace import tracked
+from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.index import Index
+from vcs_ml.workspace.pointer import SUFFIX
+from vcs_ml.workspace.project import Project
+
+SAVED_DAYS: Final = 30  # as long as this, what `--force` replaced is kept
+# In every directory: history may have had the project elsewhere.
+_PATTERNS: Final = (f":(glob,top)**/*{SUFFIX}", ":(glob,top)**/vml.lock")
+_HASH: Final = re.compile(rb"\b(tree:sha256|xxh128|sha256|blake3):([0-9a-f]{32,64})\b")
+_LIMIT: Final = 64 << 20  # bytes of one pointer or lock file that are looked at
+
+
+class History(NamedTuple):
+    """How much of history counts; with neither, all of it. What is in a commit at the tip of a ref always counts."""
+
+    days: int | None = None
+    last: int | None = None
+
+
+def hashes(raw: bytes, algorithm: Algorithm) -> set[ObjectId]:
+    """Every id that stands in the text of a pointer or lock, whatever else is wrong with it.
+
+    So a conflict, or a schema that only a newer version reads, costs nothing that it names.
+    """
+    found = set()
+    for name, digits in _HASH.findall(raw):
+        with contextlib.suppress(UserError):
+            found.add(objects.parse_hash(f"{name.decode()}:{digits.decode()}", algorithm, source=""))
+    return found
+
+
+def working_trees(project: Project, env: Mapping[str, str]) -> list[Project]:
+    """This project in every working tree of its repository that has it, sorted by path.
+
+    UserError for a working tree whose directory is gone: what it names cannot be known.
+    """
+    found = []
+    for top in git.worktrees(project.git):
+        if not top.is_dir():
+            raise UserError(
+                f"the working tree {quote(top)} is not there, and may need data of this store",
+                hint="mount its disk; if it was removed: git worktree prune",
+            )
+        place = top / project.prefix
+        repository = git.root(top)
+        if repository is not None and (place / ".vml" / "config.toml").exists():
+            found.append(Project(place, repository, env))
+    return sorted(found, key=lambda each: str(each.root))
+
+
+def of_project(project: Project, trees: Iterable[Project], history: History) -> Kept:
+    """What one project needs: `trees` are its working trees."""
+    roots = _of_history(project, history)
+    lists: set[ObjectId] = set()
+    for tree in trees:
+        roots |= _of_working_tree(tree)
+        lists |= {i.base for i in Index.all(tree.index_dir, tree.algorithm) if i.base is not None}
+    roots |= _saved(project.state_dir, project.algorithm)
+    return Kept(roots, lists)
+
+
+def _of_working_tree(project: Project) -> set[ObjectId]:
+    staged = git.staged(project.git, _PATTERNS)
+    found = _of_blobs(project, [blob for _, blob in staged])
+    broken: dict[str, UserError] = {}
+    pointers = tracked.in_workspace(project, Ignore(project.root), refresh=True, broken=broken)
+    found |= {each.oid for each in pointers.values()}
+    for path in broken:
+        with (project.root / (path + SUFFIX)).open("rb") as file:
+            found |= hashes(file.read(_LIMIT), project.algorithm)
+    return found | _saved(project.state_dir, project.algorithm)
+
+
+def _saved(state_dir: Path, algorithm: Algorithm) -> set[ObjectId]:
+    """What `--force` replaced of late."""
+    found = set()
+    for path in saved_records(state_dir):
+        if path.stat().st_mtime > time.time() - SAVED_DAYS * 86400:
+            found |= hashes(path.read_bytes(), algorithm)
+    return found
+
+
+def saved_records(state_dir: Path) -> Iterator[Path]:
+    """The files that name what `--force` replaced."""
+    yield from sorted((state_dir / "saved").glob("*.json"))
+
+
+def _of_history(project: Project, history: History) -> set[ObjectId]:
+    repository = project.git
+    if history == History():
+        pairs = git.history(repository, [], _PATTERNS, every_ref=True, reflog=True)
+        return _of_blobs(project, {blob for _, blob in pairs})
+    tips = git.tips(repository)
+    blobs = {
+        blob
+        for tip in tips
+        for _, mode, blob in git.ls_tree(repository, tip, _PATTERNS)
+        if mode in (0o100644, 0o100755)
+    }
+    if history.days is not None:
+        since = int(time.time()) - history.days * 86400
+        pairs = git.history(repository, [], _PATTERNS, every_ref=True, reflog=True, since=since)
+        blobs |= {blob for _, blob in pairs}
+    if history.last is not None:
+        commits = sorted({commit for tip in tips for commit in git.last(repository, tip, history.last)})
+        blobs |= {blob for _, blob in git.history(repository, commits, _PATTERNS, walk=False)}
+    return _of_blobs(project, blobs)
+
+
+def _of_blobs(project: Project, blobs: Iterable[str]) -> set[ObjectId]:
+    found: set[ObjectId] = set()
+    for raw in git.read_blobs(project.git, sorted(set(blobs)), limit=_LIMIT):
+        found |= hashes(raw, project.algorithm)
+    return found
