@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Repo
+from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import parse_hash
-from vcs_ml.workspace import sync
+from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
 
-def store_of(repo: Repo) -> sync.LocalStore:
-    return sync.open_store(Project.find(repo.path, os.environ))
+def store_of(repo: Repo) -> LocalStore:
+    return opening.open_store(Project.find(repo.path, os.environ))
 
 
 def kept(repo: Repo, text: str) -> bytes:

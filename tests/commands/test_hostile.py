@@ -16,7 +16,7 @@ from vcs_ml.store import objects, page
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder
 from vcs_ml.store.page import EXECUTABLE, FILE, SYMLINK, Entry
-from vcs_ml.workspace import sync
+from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
 CONTENT = b"evil"
@@ -39,7 +39,7 @@ def put_in_store(repo: Repo, found: dict[ObjectId, bytes]) -> None:
 
 def put_on_remote(repo: Repo, found: dict[ObjectId, bytes]) -> None:
     project = Project.find(repo.path, os.environ)
-    there = sync.remote_at(project, project.remote(), create=True)
+    there = opening.remote_at(project, project.remote(), create=True)
     builder = Builder(there.backend, XXH128)
     for oid, data in found.items():
         builder.add(oid, data)

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from tests.conftest import Repo
 from tests.workspace.test_status_naive import TREES, Tree, fresh, look, make, said
 from vcs_ml.store import objects
-from vcs_ml.workspace import sync
+from vcs_ml.store.local import LocalStore
+from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
 
-def store_of(repo: Repo) -> sync.LocalStore:
-    return sync.open_store(Project.find(repo.path, os.environ))
+def store_of(repo: Repo) -> LocalStore:
+    return opening.open_store(Project.find(repo.path, os.environ))
 
 
 def versions(repo: Repo, root: Path, *trees: Tree) -> list[bytes]:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Repo
 from vcs_ml.progress import SILENT
 from vcs_ml.store.ingest import Folder, Stored
-from vcs_ml.workspace import snapshot, sync, tracked
+from vcs_ml.workspace import opening, snapshot, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.snapshot import Snapshot
@@ -37,7 +37,7 @@ class Looker:
     def apart(self, shot: Snapshot) -> dict[str, str]:
         """path -> what is wanted and here, as two letters: - nothing, x something."""
         project = Project.find(self.repo.path, os.environ)
-        store = sync.open_store(project)
+        store = opening.open_store(project)
         wanted = tracked.in_workspace(project)["data"].oid
         return {
             os.fsdecode(each.path): ("x" if each.wanted else "-") + ("x" if each.here else "-")

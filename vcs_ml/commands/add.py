@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vcs_ml.session import Session
-from vcs_ml.workspace import record, sync
+from vcs_ml.workspace import opening, record
 from vcs_ml.workspace import targets as targeting
 from vcs_ml.workspace.project import Project
 
@@ -33,8 +33,8 @@ def add(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
-    with sync.changing(project, session.note), session.progress("adding") as meter:
+    store = opening.open_store(project, session.note)
+    with opening.changing(project, session.note), session.progress("adding") as meter:
         targets = targeting.targets(project, project.expand(paths, session.directory))
         done = record.add(project, store, targets, meter=meter)
     if json:

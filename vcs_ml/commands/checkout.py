@@ -10,7 +10,7 @@ from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.workspace import checkout as checking
-from vcs_ml.workspace import status, sync, tracked
+from vcs_ml.workspace import opening, status, tracked
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -36,12 +36,12 @@ def checkout(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    with sync.changing(project, session.note), session.progress("checking out") as meter:
+    with opening.changing(project, session.note), session.progress("checking out") as meter:
         now = tracked.in_workspace(project)
         pointers = tracked.at_revision(project, rev) if rev is not None else now
-        sync.check_targets(pointers, targets, where=f"at {rev}" if rev is not None else "")
+        opening.check_targets(pointers, targets, where=f"at {rev}" if rev is not None else "")
         wanted = status.selected(pointers, targets)
         everything = now if not targets and rev is None else None
         try:

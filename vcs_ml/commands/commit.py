@@ -9,7 +9,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.errors import UserError
 from vcs_ml.session import Session
-from vcs_ml.workspace import record, sync, tracked
+from vcs_ml.workspace import opening, record, tracked
 from vcs_ml.workspace import targets as targeting
 from vcs_ml.workspace.project import Project
 
@@ -33,8 +33,8 @@ def commit(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
-    with sync.changing(project, session.note):
+    store = opening.open_store(project, session.note)
+    with opening.changing(project, session.note):
         if paths:
             targets = targeting.targets(project, project.expand(paths, session.directory))
             for target in targets:

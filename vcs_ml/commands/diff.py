@@ -14,7 +14,7 @@ from vcs_ml.store import objects
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import diff as comparing
-from vcs_ml.workspace import sync
+from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change
 
@@ -43,12 +43,12 @@ def diff(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     if b is None and project.git.worktree is None:
         raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
-    read = sync.page_reader(project, store, fetch=fetch)
+    read = opening.page_reader(project, store, fetch=fetch)
     try:
-        with sync.looking(project) as keep, session.progress("hashing") as meter:
+        with opening.looking(project) as keep, session.progress("hashing") as meter:
             changes = comparing.between(project, store, a, b, read=read, meter=meter, keep=keep)
     except MissingObject as error:
         raise UserError(

@@ -8,7 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.session import Session
-from vcs_ml.workspace import sync
+from vcs_ml.workspace import opening, sync
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -40,12 +40,12 @@ def fetch(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
-    there = sync.remote_at(project, config)
+    there = opening.remote_at(project, config)
     moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
     if json:
         session.json({"schema": 1, "remote": config.name, "objects": moved.objects, "bytes": moved.bytes})

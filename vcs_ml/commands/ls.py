@@ -10,7 +10,7 @@ from vcs_ml import output
 from vcs_ml.errors import UserError
 from vcs_ml.session import Session
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.workspace import listing, sync, tracked
+from vcs_ml.workspace import listing, opening, tracked
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -36,12 +36,12 @@ def ls(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     target = project.relative(path, session.directory) if path is not None else ""
     if rev is None and project.git.worktree is None:
         rev = "HEAD"
     pointers = tracked.at_revision(project, rev) if rev is not None else tracked.in_workspace(project)
-    read = sync.page_reader(project, store, fetch=fetch)
+    read = opening.page_reader(project, store, fetch=fetch)
     try:
         rows = listing.rows(pointers, target, store.algorithm, read, recursive=recursive)
     except MissingObject as error:

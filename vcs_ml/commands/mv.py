@@ -10,7 +10,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.errors import UserError
 from vcs_ml.session import Session
-from vcs_ml.workspace import remove, sync
+from vcs_ml.workspace import opening, remove
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -32,10 +32,10 @@ def mv(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     if new.endswith("/") and not (session.directory / new).is_dir():
         raise UserError(f"{output.quote(new)} is no directory", hint=f"mkdir {shlex.quote(new)}")
     source = project.relative(old, session.directory)
-    with sync.changing(project, session.note):
+    with opening.changing(project, session.note):
         place = remove.move(project, store, source, project.relative(new, session.directory))
     session.note(f"{output.quote(source)} -> {output.quote(place)}")

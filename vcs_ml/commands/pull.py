@@ -9,7 +9,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
-from vcs_ml.workspace import checkout, status, sync, tracked
+from vcs_ml.workspace import checkout, opening, status, sync, tracked
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -40,15 +40,15 @@ def pull(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
     moved = NOTHING
     config = project.remote(remote) if remote is not None else None  # a wrong name is an error in any case
     if sync.lacking(store, items):
-        there = sync.remote_at(project, config or project.remote())
+        there = opening.remote_at(project, config or project.remote())
         moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
-    with sync.changing(project, session.note), session.progress("checking out") as meter:
+    with opening.changing(project, session.note), session.progress("checking out") as meter:
         pointers = tracked.in_workspace(project)
         wanted = status.selected(pointers, targets)
         everything = pointers if not targets else None

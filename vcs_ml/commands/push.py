@@ -8,7 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.session import Session
-from vcs_ml.workspace import sync
+from vcs_ml.workspace import opening, sync
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -41,13 +41,13 @@ def push(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     scope = Scope(all_branches, all_tags, all_commits)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     roots = sync.roots(project, targets, scope)
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
-    there = sync.remote_at(project, config, create=True)
+    there = opening.remote_at(project, config, create=True)
     if there.is_new:
         session.note(f"set up a new remote at {config.url}")
     done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress, check=check)

@@ -8,7 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.session import Session
-from vcs_ml.workspace import remove, sync
+from vcs_ml.workspace import opening, remove
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -33,9 +33,9 @@ def rm(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths]
-    with sync.changing(project, session.note), session.progress("looking") as meter:
+    with opening.changing(project, session.note), session.progress("looking") as meter:
         kept = remove.remove(project, store, targets, cached=cached, force=force, meter=meter)
     for each in kept:
         session.note(each.line(project.algorithm))

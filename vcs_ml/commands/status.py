@@ -12,7 +12,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import saved, sync
+from vcs_ml.workspace import opening, saved
 from vcs_ml.workspace import status as looking
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change, Status
@@ -48,15 +48,15 @@ def status(
     project = Project.find(session.directory, session.env)
     if project.git.worktree is None:
         raise UserError("a bare repository has no workspace", hint="vml ls and vml diff A B work here")
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    with sync.looking(project) as keep, session.progress("hashing") as meter:
+    with opening.looking(project) as keep, session.progress("hashing") as meter:
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
     gone = [each.path for each in found.pointers]
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
-    sync.check_targets({each.path: each for each in found.tracked}, unknown)
+    opening.check_targets({each.path: each for each in found.tracked}, unknown)
     absent = {each.path for each in found.missing}
-    waiting = sync.not_pushed(project, [p for p in found.tracked if p.path not in absent], remote)
+    waiting = opening.not_pushed(project, [p for p in found.tracked if p.path not in absent], remote)
     if json and not found.broken:  # a program gets an answer or an error
         session.json(_as_json(found, waiting, project.algorithm))
     elif not json:
@@ -71,7 +71,7 @@ def status(
         raise typer.Exit(1)
 
 
-def _as_json(found: Status, waiting: sync.NotPushed, algorithm: Algorithm) -> dict[str, object]:
+def _as_json(found: Status, waiting: opening.NotPushed, algorithm: Algorithm) -> dict[str, object]:
     return {
         "schema": 1,
         "clean": found.clean,
@@ -99,7 +99,7 @@ def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] 
     return {"hash": objects.format_hash(objects.blob(entry.digest), algorithm), "size": entry.size}
 
 
-def _print(session: Session, found: Status, waiting: sync.NotPushed) -> None:
+def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
     _section(
         session,
         "Data that differs from its pointer:",

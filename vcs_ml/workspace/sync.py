@@ -1,28 +1,21 @@
-"""What commands and the API share: the store, the worktree's lock, and what push, fetch and pull move where."""
+"""What commands and the API share of push, fetch and pull: what they move where."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from vcs_ml import git, locks
-from vcs_ml.config import RemoteConfig
-from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml import git
 from vcs_ml.progress import Progress
 from vcs_ml.store import download, manifest, objects, transfer, upload
-from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import FEW, LocalStore
 from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
-from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.transfer import NOTHING, Moved, Need
-from vcs_ml.workspace import status, tracked
+from vcs_ml.workspace import opening, status, tracked
 from vcs_ml.workspace.index import Index
-from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 JOBS = 8
@@ -40,73 +33,10 @@ class Scope(NamedTuple):
     all_commits: bool = False
 
 
-def open_store(project: Project, waiting: Callable[[str], None] | None = None) -> LocalStore:
-    """The project's local store, with its settings."""
-    config = project.config
-    return LocalStore(
-        project.cache_dir,
-        project.algorithm,
-        lock=project.store_lock,
-        lock_timeout=config.lock_timeout,
-        waiting=waiting,
-        pack_below=config.pack_below,
-        link=config.links,
-    )
-
-
 def jobs(project: Project, wanted: int | None) -> int:
     """How many transfers run at a time: as asked for or configured, within `transfer.memory`."""
     most = max(project.config.transfer_memory // _A_JOB, 1)
     return min(wanted or project.config.jobs or JOBS, most)
-
-
-@contextmanager
-def changing(project: Project, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold this worktree's lock: what is read of pointers and files in the body stays so until it ends."""
-    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout, waiting=waiting):
-        yield
-
-
-@contextmanager
-def looking(project: Project) -> Iterator[bool]:
-    """Whether what is found in the body may be kept in the stat index: not while somebody else changes things."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locks.lock(project.lock_dir / "index", timeout=0))
-            mine = True
-        except (UserError, OSError):  # held by another, or nothing can be written there
-            mine = False
-        yield mine
-
-
-def remote_at(project: Project, config: RemoteConfig, *, create: bool = False) -> Remote:
-    """A configured remote, opened. Raises RemoteError, UserError."""
-    backend = open_remote(config.url, base=project.main_root, create=create)
-    remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
-    remote.open(create=create)
-    return remote
-
-
-class NotPushed(NamedTuple):
-    """Paths of tracked things that a remote is not known to have; `asked`: it was asked just now."""
-
-    remote: str | None
-    paths: list[str]
-    asked: bool
-
-
-def not_pushed(project: Project, pointers: Sequence[Pointer], name: str | None) -> NotPushed:
-    """What the default remote lacks as far as is known; with a `name` ("" is the default) it is asked."""
-    remotes = project.config.remotes()
-    if name is None and project.config.default_remote not in remotes and len(remotes) != 1:
-        return NotPushed(None, [], False)
-    config = project.remote(name or None)
-    if name is None:
-        place = remote_state.cache_directory(project.cache_dir, config.url)
-        complete = remote_state.known_complete(place, project.algorithm)
-    else:
-        complete = remote_at(project, config).refresh_complete()
-    return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], name is not None)
 
 
 def roots(project: Project, targets: Sequence[str], scope: Scope) -> list[Root]:
@@ -115,24 +45,13 @@ def roots(project: Project, targets: Sequence[str], scope: Scope) -> list[Root]:
     if project.git.worktree is not None:
         pointers = tracked.in_workspace(project)
         chosen = status.selected(pointers, targets)
-        check_targets(pointers, targets)
+        opening.check_targets(pointers, targets)
         found.update((Root(each.path, each.oid), None) for each, _ in chosen)
     elif not scope.all_commits:
         pointers = tracked.at_revision(project, "HEAD")
         found.update((Root(each.path, each.oid), None) for each, _ in status.selected(pointers, targets))
     found.update((root, None) for root in _historic(project, scope) if _concerns(root.path, targets))
     return list(found)
-
-
-def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, where: str = "") -> None:
-    """UserError for a target that is not tracked, nor holds or lies in something that is."""
-    for target in targets:
-        chosen = status.selected(pointers, [target])
-        if target and (not chosen or any(inner and each.kind != "tree" for each, inner in chosen)):
-            raise UserError(
-                f"{quote(target)} is not tracked{' ' if where else ''}{where}",
-                hint=f"vml ls lists what is; vml add {quote(target)} tracks it",
-            )
 
 
 def _concerns(path: str, targets: Sequence[str]) -> bool:
@@ -214,7 +133,7 @@ def wanted(project: Project, targets: Sequence[str], scope: Scope) -> list[Wante
     pointers = (
         tracked.in_workspace(project) if project.git.worktree is not None else tracked.at_revision(project, "HEAD")
     )
-    check_targets(pointers, targets)
+    opening.check_targets(pointers, targets)
     for each, inner in status.selected(pointers, targets):
         root = Root(each.path, each.oid)
         if root not in found:
@@ -284,15 +203,6 @@ def _is_here(store: LocalStore, item: Wanted) -> bool:
         )
     except objects.MissingObject:
         return False
-
-
-def page_reader(project: Project, store: LocalStore, *, fetch: bool) -> manifest.Read:
-    """Reads pages of manifests from the store, with `fetch` from the default remote where it lacks them."""
-    if not fetch:
-        return store.read
-    remote = remote_at(project, project.remote())
-    remote.refresh_index()
-    return transfer.reader(store, remote)
 
 
 def _name_missing(

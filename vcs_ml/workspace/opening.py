@@ -1,0 +1,103 @@
+"""Opening what a command works on: the store, the worktree's lock, a remote, the targets that were named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from vcs_ml import locks
+from vcs_ml.config import RemoteConfig
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.store import manifest, transfer
+from vcs_ml.store import remote as remote_state
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.remotes import open_remote
+from vcs_ml.workspace import status
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
+
+
+def open_store(project: Project, waiting: Callable[[str], None] | None = None) -> LocalStore:
+    """The project's local store, with its settings."""
+    config = project.config
+    return LocalStore(
+        project.cache_dir,
+        project.algorithm,
+        lock=project.store_lock,
+        lock_timeout=config.lock_timeout,
+        waiting=waiting,
+        pack_below=config.pack_below,
+        link=config.links,
+    )
+
+
+@contextmanager
+def changing(project: Project, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold this worktree's lock: what is read of pointers and files in the body stays so until it ends."""
+    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout, waiting=waiting):
+        yield
+
+
+@contextmanager
+def looking(project: Project) -> Iterator[bool]:
+    """Whether what is found in the body may be kept in the stat index: not while somebody else changes things."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.lock(project.lock_dir / "index", timeout=0))
+            mine = True
+        except (UserError, OSError):  # held by another, or nothing can be written there
+            mine = False
+        yield mine
+
+
+def remote_at(project: Project, config: RemoteConfig, *, create: bool = False) -> Remote:
+    """A configured remote, opened. Raises RemoteError, UserError."""
+    backend = open_remote(config.url, base=project.main_root, create=create)
+    remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
+    remote.open(create=create)
+    return remote
+
+
+class NotPushed(NamedTuple):
+    """Paths of tracked things that a remote is not known to have; `asked`: it was asked just now."""
+
+    remote: str | None
+    paths: list[str]
+    asked: bool
+
+
+def not_pushed(project: Project, pointers: Sequence[Pointer], name: str | None) -> NotPushed:
+    """What the default remote lacks as far as is known; with a `name` ("" is the default) it is asked."""
+    remotes = project.config.remotes()
+    if name is None and project.config.default_remote not in remotes and len(remotes) != 1:
+        return NotPushed(None, [], False)
+    config = project.remote(name or None)
+    if name is None:
+        place = remote_state.cache_directory(project.cache_dir, config.url)
+        complete = remote_state.known_complete(place, project.algorithm)
+    else:
+        complete = remote_at(project, config).refresh_complete()
+    return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], name is not None)
+
+
+def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, where: str = "") -> None:
+    """UserError for a target that is not tracked, nor holds or lies in something that is."""
+    for target in targets:
+        chosen = status.selected(pointers, [target])
+        if target and (not chosen or any(inner and each.kind != "tree" for each, inner in chosen)):
+            raise UserError(
+                f"{quote(target)} is not tracked{' ' if where else ''}{where}",
+                hint=f"vml ls lists what is; vml add {quote(target)} tracks it",
+            )
+
+
+def page_reader(project: Project, store: LocalStore, *, fetch: bool) -> manifest.Read:
+    """Reads pages of manifests from the store, with `fetch` from the default remote where it lacks them."""
+    if not fetch:
+        return store.read
+    remote = remote_at(project, project.remote())
+    remote.refresh_index()
+    return transfer.reader(store, remote)
