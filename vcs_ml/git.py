@@ -311,19 +311,15 @@ def history(
     *,
     every_ref: bool = False,
     reflog: bool = False,
-    since: int | None = None,
     walk: bool = True,
 ) -> set[tuple[str, str]]:
     """(path from the top, blob id) of all file contents that ever stood at matching paths, in the history of
     `revs` (commit ids).
 
-    `every_ref` adds all refs, stashes and the HEADs of all worktrees; `reflog` what reflogs remember. With `since`
-    (seconds since 1970) or without `walk`, only the commits of that time, or `revs` alone, are looked at, and contents
-    that they replaced count too.
+    `every_ref` adds all refs, stashes and the HEADs of all worktrees; `reflog` what reflogs remember. Without `walk`,
+    `revs` alone are looked at, and contents that they replaced count too.
     """
     more = ["--all"] * every_ref + ["--reflog"] * reflog
-    part = since is not None or not walk
-    more += [f"--since={since}"] if since is not None else []
     more += ["--no-walk=unsorted"] if not walk else []
     if not revs and not more:
         return set()
@@ -342,7 +338,7 @@ def history(
     found: set[tuple[str, str]] = set()
     for (old_mode, mode, old, new, _), path in _raw_records(out):
         found |= {(os.fsdecode(path), new.decode())} if mode.startswith(b"100") else set()
-        found |= {(os.fsdecode(path), old.decode())} if part and old_mode.startswith(b"100") else set()
+        found |= {(os.fsdecode(path), old.decode())} if not walk and old_mode.startswith(b"100") else set()
     return found
 
 
@@ -357,6 +353,14 @@ def tips(root: GitRoot) -> list[str]:
     """The commits that refs and the HEADs of all worktrees lead to."""
     out = run(["rev-list", "--no-walk", "--all"], root.cwd)
     return sorted(set(out.decode().split()))
+
+
+def since(root: GitRoot, moment: float) -> list[str]:
+    """The commits of refs and reflogs that were made after `moment` (seconds since 1970)."""
+    # Git's own --since ends where it meets an old commit, also one that was made with a wrong clock.
+    out = run(["rev-list", "--timestamp", "--all", "--reflog"], root.cwd)
+    lines = (line.split() for line in out.decode().splitlines())
+    return [commit for at, commit in lines if int(at) > moment]
 
 
 def last(root: GitRoot, tip: str, n: int) -> list[str]:

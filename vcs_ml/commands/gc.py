@@ -8,7 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.session import Session
-from vcs_ml.workspace import collect, sync
+from vcs_ml.workspace import collect, opening
 from vcs_ml.workspace.collect import Collected
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.retention import History
@@ -46,7 +46,7 @@ def gc(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    store = sync.open_store(project, session.note)
+    store = opening.open_store(project, session.note)
     history = History(keep_days, keep_last)
     everybody = collect.sharers(project, session.env)
     if force:

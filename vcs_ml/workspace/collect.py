@@ -12,7 +12,7 @@ from vcs_ml.store import gc
 from vcs_ml.store.gc import Kept, Plan
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import litter, retention, sync, tracked
+from vcs_ml.workspace import litter, opening, retention, tracked
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.retention import SAVED_DAYS, History
 
@@ -43,7 +43,7 @@ def alone(store: LocalStore, everybody: Sequence[Sharer], waiting: Callable[[str
     trees = {tree.root: tree for sharer in everybody for tree in sharer.trees}
     with ExitStack() as stack:
         for _, tree in sorted(trees.items()):  # in one order, so that two collections do not wait for each other
-            stack.enter_context(sync.changing(tree, waiting))
+            stack.enter_context(opening.changing(tree, waiting))
         stack.enter_context(store.exclusive())
         yield
 

@@ -116,13 +116,13 @@ def _of_history(project: Project, history: History) -> set[ObjectId]:
         for _, mode, blob in git.ls_tree(repository, tip, _PATTERNS)
         if mode in (0o100644, 0o100755)
     }
+    commits: set[str] = set()
     if history.days is not None:
-        since = int(time.time()) - history.days * 86400
-        pairs = git.history(repository, [], _PATTERNS, every_ref=True, reflog=True, since=since)
-        blobs |= {blob for _, blob in pairs}
+        commits.update(git.since(repository, time.time() - history.days * 86400))
     if history.last is not None:
-        commits = sorted({commit for tip in tips for commit in git.last(repository, tip, history.last)})
-        blobs |= {blob for _, blob in git.history(repository, commits, _PATTERNS, walk=False)}
+        commits.update(commit for tip in tips for commit in git.last(repository, tip, history.last))
+    # What these commits replaced counts too: it stood in the commits before them.
+    blobs |= {blob for _, blob in git.history(repository, sorted(commits), _PATTERNS, walk=False)}
     return _of_blobs(project, blobs)
 
 

@@ -1,0 +1,323 @@
+"""vml gc: what is needed stays, whoever needs it; the rest goes, and a kill loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Repo
+from vcs_ml.cli import main
+from vcs_ml.fs import tmp_name
+from vcs_ml.store import objects
+from vcs_ml.workspace import opening
+from vcs_ml.workspace.project import Project
+
+
+def stored(repo: Repo, content: str) -> bool:
+    """Whether the store has these bytes, whole."""
+    project = Project.find(repo.path, os.environ)
+    return opening.open_store(project).holds(objects.blob(project.algorithm.digest(content.encode())))
+
+
+def collect(repo: Repo, *args: str) -> None:
+    repo.run("gc", "--force", "--include-unpushed", *args)
+
+
+def version(repo: Repo, content: str, path: str = "one") -> None:
+    """A new version of a tracked file, not committed."""
+    repo.write(path, content)
+    repo.run("add", path)
+
+
+def test_a_dry_run_changes_nothing(repo: Repo) -> None:
+    version(repo, "first")
+    version(repo, "second")
+    before = repo.files(".vml/cache")
+    found = repo.json("gc", "--include-unpushed")
+    assert (found["dry_run"], found["objects"], found["loose"], found["bytes"]) == (True, 1, 1, 5)
+    assert "1 object, 5 B" in repo.run("gc", "--include-unpushed").err
+    assert repo.files(".vml/cache") == before
+    found = repo.json("gc", "--include-unpushed", "--force")
+    assert (found["dry_run"], found["objects"]) == (False, 1)
+    assert not stored(repo, "first")
+    assert stored(repo, "second")
+    assert "nothing to remove" in repo.run("gc").err
+
+
+def test_what_no_remote_has_stays(repo: Repo, remote: Path) -> None:
+    version(repo, "pushed")
+    repo.run("push")
+    version(repo, "not pushed")
+    version(repo, "now")
+    found = repo.json("gc", "--force")
+    assert found["objects"] == 1
+    assert found["unpushed"] == {"objects": 1, "bytes": 10}
+    assert not stored(repo, "pushed")
+    assert stored(repo, "not pushed")
+    collect(repo)
+    assert not stored(repo, "not pushed")
+    assert stored(repo, "now")
+
+
+def test_commits_of_branches_tags_stashes_and_reflogs_are_needed(repo: Repo) -> None:
+    version(repo, "in history")
+    repo.commit()
+    repo.git("checkout", "-q", "-b", "side")
+    version(repo, "on a branch")
+    repo.commit()
+    repo.git("checkout", "-q", "main")
+    version(repo, "tagged")
+    repo.commit()
+    repo.git("tag", "v1")
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    version(repo, "stashed")
+    repo.git("stash")
+    version(repo, "amended away")
+    repo.commit()
+    version(repo, "amended")
+    repo.git("commit", "-q", "--amend", "-a", "-m", "x")
+    version(repo, "never committed")
+    version(repo, "staged")
+    repo.git("add", "one.vml")
+    version(repo, "now")
+    collect(repo)
+    needed = ["in history", "on a branch", "tagged", "stashed", "amended away", "amended", "staged", "now"]
+    assert [content for content in needed if not stored(repo, content)] == []
+    assert not stored(repo, "never committed")
+
+
+def test_only_the_last_days_or_commits(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    for age, content in ((90, "a"), (50, "b"), (20, "c"), (1, "d")):
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"{int(time.time()) - age * 86400} +0000")
+        version(repo, content)
+        repo.commit()
+    version(repo, "old, but at a tip", "other")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", f"{int(time.time()) - 200 * 86400} +0000")
+    repo.commit()
+    for path in repo.path.glob(".git/logs/**/*"):
+        if path.is_file():
+            path.unlink()
+    # A commit keeps what it replaced, too: that is what stood in the commit before it.
+    for args, kept in (
+        (["--keep-days", "60"], "abcd"), (["--keep-days", "30"], "bcd"),
+        (["--keep-last", "2"], "cd"), (["--keep-last", "1"], "d"),
+    ):  # fmt: skip
+        collect(repo, *args)
+        assert [content for content in "abcd" if stored(repo, content)] == list(kept)
+    assert stored(repo, "old, but at a tip")
+
+
+def test_every_working_tree_is_needed(repo: Repo, tmp_path: Path) -> None:
+    version(repo, "main")
+    repo.commit()
+    repo.git("worktree", "add", "-q", str(tmp_path / "linked"))
+    linked = Repo(tmp_path / "linked", repo._capture)
+    version(linked, "only there, not committed")
+    version(linked, "staged there", "two")
+    linked.git("add", "two.vml")
+    (linked.path / "two.vml").unlink()
+    collect(repo)
+    assert stored(repo, "only there, not committed")
+    assert stored(repo, "staged there")
+    shutil.rmtree(linked.path)
+    refused = repo.fails("gc", "--force", code=3)
+    assert "git worktree prune" in refused.err
+    repo.git("worktree", "prune")
+    collect(repo)
+    assert not stored(repo, "only there, not committed")
+
+
+@pytest.mark.parametrize("spoil", ["<<<<<<< ours\n{}=======\n{}>>>>>>> theirs\n", '{{"schema": 99, "was": [{}]}}'])
+def test_a_pointer_that_cannot_be_read_still_counts(repo: Repo, spoil: str) -> None:
+    version(repo, "in a broken pointer")
+    pointer = (repo.path / "one.vml").read_text()
+    version(repo, "other")
+    repo.write("one.vml", spoil.format(pointer, (repo.path / "one.vml").read_text()))
+    collect(repo)
+    assert stored(repo, "in a broken pointer")
+
+
+def test_what_force_replaced_stays_for_a_month(repo: Repo) -> None:
+    version(repo, "recorded")
+    repo.write("one", "edited")
+    repo.run("checkout", "--force")
+    repo.run("status")
+    collect(repo)
+    assert stored(repo, "edited")
+    (record,) = (repo.path / ".vml/saved").glob("*.json")
+    long_ago = time.time() - 40 * 86400
+    os.utime(record, (long_ago, long_ago))
+    collect(repo)
+    assert not stored(repo, "edited")
+    assert not record.exists()
+
+
+def test_the_list_of_files_that_a_partial_checkout_rests_on_is_needed(repo: Repo, remote: Path) -> None:
+    for i in range(20):
+        repo.write(f"data/{i % 2}/{i}", f"{i}")
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    clone = repo.clone("clone")
+    clone.run("pull", "data/0")
+    clone.write("data/0/0", "edited")
+    clone.run("add", "data/0/0")
+    collect(clone)
+    assert clone.changes() == {}
+    clone.write("data/0/2", "edited")
+    clone.run("add", "data/0/2")
+    clone.run("push")
+
+
+def scattered(repo: Repo) -> dict[str, bytes]:
+    """Many small packs with dead objects, some loose files, and history."""
+    for k in range(20):
+        for i in range(12):
+            repo.write(f"data/{i}", f"{k}.{i}" if i < 10 else f"always {i}" * 50)
+        repo.run("add", "data")
+        if k > 2:
+            repo.commit()
+    repo.write("big", b"b" * 300_000)
+    repo.run("add", "big")
+    repo.commit()
+    return repo.files("data")
+
+
+def packs(repo: Repo) -> list[Path]:
+    return sorted((repo.path / ".vml/cache/packs").rglob("*.pack"))
+
+
+def test_many_small_packs_become_few(repo: Repo) -> None:
+    content = scattered(repo)
+    assert len(packs(repo)) == 40
+    assert repo.json("gc", "--force", "--include-unpushed")["packs"]["rewritten"] >= 34
+    assert len(packs(repo)) == 2  # files, and lists of files
+    assert len(list((repo.path / ".vml/cache/index").iterdir())) == 1
+    shutil.rmtree(repo.path / "data")
+    repo.run("checkout")
+    assert repo.files("data") == content
+    assert repo.changes() == {}
+    assert repo.json("gc")["packs"] == {"removed": 0, "rewritten": 0, "stray": 0}
+
+
+def test_a_reader_that_began_before_finds_everything_after(repo: Repo) -> None:
+    scattered(repo)
+    project = Project.find(repo.path, os.environ)
+    store = opening.open_store(project)
+    before = {oid for index in store.catalog.indexes for row in index.rows() for oid in [row.oid]}
+    collect(repo)
+    after = opening.open_store(project)
+    live = {row.oid for index in after.catalog.indexes for row in index.rows()}
+    assert live < before
+    assert store.lacking(live) == []
+    assert all(store.holds(oid) for oid in live)
+
+
+def test_litter_of_killed_commands_goes(repo: Repo) -> None:
+    repo.write("data/file", "content")
+    repo.run("add", "data")
+    places = [
+        "",
+        "index",
+        "tmp",
+        "cache",
+        "cache/tmp",
+        "cache/index",
+        "cache/complete",
+        "saved",
+        "cache/loose/xxh128/ab",
+    ]
+    left = [repo.write(f".vml/{place}/{tmp_name()}", "half") for place in places]
+    left += [repo.write(f"{place}{tmp_name()}", "half") for place in ("", "data/", "data/sub/")]
+    stray = repo.write(f".vml/cache/packs/ab/ab{'0' * 30}-{'1' * 16}.pack", b"not indexed")
+    collect(repo)
+    assert [path for path in [*left, stray] if path.exists()] == []
+    assert repo.changes() == {}
+
+
+def test_nothing_goes_where_something_is_damaged(repo: Repo) -> None:
+    scattered(repo)
+    good = packs(repo)
+    for path in good:
+        raw = bytearray(path.read_bytes())
+        raw[3] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(raw)
+    repo.fails("gc", "--force", "--include-unpushed", code=3)
+    assert packs(repo) == good
+
+
+def test_collecting_waits_for_whoever_is_changing_things(repo: Repo) -> None:
+    version(repo, "one")
+    repo.run("config", "lock.timeout", "0.1", "--local") if False else repo.run(
+        "config", "--local", "lock.timeout", "0.1"
+    )
+    project = Project.find(repo.path, os.environ)
+    with opening.changing(project):
+        assert "locked by" in repo.fails("gc", "--force", code=3).err
+        repo.run("gc")  # looking takes no lock
+    with opening.open_store(project).batch():
+        assert "locked by" in repo.fails("gc", "--force", code=3).err
+    repo.run("gc", "--force")
+
+
+def test_a_clone_without_the_lists_of_files(repo: Repo, remote: Path) -> None:
+    scattered(repo)
+    repo.run("push")
+    clone = repo.clone("clone")
+    assert clone.json("gc", "--force")["objects"] == 0
+    clone.run("pull")
+    collect(clone)
+    assert clone.changes() == {}
+
+
+def test_a_bare_repository(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    version(repo, "old")
+    repo.commit()
+    repo.run("push")
+    bare = tmp_path / "bare.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(repo.path), str(bare)], check=True)
+    there = Repo(bare, repo._capture)
+    there.run("fetch")
+    there.run("gc", "--force", "--include-unpushed")
+    assert there.json("gc")["live"] == 1
+
+
+def test_killed_anywhere_it_loses_nothing(repo: Repo, soak: int, tmp_path: Path) -> None:
+    content = scattered(repo)
+    version(repo, "dead")
+    version(repo, "alive")
+    master = tmp_path / "master"
+    shutil.copytree(repo.path, master, symlinks=True)
+    started = time.monotonic()
+    collect(repo)
+    length = time.monotonic() - started
+    for k in range(2 * soak):
+        shutil.rmtree(repo.path)
+        shutil.copytree(master, repo.path, symlinks=True)
+        child = os.fork()
+        if child == 0:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            main(["-C", str(repo.path), "gc", "--force", "--include-unpushed"])
+            os._exit(0)
+        time.sleep(length * (k + 0.5) / (2 * soak))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        shutil.rmtree(repo.path / "data")
+        repo.run("checkout")
+        assert repo.files("data") == content
+        collect(repo)
+        assert repo.changes() == {}
+        assert stored(repo, "alive") and not stored(repo, "dead")
+        assert len(packs(repo)) == 2
+        assert not list((repo.path / ".vml").rglob(".vml-tmp-*"))
+        assert json.loads(repo.run("gc", "--json").out)["objects"] == 0
