@@ -343,3 +343,49 @@ def test_the_paths_of_a_failure_are_told(repo: Path) -> None:
     (repo / "b").touch()
     with pytest.raises(UserError, match=r"ignored by one of your \.gitignore files: a b$"):
         vgit.run(["add", "a", "b"], repo)
+
+
+def test_clones_that_do_not_know_everything(repo: Path, tmp_path: Path) -> None:
+    commit(repo, {"one": "1"})
+    commit(repo, {"one": "2"})
+    sh(repo, "config", "uploadpack.allowFilter", "true")
+
+    def lacks(name: str, *args: str) -> str | None:
+        sh(tmp_path, "clone", "-q", *args, f"file://{repo}", name)
+        answer = vgit.lacks_history(found(tmp_path / name))
+        return answer[1] if answer else None
+
+    assert vgit.lacks_history(found(repo)) is None
+    assert lacks("whole") is None
+    assert lacks("mirror", "--mirror") is None
+    assert lacks("shallow", "--depth=1") == "git fetch --unshallow"
+    assert lacks("single", "--single-branch") == "git remote set-branches origin '*' && git fetch origin"
+    assert lacks("filtered", "--filter=blob:none") is not None
+
+
+def test_tips_and_commits_by_age(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    commits = []
+    for at in (1_100_000_000, 1_200_000_000, 1_000_000_000):  # the last one was made with a wrong clock
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"{at} +0000")
+        commits.append(commit(repo, {"one": f"{at}"}))
+    sh(repo, "tag", "blob", sh(repo, "rev-parse", "HEAD:one"))
+    sh(repo, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"), commits[0])
+    root = found(repo)
+    assert vgit.tips(root) == sorted([commits[0], commits[2]])
+    assert vgit.since(root, 1_050_000_000) == [commits[1], commits[0]]
+    assert vgit.last(root, commits[2], 2) == [commits[2], commits[1]]
+    assert vgit.worktrees(root) == [repo, tmp_path / "linked"]
+    assert vgit.worktrees(found(tmp_path / "linked")) == [tmp_path / "linked", repo]
+    changed = vgit.history(root, [commits[1]], ["one"], walk=False)
+    assert changed == {("one", sh(repo, "rev-parse", f"{commit}:one")) for commit in commits[:2]}
+
+
+def test_staged_contents_with_both_sides_of_a_conflict(repo: Path) -> None:
+    commit(repo, {"one": "base"})
+    sh(repo, "checkout", "-q", "-b", "side")
+    commit(repo, {"one": "side"})
+    sh(repo, "checkout", "-q", "main")
+    commit(repo, {"one": "main"})
+    subprocess.run(["git", "merge", "-q", "side"], cwd=repo, check=False, capture_output=True)
+    sides = [sh(repo, "rev-parse", rev) for rev in ("main~1:one", "main:one", "side:one")]
+    assert vgit.staged(found(repo), ["one"]) == [("one", side) for side in sides]

@@ -385,9 +385,25 @@ def is_worktree_top(directory: Path) -> bool:
     return found is not None and found.worktree is not None
 
 
-def is_shallow(root: GitRoot) -> bool:
-    """Whether history ends before its beginning (git clone --depth)."""
-    return (root.common_dir / "shallow").exists()
+def lacks_history(root: GitRoot) -> tuple[str, str] | None:
+    """Why this clone does not know every commit of where it came from, and what to do; None if it does."""
+    if (root.common_dir / "shallow").exists():
+        return "it is shallow", "git fetch --unshallow"
+    out = run(["config", "--null", "--get-regexp", r"^remote\..*\.(fetch|promisor)$"], root.cwd, ok=(0, 1))
+    branches: dict[str, list[str]] = {}
+    for record in filter(None, os.fsdecode(out).split("\0")):
+        key, _, value = record.partition("\n")
+        name, _, option = key.removeprefix("remote.").rpartition(".")
+        if option == "promisor":
+            return f"it was cloned with --filter from {name!r}", "gc in a clone that has everything"
+        branches.setdefault(name, []).append(value)
+    for name, specs in branches.items():
+        if not any(spec.lstrip("+").startswith(("refs/heads/*:", "refs/*:")) for spec in specs):
+            return (
+                f"it follows only some branches of {name!r}",
+                f"git remote set-branches {name} '*' && git fetch {name}",
+            )
+    return None
 
 
 def read_blobs(root: GitRoot, ids: Sequence[str], *, limit: int | None = None) -> Iterator[bytes]:
