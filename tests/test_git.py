@@ -60,7 +60,7 @@ def found(path: Path) -> GitRoot:
 
 
 def status_of(root: vgit.GitRoot, pathspecs: list[str]) -> list[vgit.FileStatus]:
-    with vgit.start([*vgit.STATUS, "--", *pathspecs], root.cwd) as running:
+    with vgit.start([*vgit.STATUS, "--untracked-files=all", "--", *pathspecs], root.cwd) as running:
         return vgit.parse_status(running.wait())
 
 

@@ -35,7 +35,8 @@ _EMPTY_TREE: Final = {
 _FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Far below the shortest limit on the length of a command line (128 KiB for one argument, 2 MiB for all).
 _PATHS_A_RUN: Final = 500
-STATUS: Final = ("status", "--porcelain=v2", "-z", "--untracked-files=all")
+# Without untracked files: to find these, Git compares every file with every line of our .gitignore.
+STATUS: Final = ("status", "--porcelain=v2", "-z", "--untracked-files=no")
 
 
 class GitRoot(NamedTuple):
@@ -235,19 +236,23 @@ def _common_dir(git_dir: Path) -> Path:
 
 def tracked(root: GitRoot, paths: Iterable[str]) -> set[str]:
     """Those of `paths` (from the top of the worktree) that Git's index holds, or holds something below."""
-    wanted = sorted(set(paths))
+    wanted = set(paths)
+    if not wanted:
+        return wanted
+    # Git compares every path of its index with every one it is asked for: of many, all is asked.
+    asked = ["--", *(path or "." for path in sorted(wanted))] if len(wanted) <= _PATHS_A_RUN else []
     found: set[str] = set()
-    for first in range(0, len(wanted), _PATHS_A_RUN):
-        some = wanted[first : first + _PATHS_A_RUN]
-        out = run(["--literal-pathspecs", "ls-files", "-z", "--", *(path or "." for path in some)], root.cwd)
-        for raw in out.split(b"\0")[:-1]:
-            path = os.fsdecode(raw)
-            found.add(path)
-            while "/" in path:
-                path = path.rpartition("/")[0]
-                found.add(path)
-            found.add("")
-    return found.intersection(wanted)
+    for path in listed(run(["--literal-pathspecs", "ls-files", "-z", *asked], root.cwd)):
+        above = path
+        while above not in found:
+            found.add(above)
+            above = above.rpartition("/")[0]
+    return found & wanted
+
+
+def listed(out: bytes) -> list[str]:
+    """The paths that a git wrote with `-z`."""
+    return [os.fsdecode(path) for path in out.split(b"\0")[:-1]]
 
 
 def ignored(root: GitRoot, paths: Sequence[str]) -> set[str]:
@@ -255,7 +260,7 @@ def ignored(root: GitRoot, paths: Sequence[str]) -> set[str]:
     if not paths:
         return set()
     out = run(["check-ignore", "-z", "--stdin"], root.cwd, input=b"\0".join(map(os.fsencode, paths)) + b"\0", ok=(0, 1))
-    return {os.fsdecode(path) for path in out.split(b"\0")[:-1]}
+    return set(listed(out))
 
 
 def is_tracked(root: GitRoot, path: str) -> bool:

@@ -18,7 +18,7 @@ from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import SHA256, Algorithm
 from vcs_ml.store import pack
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.pack import NAME_BYTES, Pack, Row
+from vcs_ml.store.pack import NAME_BYTES, Columns, Pack, Row
 
 MAGIC = b"VMLI"
 VERSION = 1
@@ -40,23 +40,24 @@ def parse_name(text: str) -> bytes | None:
 
 def encode(packs: Sequence[Pack], algorithm: Algorithm, supersedes: Sequence[bytes] = ()) -> tuple[bytes, bytes]:
     """(name, content) of one index over `packs`; where an object lies in several, one row of it is kept."""
-    places = {row.oid: (row, number) for number, each in enumerate(packs) for row in each.rows}
-    width = max((len(oid) - 1 for oid in places), default=algorithm.size)
-    keys = {pack.row_key(oid, width): place for oid, place in places.items()}
-    ordered = [keys[key] for key in sorted(keys)]
-    rows = [row for row, _ in ordered]
+    every, numbers = Columns(), array("I")
+    for number, each in enumerate(packs):
+        every.extend(Columns.of(each.rows))
+        numbers.extend(array("I", [number]) * len(each.rows))
+    width, order = pack.ordered(every, algorithm)
+    rows = every.pick(order)
     # Buckets of at most a few hundred keys keep the search of one id near a microsecond.
-    bits = 8 if len(ordered) < 1 << 14 else 16
+    bits = 8 if len(rows) < 1 << 14 else 16
     counts = array("I", bytes(4 << bits))
-    for row in rows:
-        counts[row.oid[0] if bits == 8 else row.oid[0] << 8 | row.oid[1]] += 1
+    for oid in rows.oids:
+        counts[oid[0] if bits == 8 else oid[0] << 8 | oid[1]] += 1
     content = b"".join(
         (
             HEADER.pack(MAGIC, VERSION, algorithm.code, width, bits, len(rows), len(packs), len(supersedes)),
             b"".join(each.name for each in packs),
             b"".join(sorted(supersedes)),
             pack.little_endian(array("I", accumulate(counts))),
-            pack.encode_columns(rows, width, [number for _, number in ordered]),
+            pack.encode_columns(rows, width, array("I", map(numbers.__getitem__, order))),
         )
     )
     return SHA256.digest(content)[:16] + secrets.token_bytes(8), content
@@ -226,12 +227,12 @@ class Catalog:
 
 def merged_packs(indexes: Iterable[Index]) -> list[Pack]:
     """The packs of several indexes, each once, with the rows those indexes have of it."""
-    rows: dict[bytes, list[Row]] = {}
+    rows: dict[bytes, Columns] = {}
     for index in indexes:
         for name in index.packs:
-            rows.setdefault(name, [])
+            rows.setdefault(name, Columns())
         for row in index.rows():
-            rows[index.packs[row.pack]].append(row)
+            rows[index.packs[row.pack]].append(row.oid, row.offset, row.stored, row.raw, row.flags)
     return [Pack(name, rows[name]) for name in sorted(rows)]
 
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -34,7 +35,6 @@ _REPORT = 64  # files between two reports of progress
 STAT_FIELDS = 5
 INODE_MASK = 2**63 - 1  # some network file systems use all 64 bits, the index has signed numbers
 Numbers = tuple[int, ...]
-Part = list[tuple[int, int]]  # (folder, file) pairs
 Result = tuple[bytes, list[tuple[int, int, Numbers]], pack.Plain]
 
 
@@ -44,6 +44,13 @@ class Folder(NamedTuple):
     path: bytes
     names: list[bytes]
     stats: array[int]
+
+
+class Part(NamedTuple):
+    """One worker's files: the number of each one's folder, and its own in there."""
+
+    folders: array[int]
+    files: array[int]
 
 
 class Stored(NamedTuple):
@@ -68,7 +75,7 @@ def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folde
     """
     parts = _share(folders, meter)
     # Only in this process: what a forked worker put into the batch would be lost.
-    few = batch if len(parts) == 1 and len(parts[0]) < FEW else None
+    few = batch if len(parts) == 1 and len(parts[0].files) < FEW else None
 
     def work(part: Part, meter: Meter) -> Result:
         reader = _Storer(store, few, meter)
@@ -102,7 +109,7 @@ def _gather(
     digests = [bytearray(len(folder.names) * size) for folder in folders]
     stats = [array("q", folder.stats) for folder in folders]
     for part, (part_digests, changed, _) in zip(parts, results, strict=True):
-        for k, (f, i) in enumerate(part):
+        for k, (f, i) in enumerate(zip(*part, strict=True)):
             digests[f][i * size : (i + 1) * size] = part_digests[k * size : (k + 1) * size]
         for f, i, numbers in changed:
             stats[f][i * STAT_FIELDS : (i + 1) * STAT_FIELDS] = array("q", numbers)
@@ -110,28 +117,32 @@ def _gather(
 
 
 def _share(folders: Sequence[Folder], meter: Meter) -> list[Part]:
-    """(folder, file) pairs for each worker, in path order."""
-    every = [(f, i) for f, folder in enumerate(folders) for i in range(len(folder.names))]
-    sizes = [folders[f].stats[i * STAT_FIELDS] for f, i in every]
-    meter.expect(len(every), sum(sizes))
+    """The files that each worker reads, in path order."""
+    every = Part(array("I"), array("I"))
+    sizes = array("q")
+    for f, folder in enumerate(folders):
+        every.folders.extend(array("I", [f]) * len(folder.names))
+        every.files.extend(range(len(folder.names)))
+        sizes.extend(folder.stats[::STAT_FIELDS])
+    meter.expect(len(sizes), sum(sizes))
     count = workers.count()
-    if count == 1 or (len(every) < _PARALLEL_FILES and sum(sizes) < _PARALLEL_BYTES):
+    if count == 1 or (len(sizes) < _PARALLEL_FILES and sum(sizes) < _PARALLEL_BYTES):
         return [every]
-    weights: dict[int, int] = {}
-    for size in sizes:
-        weights[size] = weights.get(size, 0) + size + 20_000  # opening a file costs what reading 20 KB does
+    weights = {size: n * (size + 20_000) for size, n in Counter(sizes).items()}  # opening costs what reading 20 KB does
     if max(weights.values()) > 1.5 * sum(weights.values()) / count:
         # Nearly all have one size: cut the list instead. Equal files may then be packed twice; gc repacks.
-        step = -(-len(every) // count)
-        return [every[at : at + step] for at in range(0, len(every), step)]
+        step = -(-len(sizes) // count)
+        return [Part(*(numbers[at : at + step] for numbers in every)) for at in range(0, len(sizes), step)]
     loads, worker_of = [0] * count, {}
     for size in sorted(weights, key=weights.__getitem__, reverse=True):
         worker_of[size] = loads.index(min(loads))
         loads[worker_of[size]] += weights[size]
-    parts: list[Part] = [[] for _ in range(count)]
-    for pair, size in zip(every, sizes, strict=True):
-        parts[worker_of[size]].append(pair)
-    return [part for part in parts if part]
+    parts = [Part(array("I"), array("I")) for _ in range(count)]
+    for f, i, size in zip(*every, sizes, strict=True):
+        part = parts[worker_of[size]]
+        part.folders.append(f)
+        part.files.append(i)
+    return [part for part in parts if part.files]
 
 
 class _Reader(Protocol):
@@ -150,11 +161,12 @@ def _read_part(
     base: bytes, folders: Sequence[Folder], part: Part, reader: _Reader, meter: Meter
 ) -> tuple[bytes, list[tuple[int, int, Numbers]]]:
     """(digests in order, files whose stats are newer than given) of one worker's share."""
-    digests: list[bytes] = []
+    digests = bytearray()
+    done = 0
     changed: list[tuple[int, int, Numbers]] = []
     directory, current, path = -1, -1, b""
     try:
-        for f, i in part:
+        for f, i in zip(*part, strict=True):
             folder = folders[f]
             if f != current:
                 if directory >= 0:
@@ -163,13 +175,14 @@ def _read_part(
                 directory, current = os.open(path, os.O_RDONLY | os.O_DIRECTORY), f
             before = tuple(folder.stats[i * STAT_FIELDS : (i + 1) * STAT_FIELDS])
             digest, after = _steady(directory, path, folder.names[i], before, reader)
-            digests.append(digest)
+            digests += digest
             if after != before:
                 changed.append((f, i, after))
-            if not len(digests) % _REPORT:
+            done += 1
+            if not done % _REPORT:
                 meter.advance(_REPORT)
-        meter.advance(len(digests) % _REPORT)
-        return b"".join(digests), changed
+        meter.advance(done % _REPORT)
+        return bytes(digests), changed
     finally:
         if directory >= 0:
             os.close(directory)

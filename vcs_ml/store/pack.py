@@ -7,7 +7,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from vcs_ml import hashing
 from vcs_ml.errors import CorruptError
@@ -38,24 +38,94 @@ class Row(NamedTuple):
     flags: int
 
 
+class Columns(Sequence[Row]):
+    """Rows of one pack, a column each: 100 bytes a row, where tuples of numbers take 300."""
+
+    __slots__ = ("flags", "offsets", "oids", "raw", "stored")
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.oids: list[ObjectId] = []
+        self.offsets, self.stored, self.raw = array("Q"), array("Q"), array("Q")
+        self.flags = bytearray()
+        for row in rows:
+            self.append(row.oid, row.offset, row.stored, row.raw, row.flags)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Columns:
+        """The same rows as columns."""
+        return rows if isinstance(rows, Columns) else cls(rows)
+
+    def append(self, oid: ObjectId, offset: int, stored: int, raw: int, flags: int) -> None:
+        """Add one row."""
+        self.oids.append(oid)
+        self.offsets.append(offset)
+        self.stored.append(stored)
+        self.raw.append(raw)
+        self.flags.append(flags)
+
+    def __len__(self) -> int:
+        return len(self.oids)
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Row]: ...
+    def __getitem__(self, at: int | slice) -> Row | list[Row]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        return Row(self.oids[at], 0, self.offsets[at], self.stored[at], self.raw[at], self.flags[at])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def pick(self, order: Sequence[int]) -> Columns:
+        """The rows at these places, in this order."""
+        found = Columns()
+        found.oids = list(map(self.oids.__getitem__, order))
+        found.flags = bytearray(map(self.flags.__getitem__, order))
+        found.offsets, found.stored, found.raw = (
+            array("Q", map(column.__getitem__, order)) for column in (self.offsets, self.stored, self.raw)
+        )
+        return found
+
+    def extend(self, more: Columns) -> None:
+        """Add the rows of others."""
+        self.oids += more.oids
+        self.flags += more.flags
+        self.offsets += more.offsets
+        self.stored += more.stored
+        self.raw += more.raw
+
+
 class Pack(NamedTuple):
     """A finished pack: its binary name (NAME_BYTES) and its rows, sorted by key."""
 
     name: bytes
-    rows: list[Row]
+    rows: Sequence[Row]
 
 
-Plain = list[tuple[bytes, list[tuple[Any, ...]]]]
+Plain = list[tuple[Any, ...]]
 
 
 def to_plain(packs: Iterable[Pack]) -> Plain:
     """Packs as plain values, as they travel from a worker to its parent."""
-    return [(each.name, list(map(tuple, each.rows))) for each in packs]
+    return [
+        (name, rows.oids, bytes(rows.flags), rows.offsets.tobytes(), rows.stored.tobytes(), rows.raw.tobytes())
+        for name, rows in ((each.name, Columns.of(each.rows)) for each in packs)
+    ]
 
 
 def from_plain(packs: Plain) -> list[Pack]:
     """The inverse of `to_plain`."""
-    return [Pack(name, list(map(Row._make, rows))) for name, rows in packs]
+    found = []
+    for name, oids, flags, *columns in packs:
+        rows = Columns()
+        rows.oids, rows.flags = oids, bytearray(flags)
+        rows.offsets, rows.stored, rows.raw = (array("Q", column) for column in columns)
+        found.append(Pack(name, rows))
+    return found
 
 
 def text_name(name: bytes) -> str:
@@ -74,14 +144,18 @@ def row_key(oid: ObjectId, width: int) -> bytes:
     return oid if len(oid) > width else oid[:-1].ljust(width, b"\0") + oid[-1:]
 
 
-def width_of(rows: Iterable[Row], algorithm: Algorithm) -> int:
-    """Digest bytes a table's keys need."""
-    return max((len(row.oid) - 1 for row in rows), default=algorithm.size)
+def ordered(rows: Columns, algorithm: Algorithm) -> tuple[int, list[int]]:
+    """(digest bytes a table's keys need, where its rows stand in order); of several rows of one object, one."""
+    width = max(map(len, rows.oids), default=algorithm.size + 1) - 1
+    keys = [row_key(oid, width) for oid in rows.oids]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return width, [i for at, i in enumerate(order, 1) if at == len(order) or keys[i] != keys[order[at]]]
 
 
 def little_endian(values: array[int]) -> bytes:
     """An array's bytes as files hold them."""
     if sys.byteorder == "big":
+        values = values[:]
         values.byteswap()
     return values.tobytes()
 
@@ -95,17 +169,14 @@ def from_little_endian(code: str, data: Buffer) -> array[int]:
     return values
 
 
-def encode_columns(rows: Sequence[Row], width: int, numbers: Sequence[int] | None = None) -> bytes:
+def encode_columns(rows: Columns, width: int, numbers: array[int] | None = None) -> bytes:
     """Sorted rows as columns: keys, flags, [pack numbers,] offsets, stored lengths, raw lengths."""
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * 6
-    oids, _, offsets, stored, raw, flags = columns
-    keys = b"".join(oids)
-    if len(keys) != len(oids) * (width + 1):
-        keys = b"".join(row_key(oid, width) for oid in oids)
-    parts = [keys, bytes(flags)]
-    if numbers is not None:
-        parts.append(little_endian(array("I", numbers)))
-    return b"".join([*parts, *(little_endian(array("Q", column)) for column in (offsets, stored, raw))])
+    keys = b"".join(rows.oids)
+    if len(keys) != len(rows) * (width + 1):
+        keys = b"".join(row_key(oid, width) for oid in rows.oids)
+    middle = [] if numbers is None else [little_endian(numbers)]
+    columns = map(little_endian, (rows.offsets, rows.stored, rows.raw))
+    return b"".join([keys, rows.flags, *middle, *columns])
 
 
 def parse_oid(raw: bytes, algorithm: Algorithm, *, source: str) -> ObjectId:
@@ -135,7 +206,7 @@ class Builder:
         self._used = 0
         self._upload: Upload | None = None
         self._offset = 0
-        self._rows: list[Row] = []
+        self._rows = Columns()
         self.packs: list[Pack] = []
 
     def room(self, size: int) -> memoryview:
@@ -195,7 +266,7 @@ class Builder:
         return self._upload
 
     def _record(self, oid: ObjectId, stored: int, raw: int, flags: int) -> None:
-        self._rows.append(Row(oid, 0, self._offset, stored, raw, flags))
+        self._rows.append(oid, self._offset, stored, raw, flags)
         self._offset += stored
 
     def _flush(self) -> None:
@@ -209,9 +280,8 @@ class Builder:
 
     def _close(self) -> None:
         self._flush()
-        width = width_of(self._rows, self._algorithm)
-        once = {row_key(row.oid, width): row for row in self._rows}
-        rows = [once[key] for key in sorted(once)]
+        width, order = ordered(self._rows, self._algorithm)
+        rows = self._rows.pick(order)
         table = encode_columns(rows, width)
         digest = SHA256.digest(table)
         name = digest[:16] + secrets.token_bytes(8)
@@ -219,7 +289,7 @@ class Builder:
         sink.write(table + FOOTER.pack(MAGIC, VERSION, self._algorithm.code, width, len(rows), digest))
         sink.commit(key(name))
         self.packs.append(Pack(name, rows))
-        self._upload, self._rows, self._offset = None, [], 0
+        self._upload, self._rows, self._offset = None, Columns(), 0
 
 
 def read_table(

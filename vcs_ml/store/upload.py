@@ -13,7 +13,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects, pack, workers
 from vcs_ml.store.local import LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
-from vcs_ml.store.pack import Builder, Pack, Row
+from vcs_ml.store.pack import Builder, Columns, Pack, Row
 from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.transfer import ROUND, WINDOW, Moved, Need, limit, reader
@@ -138,7 +138,7 @@ def _send_round(
 
 def _publish(remote: Remote, packs: Sequence[Pack]) -> int:
     remote.publish_index(packs)
-    return sum(row.stored for each in packs for row in each.rows)
+    return sum(sum(Columns.of(each.rows).stored) for each in packs)
 
 
 def _slices(store: LocalStore, needs: Iterable[Need]) -> Iterator[tuple[int, list[Need]]]:

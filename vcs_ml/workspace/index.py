@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import lt
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,14 +41,21 @@ class Known(NamedTuple):
     stats: bytes
     digests: bytes
 
+    def name_list(self) -> list[bytes]:
+        """The names, sorted."""
+        return self.names.split(b"\0") if self.stats else []
+
+    def at(self, i: int, size: int) -> tuple[bytes, bytes]:
+        """(stats, digest) of one file; `size` is a digest's length."""
+        return self.stats[i * _STAT_BYTES : (i + 1) * _STAT_BYTES], self.digests[i * size : (i + 1) * size]
+
     def files(self, path: bytes, size: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """(path, stats, digest) of each file; `size` is a digest's length."""
-        for i, name in enumerate(self.names.split(b"\0") if self.stats else ()):
-            yield (
-                join(path, name),
-                self.stats[i * _STAT_BYTES : (i + 1) * _STAT_BYTES],
-                self.digests[i * size : (i + 1) * size],
-            )
+        """(path, stats, digest) of each file."""
+        for i, name in enumerate(self.name_list()):
+            yield join(path, name), *self.at(i, size)
+
+
+_EMPTY = Known(b"", b"", b"")
 
 
 def entries(folder: bytes, names: Sequence[bytes], stats: array[int], digests: bytes) -> Iterable[Entry]:
@@ -149,7 +159,8 @@ class Index:
             known = Known(raw[names_at:stats_at], raw[stats_at:digests_at], raw[digests_at:at])
             if path:
                 paths.check_joined(path, source="the index")
-            if count and len(paths.check_joined(known.names, source="the index")) != count:
+            names = paths.check_joined(known.names, source="the index") if count else []
+            if len(names) != count or not all(map(lt, names, islice(names, 1, None))):
                 raise ValueError("names and numbers do not fit")
             if n < folders:
                 self.folders[path] = known
@@ -233,17 +244,23 @@ class Index:
         *,
         rehash: bool,
     ) -> None:
-        old = {} if known is None else {f[0]: f for f in known.files(folder.path, self.algorithm.size)}
+        theirs = {} if known is None else {name: i for i, name in enumerate(known.name_list())}
         stats = folder.stats.tobytes()
         for i, name in enumerate(folder.names):
-            path = join(folder.path, name)
+            at = theirs.pop(name, -1)
             mine = stats[i * _STAT_BYTES : (i + 1) * _STAT_BYTES]
-            file = old.pop(path, None)
-            if file is None or file[1] != mine or rehash:
+            if known is None or at < 0 or rehash or known.stats[at * _STAT_BYTES : (at + 1) * _STAT_BYTES] != mine:
+                path = join(folder.path, name)
                 memo = None if rehash else self.memo.get(path)
                 digest = memo[1] if memo and memo[0] == mine else None
-                changed.append(Changed(folder, i, path, digest, entry(*file) if file else None))
-        deleted += (entry(*file) for file in old.values() if _below(file[0], prefix))
+                before = self._entry(folder.path, name, known, at) if known is not None and at >= 0 else None
+                changed.append(Changed(folder, i, path, digest, before))
+        if known is not None:
+            gone = (self._entry(folder.path, name, known, at) for name, at in theirs.items())
+            deleted += (entry for entry in gone if _below(entry.path, prefix))
+
+    def _entry(self, folder: bytes, name: bytes, known: Known, at: int) -> Entry:
+        return entry(join(folder, name), *known.at(at, self.algorithm.size))
 
     def files(self) -> dict[bytes, tuple[bytes, bytes]]:
         """path -> (stats, digest) of every known file."""
@@ -255,30 +272,39 @@ class Index:
     def update(self, put: Mapping[bytes, tuple[bytes, bytes]], drop: Iterable[bytes] = ()) -> None:
         """Set (stats, digest) of some files as part of `base`, and forget others."""
         touched: dict[bytes, dict[bytes, tuple[bytes, bytes] | None]] = {}
-        for path, value in put.items():
+        for path, value in [*put.items(), *((path, None) for path in drop)]:
             folder, _, name = path.rpartition(b"/")
             touched.setdefault(folder, {})[name] = value
-        for path in drop:
-            folder, _, name = path.rpartition(b"/")
-            touched.setdefault(folder, {})[name] = None
+            self.memo.pop(path, None)
         for folder, files in touched.items():
-            merged: dict[bytes, tuple[bytes, bytes] | None] = {}
-            if known := self.folders.get(folder):
-                merged = {os.path.basename(p): (s, d) for p, s, d in known.files(folder, self.algorithm.size)}
-            merged.update(files)
-            self.set_folder(folder, {name: value for name, value in merged.items() if value is not None})
-            for name in files:
-                self.memo.pop(join(folder, name), None)
+            known = _merged(self.folders.get(folder, _EMPTY), files, self.algorithm.size)
+            self.folders[folder] = known
+            if not known.names:
+                del self.folders[folder]
 
-    def set_folder(self, path: bytes, files: Mapping[bytes, tuple[bytes, bytes]]) -> None:
-        """Replace a folder: name -> (stats, digest)."""
-        if not files:
-            self.folders.pop(path, None)
-            return
-        names = sorted(files)
-        self.folders[path] = Known(
-            b"\0".join(names), b"".join(files[n][0] for n in names), b"".join(files[n][1] for n in names)
-        )
+
+def _merged(known: Known, changes: Mapping[bytes, tuple[bytes, bytes] | None], size: int) -> Known:
+    """A folder with the (stats, digest) of some names put or (None) dropped: what stays is copied in long runs."""
+    old, at = known.name_list(), 0
+    names: list[bytes] = []
+    stats: list[bytes] = []
+    digests: list[bytes] = []
+
+    def keep(start: int, end: int) -> None:
+        names.extend(old[start:end])
+        stats.append(known.stats[start * _STAT_BYTES : end * _STAT_BYTES])
+        digests.append(known.digests[start * size : end * size])
+
+    for name in sorted(changes):
+        end = bisect_left(old, name, at)
+        keep(at, end)
+        at = end + (old[end : end + 1] == [name])
+        if value := changes[name]:
+            names.append(name)
+            stats.append(value[0])
+            digests.append(value[1])
+    keep(at, len(old))
+    return Known(b"\0".join(names), b"".join(stats), b"".join(digests))
 
 
 class Difference(NamedTuple):

@@ -43,6 +43,7 @@ class Files:
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._root = os.fsencode(project.root)
         self._index = Index.load(project.index_dir, "", project.algorithm)
         self._known = self._index.files()
         self._put: dict[bytes, tuple[bytes, bytes]] = {}
@@ -52,10 +53,9 @@ class Files:
     def look(self, path: str, *, meter: Meter, rehash: bool = False) -> tuple[Entry | None, bool]:
         """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed."""
         raw = os.fsencode(path)
-        full = os.fsencode(self._project.root / path)
         known = self._known.get(raw)
         try:
-            st = os.lstat(full)
+            st = os.lstat(self._root + b"/" + raw)
         except (FileNotFoundError, NotADirectoryError):
             return None, known is not None
         if not (stat.S_ISREG(st.st_mode) or stat.S_ISLNK(st.st_mode)):
@@ -64,8 +64,7 @@ class Files:
         if known is not None and known[0] == numbers.tobytes() and not rehash:
             return stat_index.entry(raw, *known), True
         folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
-        root = os.fsencode(self._project.root)
-        (stored,) = ingest.measure(self._project.algorithm, root, [folder], meter)
+        (stored,) = ingest.measure(self._project.algorithm, self._root, [folder], meter)
         return self.learn(path, stored), True
 
     def learn(self, path: str, stored: Stored) -> Entry:

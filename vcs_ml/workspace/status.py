@@ -79,15 +79,29 @@ def status(
 ) -> Status:
     """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index."""
     ignore = Ignore(project.root)
-    with git.start([*git.STATUS, "--", *tracked.pathspecs(project)], project.git.cwd) as running:
+    pathspecs = ["--", *tracked.pathspecs(project)]
+    with (
+        git.start([*git.STATUS, *pathspecs], project.git.cwd) as changes,
+        git.start(["ls-files", "-z", *pathspecs], project.git.cwd) as in_index,
+    ):
         broken: dict[str, UserError] = {}
         pointers = tracked.in_workspace(project, ignore, refresh=refresh, broken=broken)
         wanted = selected(pointers, targets)
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
         missing = [m for each, _ in wanted if (m := _missing(store, each))]
-        against_head = pointer_changes(project, git.parse_status(running.wait()), targets)
+        records = [
+            *git.parse_status(changes.wait()),
+            *_untracked(project, [*pointers, *broken], git.listed(in_index.wait())),
+        ]
+        against_head = pointer_changes(project, records, targets)
     unreadable = [(path, error) for path, error in sorted(broken.items()) if _concerns(path, targets or [""])]
     return Status(data, against_head, missing, [each for each, _ in wanted], unreadable)
+
+
+def _untracked(project: Project, here: Iterable[str], in_index: Iterable[str]) -> list[git.FileStatus]:
+    """The pointers of this data that Git neither has in its index nor ignores."""
+    new = {project.in_git(path + SUFFIX) for path in here}.difference(in_index)
+    return [git.FileStatus(path, "?", "?", None, None) for path in new - git.ignored(project.git, sorted(new))]
 
 
 def selected(pointers: Mapping[str, Pointer], targets: Sequence[str]) -> list[tuple[Pointer, str]]:

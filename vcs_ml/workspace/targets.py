@@ -80,13 +80,13 @@ def _check_new(project: Project, new: Sequence[Target]) -> None:
                 f"Git ignores {quote(source)}, so the pointer could not be committed",
                 hint=f"git check-ignore -v {quote(source)} shows the rule that has to go",
             )
-    for one in new:
-        for other in new:
-            if one.path.startswith(f"{other.path}/"):
-                raise UserError(
-                    f"{quote(one.path)} lies inside {quote(other.path)}",
-                    hint=f"vml add {quote(other.path)} is enough",
-                )
+    every = {target.path: target for target in new}
+    for target in new:
+        if above := tracked.owner(target.path.rpartition("/")[0], every):
+            raise UserError(
+                f"{quote(target.path)} lies inside {quote(above[0].path)}",
+                hint=f"vml add {quote(above[0].path)} is enough",
+            )
 
 
 def check_pointers(project: Project, path: str, folders: Sequence[Folder]) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vcs_ml import fs, git
 from vcs_ml.errors import UserError
@@ -21,6 +21,8 @@ from vcs_ml.workspace import pointer
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
+
+T = TypeVar("T")
 
 _CACHE_VERSION = 1
 _CONFIG = ".vml/config.toml"
@@ -187,7 +189,7 @@ def read_pointer(project: Project, source: str) -> Pointer:
     return pointer.parse(raw, source, project.algorithm)
 
 
-def owner(path: str, tracked: Mapping[str, Pointer]) -> tuple[Pointer, str] | None:
+def owner(path: str, tracked: Mapping[str, T]) -> tuple[T, str] | None:
     """The tracked thing that `path` is or lies in, and the way from there; None if there is none."""
     inner: list[str] = []
     above = path
