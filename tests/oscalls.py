@@ -124,3 +124,44 @@ def end(pid: int, *, kill: bool = False) -> bool:
 
 
 ERRNOS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
+
+
+@contextmanager
+def synced() -> Iterator[Callable[[], list[Path]]]:
+    """Follows what is written and synced; gives those files whose bytes or names a power cut could still take."""
+    dirty: set[tuple[int, int]] = set()  # inodes with bytes, or directories with names, that were not synced
+    placed: dict[Path, tuple[tuple[int, int], tuple[int, int]]] = {}
+    real = {name: getattr(os, name) for name in ("write", "fsync", "rename", "replace", "link")}
+
+    def inode(place: Any) -> tuple[int, int]:
+        st = os.fstat(place) if isinstance(place, int) else os.stat(place)
+        return st.st_dev, st.st_ino
+
+    def write(fd: int, data: Any) -> int:
+        dirty.add(inode(fd))
+        return int(real["write"](fd, data))
+
+    def fsync(fd: int) -> None:
+        real["fsync"](fd)
+        dirty.discard(inode(fd))
+
+    def moving(name: str) -> Callable[..., None]:
+        def move(source: Any, target: Any, **kwargs: Any) -> None:
+            real[name](source, target, **kwargs)
+            if not kwargs and os.path.isfile(target):  # below a descriptor lie workspace files, which are copies
+                path = Path(target)
+                placed[path] = inode(path), inode(path.parent)
+                dirty.add(inode(path.parent))
+
+        return move
+
+    os.write, os.fsync = write, fsync
+    for name in ("rename", "replace", "link"):
+        setattr(os, name, moving(name))
+    try:
+        yield lambda: [
+            path for path, inodes in placed.items() if path.exists() and inode(path) in inodes and dirty.intersection(inodes)
+        ]
+    finally:
+        for name, function in real.items():
+            setattr(os, name, function)

@@ -98,6 +98,12 @@ def second(world: World) -> None:
     write(world, "one", b"2" * 5000)
 
 
+def unsaved(world: World) -> None:
+    write(world, "data/a/1", b"unsaved")
+    write(world, "data/b/4", b"unsaved, too")
+    write(world, "data/extra", b"never tracked")
+
+
 def write(world: World, path: str, content: bytes) -> Path:
     target = world.project / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,9 +167,7 @@ def behind(world: World) -> None:
 
 def behind_and_edited(world: World) -> None:
     behind(world)
-    write(world, "data/a/1", b"unsaved")
-    write(world, "data/b/4", b"unsaved, too")
-    write(world, "data/extra", b"never tracked")
+    unsaved(world)
 
 
 def fresh(world: World) -> None:
