@@ -274,7 +274,7 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
             return _say("error", *_describe(error), 3)
         case _:
             traceback.print_exception(error)
-            shown = " ".join(args[:1]) or "vml"
+            shown = " ".join(args[(at := _command_at(args)) : at + 1]) or "vml"
             return _say("error", f"{shown}: this is a bug in vml, please report it", ISSUES, 70)
 
 

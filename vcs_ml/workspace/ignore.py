@@ -89,7 +89,7 @@ def _read(path: str) -> GitIgnoreSpec | None:
 
     try:
         spec = GitIgnoreSpec.from_lines(lines)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise UserError(f"{path}: {error}", hint="the syntax is that of gitignore: git help ignore") from None
     return spec if any(pattern.include is not None for pattern in spec.patterns) else None
 
