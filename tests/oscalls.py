@@ -40,6 +40,7 @@ def watched(act: Act) -> Iterator[list[str]]:
             tell(name, args)
             return real(*args, **kwargs)
 
+        call.real = real  # type: ignore[attr-defined]
         return call
 
     def open_fd(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:

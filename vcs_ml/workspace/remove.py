@@ -183,6 +183,7 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
         raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
     if (project.root / new).is_dir() and tracked.owner_in_workspace(project, new) is None:
         new = f"{new}/{old.rpartition('/')[2]}"
+    project.refuse_link_above(new)
     source = tracked.owner_in_workspace(project, old)
     target = tracked.owner_in_workspace(project, new)
     if target is None or not target[1]:
@@ -271,6 +272,8 @@ def _move_inner(
     with store.batch() as batch:
         summary = manifest.edit(each.oid, edits, store.algorithm, store.read, batch.add)
     if here:
+        project.refuse_link_above(old)
+        project.refuse_link_above(place.relative_to(project.root).as_posix())
         place.parent.mkdir(parents=True, exist_ok=True)
         data.rename(place)
         with contextlib.suppress(OSError):
