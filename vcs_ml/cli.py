@@ -22,7 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from vcs_ml import __version__, output
+from vcs_ml import __version__, fs, output
 from vcs_ml.errors import UsageError, VmlError
 from vcs_ml.session import Session
 
@@ -275,7 +275,7 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
             return _say("error", *_describe(error), 3)
         case _:
             traceback.print_exception(error)
-            shown = " ".join(args[:1]) or "vml"
+            shown = " ".join(args[(at := _command_at(args)) : at + 1]) or "vml"
             return _say("error", f"{shown}: this is a bug in vml, please report it", ISSUES, 70)
 
 
@@ -300,10 +300,16 @@ def _help_hint(error: TyperException) -> str:
 
 def _describe(error: OSError) -> tuple[str, str]:
     both = (error.filename, error.filename2)
-    names = [output.quote(name) for name in both if isinstance(name, str | bytes | os.PathLike)]
+    names = [output.quote(_shown(name)) for name in both if isinstance(name, str | bytes | os.PathLike)]
     where = f"{' -> '.join(names)}: " if names else ""
     reason = error.strerror or type(error).__name__
     return where + reason[:1].lower() + reason[1:], _HINTS.get(error.errno or 0, "look at that path: ls -ld")
+
+
+def _shown(name: str | bytes | os.PathLike[str]) -> str:
+    """A path as people know it: of a temporary file of ours, its directory."""
+    directory, base = os.path.split(os.fsdecode(name))
+    return directory if directory and fs.is_tmp(base) else os.fsdecode(name)
 
 
 def _close_pipes() -> int:

@@ -385,7 +385,7 @@ def _parse(text: str, level: Level, source: str) -> dict[str, Entry]:
     """The entries of one file, flat; UserError naming file and key for anything that should not be there."""
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number of 5,000 digits
         hint = "text needs quotes; a conflict may be left from a merge"
         raise UserError(f"{source}: not valid TOML: {error}", hint=hint) from None
     entries: dict[str, Entry] = {}
@@ -439,8 +439,8 @@ def _checked(setting: Setting, key: str, raw: object, source: str) -> Value:
     whole = isinstance(raw, int) and not isinstance(raw, bool)
     match setting.kind:
         case "text":
-            wanted = "text in quotes"
-            if isinstance(raw, str):
+            wanted = "text in quotes, without NUL"
+            if isinstance(raw, str) and "\0" not in raw:
                 return raw
         case "flag":
             wanted = "true or false"

@@ -74,8 +74,9 @@ def test_agrees_with_git_also_when_nested(tmp_path: Path) -> None:
     assert walk(root, "data/sub") == below
 
 
-def test_a_bad_pattern_names_its_file(tmp_path: Path) -> None:
-    write(tmp_path, {".vmlignore": "!\n"})
+@pytest.mark.parametrize("pattern", ["!", "[b-a]?", "[[:alpha:]]"])
+def test_a_bad_pattern_names_its_file(tmp_path: Path, pattern: str) -> None:
+    write(tmp_path, {".vmlignore": f"{pattern}\n"})
     with pytest.raises(UserError, match=r"\.vmlignore"):
         Ignore(tmp_path).at("a/b")
 

@@ -171,6 +171,7 @@ def _read_part(
             if f != current:
                 if directory >= 0:
                     os.close(directory)
+                    directory = -1  # should the next one not open, this must not be closed again
                 path = os.path.join(base, folder.path) if folder.path else base
                 directory, current = os.open(path, os.O_RDONLY | os.O_DIRECTORY), f
             before = tuple(folder.stats[i * STAT_FIELDS : (i + 1) * STAT_FIELDS])

@@ -66,7 +66,7 @@ class LocalStore:
             version, name = found["format"], found["algorithm"]
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{path} is damaged", hint=f"it should hold {self._format().decode().strip()}") from None
         if version != FORMAT:
             raise UserError(f"{self.directory} was written by a newer vml (format {version})", hint="upgrade vml")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs, git, paths
@@ -106,11 +106,7 @@ def checkout(
 
 
 def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
-    if link := _link_above(work.project, each.path):
-        raise UserError(
-            f"{quote(each.path)} is tracked, but {quote(link)} is a symbolic link",
-            hint="vml does not write through links; replace it by a directory, then run the command again",
-        )
+    work.project.refuse_link_above(each.path)
     if each.kind != "tree":
         return _plan_file(work, each)
     try:
@@ -190,12 +186,6 @@ def _unseen(work: _Work, root: Path, wanted: Iterable[bytes]) -> Iterator[tuple[
             folder = ingest.Folder(os.path.dirname(path), [os.path.basename(path)], stat_index.numbers(st))
             (stored,) = ingest.measure(work.project.algorithm, base, [folder], work.meter)
             yield path, Entry(path, tree.entry_kind(st.st_mode), st.st_size, stored.digests)
-
-
-def _link_above(project: Project, path: str) -> str | None:
-    """The first symbolic link among the directories that a tracked path lies in."""
-    above = [part.as_posix() for part in reversed(PurePosixPath(path).parents)][1:]
-    return next((part for part in above if (project.root / part).is_symlink()), None)
 
 
 def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:
@@ -460,7 +450,7 @@ def _remove_gone_thing(work: _Work, path: str, is_ours: Callable[[str], bool]) -
     index = Index.load(project.index_dir, path, project.algorithm)
     if not index.loaded:
         return _remove_gone_file(work, path) if is_ours(path) else 0
-    if _link_above(project, path):
+    if project.link_above(path):
         index.remove()
         return 0
     shot = snapshot.take(project, path, work.ignore, snapshot.measurer(project, work.meter))
@@ -484,7 +474,7 @@ def _remove_gone_thing(work: _Work, path: str, is_ours: Callable[[str], bool]) -
 
 
 def _remove_gone_file(work: _Work, path: str) -> int:
-    if _link_above(work.project, path):
+    if work.project.link_above(path):
         work.files.forget(path)
         return 0
     before = work.files.known(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -88,9 +89,12 @@ def _read(path: str) -> GitIgnoreSpec | None:
     from pathspec import GitIgnoreSpec  # noqa: PLC0415 - few projects have the file, and it costs 20 ms
 
     try:
-        spec = GitIgnoreSpec.from_lines(lines)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}", hint="the syntax is that of gitignore: git help ignore") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # [[:alpha:]], which would be taken for something else
+            spec = GitIgnoreSpec.from_lines(lines)
+    except (ValueError, re.error, FutureWarning) as error:
+        hint = "the syntax is that of gitignore (git help ignore), without classes as [[:alpha:]]"
+        raise UserError(f"{path}: {error}", hint=hint) from None
     return spec if any(pattern.include is not None for pattern in spec.patterns) else None
 
 

@@ -19,6 +19,7 @@ def write(project: Project, pointers: Sequence[Pointer]) -> None:
     ignored: dict[str, set[str]] = {}
     touched = []
     for each in pointers:
+        project.refuse_link_above(each.path)  # it may have become one while the data was read
         folder, _, name = each.path.rpartition("/")
         ignored.setdefault(folder, set()).add(name)
     for folder, names in ignored.items():
@@ -37,6 +38,7 @@ def drop(project: Project, paths: Sequence[str]) -> None:
     ignored: dict[str, set[str]] = {}
     touched = []
     for path in paths:
+        project.refuse_link_above(path)
         folder, _, name = path.rpartition("/")
         ignored.setdefault(folder, set()).add(name)
         touched.append(path + SUFFIX)

@@ -6,7 +6,7 @@ import glob
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -32,7 +32,10 @@ _GITIGNORE: Final = """\
 /tmp
 /.vml-tmp-*
 """
-_OWN: Final = ("", "cache", "index", "lock", "saved", "tmp", "logs")
+_OWN: Final = (
+    "", "cache", "index", "lock", "saved", "tmp", "logs",
+    "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/tmp",
+)  # fmt: skip
 
 
 class Project:
@@ -176,6 +179,19 @@ class Project:
         while path and not os.path.exists(f"{self.root}/{path}/.vml/config.toml"):
             path = path.rpartition("/")[0]
         return path
+
+    def link_above(self, path: str) -> str | None:
+        """The first symbolic link among the directories that a path of the project lies in."""
+        above = [part.as_posix() for part in reversed(PurePosixPath(path).parents)][1:]
+        return next((part for part in above if (self.root / part).is_symlink()), None)
+
+    def refuse_link_above(self, path: str) -> None:
+        """UserError if writing at `path` would be writing through a link."""
+        if link := self.link_above(path):
+            raise UserError(
+                f"{quote(path)} is tracked, but {quote(link)} is a symbolic link",
+                hint="vml does not write through links; replace it by a directory, then run the command again",
+            )
 
     def remote(self, name: str | None = None) -> RemoteConfig:
         """A remote as `Config.remote` finds it, with a directory's url made an absolute path."""

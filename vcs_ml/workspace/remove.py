@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from vcs_ml import git
@@ -36,7 +36,7 @@ def remove(
     is done), or with `force` stored first and returned. What is ignored stays where it is. The data of earlier
     commits stays in the stores. The caller holds the worktree's lock.
     """
-    owners = [_owner(project, store, path) for path in paths]
+    owners = _owners(project, store, paths)
     looks = [] if cached else [_look(project, *owner, meter) for owner in owners]
     kept = _secure(project, store, looks, force=force, meter=meter)
     for look in looks:  # before the pointers, so that a killed rm can be repeated
@@ -51,6 +51,33 @@ def remove(
             pointer_files.drop(project, [path])
             _forget(project, owner[0])
     return kept
+
+
+def _owners(project: Project, store: LocalStore, paths: Sequence[str]) -> list[tuple[Pointer, str]]:
+    """What each of `paths` is or lies in, without those that a killed removal of the same paths has done already."""
+    owners: list[tuple[Pointer, str]] = []
+    gone: dict[str, UserError] = {}
+    for path in paths:
+        try:
+            owners.append(_owner(project, store, path))
+        except UserError as error:
+            gone[path] = error
+    if gone and not (owners and _were_committed(project, store, gone)):
+        raise next(iter(gone.values()))
+    return owners
+
+
+def _were_committed(project: Project, store: LocalStore, paths: Iterable[str]) -> bool:
+    """Whether all these paths were tracked in the last commit."""
+    try:
+        before = tracked.at_revision(project, "HEAD")
+        found = [tracked.owner(path, before) for path in paths]
+        return all(
+            each and (not each[1] or any(manifest.under(each[0].oid, os.fsencode(each[1]), store.algorithm, store.read)))
+            for each in found
+        )
+    except UserError:  # no commit yet, or a list of files that is not here
+        return False
 
 
 def _owner(project: Project, store: LocalStore, path: str) -> tuple[Pointer, str]:
@@ -156,6 +183,7 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
         raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
     if (project.root / new).is_dir() and tracked.owner_in_workspace(project, new) is None:
         new = f"{new}/{old.rpartition('/')[2]}"
+    project.refuse_link_above(new)
     source = tracked.owner_in_workspace(project, old)
     target = tracked.owner_in_workspace(project, new)
     if target is None or not target[1]:
@@ -244,6 +272,8 @@ def _move_inner(
     with store.batch() as batch:
         summary = manifest.edit(each.oid, edits, store.algorithm, store.read, batch.add)
     if here:
+        project.refuse_link_above(old)
+        project.refuse_link_above(place.relative_to(project.root).as_posix())
         place.parent.mkdir(parents=True, exist_ok=True)
         data.rename(place)
         with contextlib.suppress(OSError):

@@ -82,7 +82,7 @@ def news(project: Project) -> list[str]:
         try:
             files = json.loads(path.read_bytes())["files"]
             lines += [_line(each["path"], each["hash"]) for each in files]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         path.rename(path.with_name(path.name.replace(".new.json", ".json")))
     return lines

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vcs_ml import fs, git
+from vcs_ml import fs, git, hashing
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store.ingest import stat_numbers
@@ -24,7 +24,7 @@ from vcs_ml.workspace.project import Project
 
 T = TypeVar("T")
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _CONFIG = ".vml/config.toml"
 
 
@@ -48,7 +48,10 @@ class Workspace:
 
     def _load(self) -> None:
         try:
-            content = json.loads(self._path.read_bytes())
+            check, _, raw = self._path.read_bytes().partition(b"\n")
+            if check != _checksum(raw):
+                return
+            content = json.loads(raw)
             if content["head"] == self._head:
                 self._directories, self._parsed = content["directories"], content["pointers"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -151,7 +154,12 @@ class Workspace:
         }
         with contextlib.suppress(OSError):  # a read-only checkout only means that this is done again
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            fs.write_atomic(self._path, json.dumps(content, separators=(",", ":")).encode(), mode=0o644, sync=False)
+            raw = json.dumps(content, separators=(",", ":")).encode()
+            fs.write_atomic(self._path, _checksum(raw) + b"\n" + raw, mode=0o644, sync=False)
+
+
+def _checksum(raw: bytes) -> bytes:
+    return hashing.XXH128.digest(raw).hex().encode()
 
 
 def _stamp(path: Path) -> list[int]:

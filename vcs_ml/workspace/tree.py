@@ -36,7 +36,7 @@ def join(folder: bytes, name: bytes) -> bytes:
 
 def entry_kind(mode: int) -> int:
     """The manifest's kind for a file of this mode."""
-    if stat.S_ISLNK(mode):
+    if mode & _FORMAT == stat.S_IFLNK:
         return page.SYMLINK
     return page.EXECUTABLE if mode & 0o100 else page.FILE
 

@@ -214,12 +214,15 @@ class _Writer:
         target = place.read_bytes() if isinstance(place, Path) else bytes(decode(place, self._store.algorithm))
         if why := paths.link_problem(path, target):
             raise CorruptError(f"refusing the link to {quote(target)}: {why}")
-        tmp = fs.tmp_name().encode()
-        os.symlink(target, tmp, dir_fd=directory)
-        try:
-            check_unchanged(directory, name, path, self._seen)
-            os.rename(tmp, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except BaseException:
-            os.unlink(tmp, dir_fd=directory)
-            raise
+        if self._scratch is None:
+            os.symlink(target, name, dir_fd=directory)
+        else:
+            tmp = os.path.join(self._scratch, fs.tmp_name().encode())
+            os.symlink(target, tmp)
+            try:
+                check_unchanged(directory, name, path, self._seen)
+                os.rename(tmp, name, dst_dir_fd=directory)
+            except BaseException:
+                os.unlink(tmp)
+                raise
         return stat_numbers(os.stat(name, dir_fd=directory, follow_symlinks=False))

@@ -1,0 +1,117 @@
+"""A full disk, a broken one, one without permission: a clean error, nothing half written, and it goes on afterwards."""
+
+from __future__ import annotations
+
+import errno
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import oscalls, verify, worlds
+from tests.worlds import CASES, Prepared, World
+
+# (name, error number, what fails from then on besides the one call)
+FAULTS = {
+    "ENOSPC once": (errno.ENOSPC, ()),
+    "disk full": (errno.ENOSPC, oscalls.GROWING),
+    "EIO": (errno.EIO, ()),
+    "EACCES": (errno.EACCES, ()),
+}
+
+
+@pytest.fixture(scope="module")
+def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where states are built once."""
+    return tmp_path_factory.mktemp("worlds")
+
+
+def failed(world: World, ready: Prepared, code: int, said: str) -> None:
+    """The checks after a fault, and after the same command has run again without one."""
+    assert "Traceback" not in said, said
+    if code:
+        assert code in (3, 4), (code, said)
+        lines = said.splitlines()
+        assert sum(line.startswith("error: ") for line in lines) == 1, said
+        assert sum(line.startswith("hint: ") for line in lines) == 1, said
+        assert ".vml-tmp-" not in said, said
+    else:  # what failed was of no consequence
+        worlds.check_done(world, ready)
+    worlds.check(world, ready)
+    again = world.vml(*ready.case.args)
+    assert again == 0 or (again == 3 and worlds.outcome(world) == ready.outcome), f"exit {again} afterwards"
+    worlds.check_done(world, ready)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_call_fails(
+    name: str, above: Path, tmp_path: Path, soak: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The n-th change of the disk fails, in every way that there is."""
+    ready = worlds.prepared(CASES[name], above)
+    world = ready.state.copy(tmp_path / "world")
+    with oscalls.watched(oscalls.ignore) as names:
+        world.ok(*ready.case.args)
+    seed = random.randrange(2**32)
+    moments = [(n, fault) for n in range(len(names)) for fault in FAULTS]
+    for n, fault in sorted(random.Random(seed).sample(moments, min(len(moments), soak + soak // 2))):
+        number, then = FAULTS[fault]
+        world = ready.state.copy(tmp_path / "world")
+        capfd.readouterr()
+        with oscalls.watched(oscalls.fail_at(n, number, then=then)):
+            code = world.vml(*ready.case.args)
+        said = capfd.readouterr().err
+        try:
+            failed(world, ready, code, said)
+        except AssertionError as error:
+            where = f"at call {n} of {len(names)}, {names[max(n - 3, 0) : n]} then {names[n]}"
+            raise AssertionError(f"{fault} {where} (seed {seed}), exit {code}, {said!r}: {error}") from error
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB, which only root can make."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True).returncode:
+        pytest.skip("no permission to mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("name", ["add", "add edits", "checkout another", "push", "pull", "rm --force", "mv inside"])
+def test_a_small_disk(
+    name: str, above: Path, small_disk: Path, soak: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A disk that is really full, at different points, and then has room again."""
+    ready = worlds.prepared(CASES[name], above)
+    for step in range(soak):
+        world = ready.state.copy(small_disk / "world")
+        free = shutil.disk_usage(small_disk).free
+        (small_disk / "ballast").write_bytes(bytes(max(free - step * step * 4096, 0)))
+        capfd.readouterr()
+        code = world.vml(*ready.case.args)
+        said = capfd.readouterr().err
+        (small_disk / "ballast").unlink()
+        failed(world, ready, code, said)
+        shutil.rmtree(world.path)
+
+
+def test_what_is_renamed_into_place_was_synced(above: Path, tmp_path: Path) -> None:
+    """A power cut after a command ended loses nothing: bytes are synced before their name is, and then its directory."""
+    for name in ("add", "commit", "push", "pull", "rm --force"):
+        ready = worlds.prepared(CASES[name], above)
+        world = ready.state.copy(tmp_path / "world")
+        with oscalls.synced() as unsynced:
+            world.ok(*ready.case.args)
+        loose = [path for path in unsynced() if _must_last(world, path)]
+        assert not loose, f"{name}: {loose}"
+
+
+def _must_last(world: World, path: Path) -> bool:
+    """Whether a file is more than a cache: an object, a pointer, a record."""
+    inner = path.relative_to(world.path).as_posix()
+    return not any(part in inner for part in ("/.vml/index/", "/cache/complete/", "/cache/remotes/", "/.git/"))

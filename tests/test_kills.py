@@ -1,0 +1,83 @@
+"""kill -9 at any moment: no byte is lost, nothing is half written, and the same command, run again, completes."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import oscalls, worlds
+from tests.worlds import CASES, LARGE_CASES, Case, Prepared, World
+
+
+@pytest.fixture(scope="module")
+def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where states are built once."""
+    return tmp_path_factory.mktemp("worlds")
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chosen moments; the seed is in the test's output if it fails."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def calls(ready: Prepared, place: Path) -> list[str]:
+    """The changes of the disk that a command makes, in order."""
+    world = ready.state.copy(place)
+    with oscalls.watched(oscalls.ignore) as names:
+        world.ok(*ready.case.args)
+    return names
+
+
+def completes(world: World, ready: Prepared, moment: str) -> None:
+    """The checks after a kill: as it was left, and after the same command has run again."""
+    try:
+        worlds.check(world, ready)
+        code = world.vml(*ready.case.args)
+        # What a killed command had finished may be a thing it cannot do twice: rm, mv.
+        assert code == 0 or (code == 3 and worlds.outcome(world) == ready.outcome), f"exit {code}"
+        worlds.check_done(world, ready)
+    except AssertionError as error:
+        raise AssertionError(f"killed {moment}: {error}") from error
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_at_a_call(name: str, above: Path, tmp_path: Path, chance: random.Random, soak: int) -> None:
+    """Killed before its n-th change of the disk, or in the middle of a write."""
+    ready = worlds.prepared(CASES[name], above)
+    names = calls(ready, tmp_path / "world")
+    for n in sorted(chance.sample(range(len(names)), min(len(names), soak + soak // 2))):
+        world = ready.state.copy(tmp_path / "world")
+
+        def killed(n: int = n, world: World = world) -> None:
+            with oscalls.watched(oscalls.kill_at(n)):
+                world.vml(*ready.case.args)
+
+        oscalls.end(oscalls.in_child(killed, tmp_path / "log"))  # not killed, if it took a call less this time
+        completes(world, ready, f"at call {n} of {len(names)}, {names[max(n - 3, 0) : n]} then {names[n]}")
+
+
+@pytest.mark.parametrize("name", [*CASES, *LARGE_CASES])
+def test_at_a_moment(name: str, above: Path, tmp_path: Path, chance: random.Random, soak: int) -> None:
+    """Killed after a random time, with every process it has started; those of Git, too."""
+    case: Case = (CASES | LARGE_CASES)[name]
+    ready = worlds.prepared(case, above)
+    start = time.monotonic()
+    oscalls.end(oscalls.in_child(lambda: None, tmp_path / "log"))
+    overhead = time.monotonic() - start
+    world = ready.state.copy(tmp_path / "world")
+    start = time.monotonic()
+    oscalls.end(oscalls.in_child(lambda: world.vml(*case.args), tmp_path / "log"))
+    length = time.monotonic() - start - overhead
+    for _ in range(max(soak // 3, 1)):
+        world = ready.state.copy(tmp_path / "world")
+        after = overhead + chance.uniform(0, length)
+        pid = oscalls.in_child(lambda world=world: world.vml(*case.args), tmp_path / "log")  # type: ignore[misc]
+        time.sleep(after)
+        oscalls.end(pid, kill=True)
+        completes(world, ready, f"after {after:.4f} s")

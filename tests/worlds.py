@@ -1,0 +1,310 @@
+"""Projects with a remote in every state that a command may begin from, and the table of commands tried on them."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from tests import verify
+from vcs_ml.cli import main
+
+File = tuple[bytes, int]  # content or link target, mode; a link has mode 0
+
+
+class World:
+    """A directory with a project `repo` and its remote `remote`; both may be copied together."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.project = path / "repo"
+        self.remote = path / "remote"
+        self.store = self.project / ".vml/cache"
+
+    def vml(self, *args: str) -> int:
+        return main(["-C", str(self.project), *args])
+
+    def ok(self, *args: str) -> None:
+        assert self.vml(*args) == 0, args
+
+    def git(self, *args: str) -> None:
+        subprocess.run(["git", *args], cwd=self.project, check=True, capture_output=True)
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", "commit")
+
+    def copy(self, place: Path) -> World:
+        """The same world elsewhere; nothing of it knows where it lies."""
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run(["cp", "-a", str(self.path), str(place)], check=True)
+        return World(place)
+
+    def files(self) -> dict[str, File]:
+        """The workspace, pointers and all, without what belongs to Git and vml."""
+        found: dict[str, File] = {}
+        for folder, folders, names in os.walk(self.project):
+            if folder == str(self.project):
+                folders[:] = [name for name in folders if name not in (".git", ".vml")]
+            for name in [*names, *(name for name in folders if Path(folder, name).is_symlink())]:
+                path = Path(folder, name)
+                inner = path.relative_to(self.project).as_posix()
+                if path.is_symlink():
+                    found[inner] = os.fsencode(os.readlink(path)), 0
+                else:
+                    found[inner] = path.read_bytes(), path.stat().st_mode & 0o100
+        return found
+
+    def litter(self) -> list[str]:
+        """Temporary files, wherever they are."""
+        return [path.relative_to(self.path).as_posix() for path in self.path.rglob(".vml-tmp-*")]
+
+
+# ---------------------------------------------------------------------- states
+
+
+def first(world: World) -> None:
+    """Files of every kind, small and large, none of them tracked."""
+    chance = random.Random(1)
+    for name in ("a/1", "a/2", "a/3", "b/4", "b/5", "c/deep/6", "c/7", "8"):
+        write(world, f"data/{name}", name.encode() * 50)
+    write(world, "data/empty", b"")
+    write(world, "data/big", chance.randbytes(300_000))
+    write(world, "data/b/run", b"#!/bin/sh\n").chmod(0o755)
+    (world.project / "data/b/link").symlink_to("../a/1")
+    write(world, "one", b"1" * 5000)
+    write(world, "dir/two", chance.randbytes(300_000))
+
+
+def second(world: World) -> None:
+    """Every kind of edit: also files, directories and links in each other's place."""
+    data = world.project / "data"
+    write(world, "data/a/1", b"changed")
+    (data / "a/2").unlink()
+    write(world, "data/a/2/inner", b"a directory now")
+    (data / "a/3").unlink()
+    write(world, "data/big", random.Random(2).randbytes(300_000))
+    (data / "b/run").chmod(0o644)
+    (data / "b/link").unlink()
+    write(world, "data/b/link", b"a file now")
+    shutil.rmtree(data / "c")
+    (data / "c").symlink_to("b/4")
+    write(world, "data/new/9", b"new")
+    write(world, "one", b"2" * 5000)
+
+
+def unsaved(world: World) -> None:
+    write(world, "data/a/1", b"unsaved")
+    write(world, "data/b/4", b"unsaved, too")
+    write(world, "data/extra", b"never tracked")
+
+
+def write(world: World, path: str, content: bytes) -> Path:
+    target = world.project / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return target
+
+
+def empty(world: World) -> None:
+    """A clone in which nothing was fetched yet."""
+    for name in ("data", "dir/two", "one", ".vml/cache", ".vml/index", ".vml/lock", ".vml/tmp"):
+        place = world.project / name
+        shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
+
+
+TRACKED = ("data", "one", "dir/two")
+
+
+def git_only(world: World) -> None:
+    world.project.mkdir(parents=True)
+    world.git("init", "-q", "-b", "main", "--template=")
+
+
+def new(world: World) -> None:
+    git_only(world)
+    world.ok("init")
+    world.remote.mkdir()
+    world.ok("remote", "add", "-d", "origin", "../remote")
+    world.commit()
+    first(world)
+
+
+def tracked(world: World) -> None:
+    new(world)
+    world.ok("add", *TRACKED)
+    world.commit()
+
+
+def edited(world: World) -> None:
+    tracked(world)
+    second(world)
+
+
+def recorded(world: World) -> None:
+    edited(world)
+    world.ok("commit")
+    world.commit()
+
+
+def pushed_before(world: World) -> None:
+    tracked(world)
+    world.ok("push")
+    second(world)
+    world.ok("commit")
+    world.commit()
+
+
+def behind(world: World) -> None:
+    recorded(world)
+    world.git("checkout", "-q", "HEAD~1")
+
+
+def behind_and_edited(world: World) -> None:
+    behind(world)
+    unsaved(world)
+
+
+def fresh(world: World) -> None:
+    pushed_before(world)
+    world.ok("push")
+    empty(world)
+
+
+def fetched(world: World) -> None:
+    fresh(world)
+    world.ok("fetch")
+
+
+def old_clone(world: World) -> None:
+    """The first version is here, the pointers name the second, which is on the remote."""
+    fresh(world)
+    world.git("checkout", "-q", "HEAD~1")
+    world.ok("pull")
+    world.git("checkout", "-q", "main")
+
+
+def many(world: World) -> None:
+    """Enough files for several processes."""
+    new(world)
+    for i in range(1100):
+        write(world, f"data/many/{i % 9}/{i}", b"%d" % i * 20)
+
+
+def many_fetched(world: World) -> None:
+    many(world)
+    world.ok("add", *TRACKED)
+    world.commit()
+    shutil.rmtree(world.project / "data")
+
+
+class Case(NamedTuple):
+    """A command, and the state it begins from. `damages`: it may drop objects (gc), each of them garbage."""
+
+    state: Callable[[World], None]
+    args: tuple[str, ...]
+
+
+CASES = {
+    "init": Case(git_only, ("init",)),
+    "add": Case(new, ("add", *TRACKED)),
+    "add edits": Case(edited, ("add", "data", "one")),
+    "add inside": Case(edited, ("add", "data/a", "data/new/9")),
+    "commit": Case(edited, ("commit",)),
+    "checkout": Case(fetched, ("checkout",)),
+    "checkout another": Case(behind, ("checkout",)),
+    "checkout part": Case(behind, ("checkout", "data/a")),
+    "checkout --force": Case(behind_and_edited, ("checkout", "--force")),
+    "push": Case(recorded, ("push",)),
+    "push more": Case(pushed_before, ("push",)),
+    "push --all-commits": Case(recorded, ("push", "--all-commits")),
+    "fetch": Case(fresh, ("fetch",)),
+    "fetch --metadata": Case(fresh, ("fetch", "--metadata")),
+    "pull": Case(fresh, ("pull",)),
+    "pull more": Case(old_clone, ("pull",)),
+    "mv": Case(tracked, ("mv", "data", "raw")),
+    "mv file": Case(tracked, ("mv", "one", "dir/uno")),
+    "mv inside": Case(tracked, ("mv", "data/a", "data/z")),
+    "rm": Case(tracked, ("rm", "data", "one")),
+    "rm inside": Case(tracked, ("rm", "data/a", "data/b/4")),
+    "rm --cached": Case(tracked, ("rm", "--cached", "data", "one")),
+    "rm --force": Case(edited, ("rm", "--force", "data", "one")),
+    "config": Case(tracked, ("config", "transfer.jobs", "3")),
+    "status": Case(edited, ("status",)),
+}
+LARGE_CASES = {
+    "add many": Case(many, ("add", *TRACKED)),
+    "checkout many": Case(many_fetched, ("checkout",)),
+}
+
+
+class Outcome(NamedTuple):
+    """What a command leaves: the workspace, and which pointers are complete here and recorded as complete there."""
+
+    files: dict[str, File]
+    here: list[str]
+    there: list[str]
+
+
+class Prepared(NamedTuple):
+    """A case ready to be tried: its state, to be copied, and what the command makes of it undisturbed."""
+
+    case: Case
+    state: World
+    outcome: Outcome
+    bytes: frozenset[bytes]
+    objects: frozenset[bytes]
+
+
+def outcome(world: World) -> Outcome:
+    named = verify.roots(world.project)
+    store = verify.objects(world.store)
+    there = set(verify.recorded(world.remote).values())
+    return Outcome(
+        world.files(),
+        [path for path, oid in named.items() if not verify.lacking(store, oid)],
+        [path for path, oid in named.items() if oid in there],
+    )
+
+
+@cache
+def prepared(case: Case, above: Path) -> Prepared:
+    """Build the state once below `above`, and run the command once on a copy of it."""
+    state = World(above / case.state.__name__)
+    if not state.path.exists():
+        case.state(state)
+    once = state.copy(above / "once")
+    once.ok(*case.args)
+    # Files that people or vml may write anew are not data: what a pointer said stands in its successor or in Git.
+    data = {
+        content for path, (content, _) in state.files().items() if not path.endswith((".vml", ".gitignore"))
+    }
+    objects = frozenset(verify.objects(state.store)), frozenset(verify.objects(state.remote))
+    return Prepared(case, state, outcome(once), frozenset(data), objects[0] | objects[1])
+
+
+def check(world: World, ready: Prepared) -> None:
+    """What must hold at any moment: stores are sound, and no byte is gone that was there before."""
+    here, there = verify.objects(world.store), verify.objects(world.remote)
+    gone = ready.objects - here.keys() - there.keys()
+    assert not gone, f"objects are gone: {[oid.hex() for oid in gone]}"
+    verify.complete(there, verify.recorded(world.remote))
+    files = world.files()
+    kept = {content for content, _ in files.values()}
+    lost = [content[:40] for content in ready.bytes if content not in kept and verify.blob(content) not in here]
+    assert not lost, f"in no store and not in the workspace: {lost}"
+
+
+def check_done(world: World, ready: Prepared) -> None:
+    """What must hold once the same command has run undisturbed."""
+    check(world, ready)
+    now = outcome(world)
+    assert now.files.keys() == ready.outcome.files.keys()
+    assert now == ready.outcome
+    litter = [name for name in world.litter() if not name.startswith(("repo/.vml/", "remote/tmp/"))]
+    assert not litter, "left in the workspace"
