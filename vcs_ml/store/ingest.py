@@ -329,6 +329,7 @@ def copy_in(source: int, target: Path, algorithm: Algorithm, *, reflink: bool, m
     """Copy or clone an open file to a new, synced one: (digest of what `target` holds, whether it is a clone)."""
     out = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
     try:
+        fs.share(out, target.parent)
         os.lseek(source, 0, os.SEEK_SET)
         cloned = reflink and clone(source, out)
         digest = _digest(out, algorithm, meter) if cloned else copy(source, out, algorithm, meter)

@@ -44,6 +44,7 @@ class LocalStore:
         waiting: Callable[[str], None] | None = None,
         pack_below: int = PACK_BELOW,
         link: Sequence[str] = ("reflink", "copy"),
+        register: Callable[[], None] | None = None,
     ) -> None:
         self.directory = directory
         self._directory = str(directory)
@@ -53,6 +54,7 @@ class LocalStore:
         self._lock = lock or directory / "lock"
         self._lock_timeout = lock_timeout
         self._waiting = waiting
+        self._register = register
         self.backend = Directory(directory)
         self._catalog: Catalog | None = None
         self._maps: dict[bytes, mmap.mmap] = {}
@@ -262,8 +264,10 @@ class LocalStore:
 
     def _remember(self, root: ObjectId, lines: Collection[str]) -> None:
         path = self._record(root)
-        path.parent.mkdir(exist_ok=True)
-        fs.write_atomic(path, "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode(), sync=False)
+        content = "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode()
+        with contextlib.suppress(OSError):  # a store that is only read from: then it is looked up each time
+            fs.make_directory(path.parent)
+            fs.write_atomic(path, content, sync=False)
 
     # ------------------------------------------------------------------ writing
 
@@ -275,6 +279,11 @@ class LocalStore:
             if not (self.directory / "vml.json").exists():
                 self.backend.write_new("vml.json", self._format())
                 self._check_format()
+            if self._register is not None:
+                self._register()
+            # What was seen before the lock was ours may be gone: nothing is left out because of it.
+            self._maps.clear()
+            self.catalog.refresh()
             batch = Batch(self)
             try:
                 yield batch

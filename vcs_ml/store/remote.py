@@ -221,7 +221,7 @@ class Remote:
 
     def _remember(self, records: set[str], roots: dict[ObjectId, str]) -> None:
         listing = [{"hash": objects.format_hash(oid, self.algorithm), "path": path} for oid, path in roots.items()]
-        self.cache.mkdir(parents=True, exist_ok=True)
+        fs.make_directory(self.cache)
         content = json.dumps({"records": sorted(records), "roots": listing}).encode()
         fs.write_atomic(self.cache / "complete.json", content, sync=False)
 

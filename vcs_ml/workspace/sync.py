@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from vcs_ml import git, locks
@@ -20,7 +21,7 @@ from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.transfer import NOTHING, Moved, Need
-from vcs_ml.workspace import status, tracked
+from vcs_ml.workspace import sharing, status, tracked
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -51,6 +52,7 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
         waiting=waiting,
         pack_below=config.pack_below,
         link=config.links,
+        register=partial(sharing.register, project) if config.cache_dir else None,
     )
 
 
