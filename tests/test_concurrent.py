@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -240,6 +241,38 @@ def test_one_repo(repo: Repo, remote: Path, soak: int, generator: random.Random)
 def test_one_repo_with_kills(repo: Repo, remote: Path, soak: int, generator: random.Random) -> None:
     first_version(repo)
     campaign([repo], soak, generator, kill=True)
+
+
+def test_readers_beside_one_who_removes(repo: Repo, remote: Path, soak: int, tmp_path: Path) -> None:
+    """What a reader meets may be gone a moment later: it says what it saw, and never fails."""
+    first_version(repo)
+    for i in range(300):
+        repo.write(f"deep/{i % 30}/inner/{i}", f"{i}")
+    repo.run("add", "deep")
+    repo.commit()
+    pid = os.fork()
+    if pid == 0:
+        sys.stdout = sys.stderr = (tmp_path / "output").open("w")
+        steps = ("mv deep in{n}", "rm in{n}", "add old0 from1", "mv from1 in{n}", "mv in{n} from1")
+        try:
+            for n in range(soak):
+                for line in steps:
+                    assert main(["-C", str(repo.path), *line.format(n=n).split()]) == 0, line
+                repo.git("checkout", "-q", "HEAD", "--", "deep.vml", ".gitignore")
+                for i in range(0, 300, 7):
+                    (repo.path / f"shared/{i % 40}").unlink(missing_ok=True)
+                assert main(["-C", str(repo.path), "checkout", "--force"]) == 0
+            os._exit(0)
+        finally:
+            sys.stderr.flush()
+            os._exit(1)
+    readers = itertools.cycle(["status", "status --rehash", "diff", "ls -R", "push", "fetch", "status --refresh deep"])
+    while not (done := os.waitpid(pid, os.WNOHANG))[0]:
+        line = next(readers)
+        result = repo.run(*line.split(), ok=False)
+        assert result.code == 0 or "not tracked" in result.err, (line, result)
+    assert done[1] == 0, (tmp_path / "output").read_text()
+    check(repo)
 
 
 def test_linked_worktrees(repo: Repo, remote: Path, soak: int, generator: random.Random) -> None:

@@ -273,7 +273,7 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
             return _say("error", *_describe(error), 3)
         case _:
             traceback.print_exception(error)
-            shown = " ".join(args[:1]) or "vml"
+            shown = "".join(args[(at := _command_at(args)) : at + 1]) or "vml"
             return _say("error", f"{shown}: this is a bug in vml, please report it", ISSUES, 70)
 
 
@@ -301,7 +301,9 @@ def _describe(error: OSError) -> tuple[str, str]:
     names = [output.quote(name) for name in both if isinstance(name, str | bytes | os.PathLike)]
     where = f"{' -> '.join(names)}: " if names else ""
     reason = error.strerror or type(error).__name__
-    hint = _HINTS.get(error.errno or 0) or _whose(next((name for name in both if name), None))
+    hint = _HINTS.get(error.errno or 0, "look at that path: ls -ld")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = _whose(next((name for name in both if name), None))
     return where + reason[:1].lower() + reason[1:], hint
 
 

@@ -49,8 +49,11 @@ class Files:
         self._dropped: set[bytes] = set()
         self._clock: tuple[int, int] | None = None
 
-    def look(self, path: str, *, meter: Meter, rehash: bool = False) -> tuple[Entry | None, bool]:
-        """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed."""
+    def look(self, path: str, *, meter: Meter, rehash: bool = False, steady: bool = True) -> tuple[Entry | None, bool]:
+        """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed.
+
+        `steady` as in ingest.measure.
+        """
         raw = os.fsencode(path)
         full = os.fsencode(self._project.root / path)
         known = self._known.get(raw)
@@ -65,7 +68,9 @@ class Files:
             return stat_index.entry(raw, *known), True
         folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
         root = os.fsencode(self._project.root)
-        (stored,) = ingest.measure(self._project.algorithm, root, [folder], meter)
+        (stored,) = ingest.measure(self._project.algorithm, root, [folder], meter, steady=steady)
+        if stored.stats[0] < 0:
+            return None, known is not None
         return self.learn(path, stored), True
 
     def learn(self, path: str, stored: Stored) -> Entry:

@@ -137,6 +137,8 @@ class _Walk:
         try:
             with os.scandir(os.path.join(root, path) if path else root) as found:
                 entries = sorted(found, key=_BY_NAME)
+        except (FileNotFoundError, NotADirectoryError):  # gone since it was listed
+            return []
         except PermissionError:
             where = os.fsdecode(os.path.join(root, path))
             raise UserError(f"cannot list {where}: permission denied", hint=f"chmod u+rx {where}") from None
@@ -155,7 +157,10 @@ class _Walk:
                 else:
                     below.append(join(path, name))
                 continue
-            st = entry.stat(follow_symlinks=False)
+            try:
+                st = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # gone since it was listed
+                continue
             mode = st.st_mode
             if name[0] == _DOT or mode & _FORMAT != _REGULAR:
                 if fs.is_tmp(name):
