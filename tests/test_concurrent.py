@@ -284,6 +284,26 @@ def test_linked_worktrees(repo: Repo, remote: Path, soak: int, generator: random
     campaign([repo, *others], soak, generator, kill=False)
 
 
+def test_first_pushes_at_once(repo: Repo, remote: Path, soak: int, tmp_path: Path) -> None:
+    """Repos with one store set up a remote together: all succeed, and what each has learned stays known."""
+    places = [repo, *(repo.clone(f"clone{n}") for n in range(AT_ONCE - 1))]
+    for turn in range(soak // 2):
+        for n, place in enumerate(places):
+            place.run("config", "--local", "cache.dir", str(tmp_path / f"store{turn}"))
+            place.run("config", "--local", "remote.origin.url", str(tmp_path / f"remote{turn}"))
+            place.write("mine", f"{turn} {n}")
+            place.run("add", "mine")
+        run = Round(tmp_path / "output")
+        for place in places:
+            run.start(place, "push")
+        run.go()
+        for line, code, text in run.wait():
+            assert code == 0, (line, text)
+        for place in places:
+            assert place.json("status")["not_pushed"] == []
+            assert place.json("status", "--remote")["not_pushed"] == []
+
+
 def test_repos_that_share_a_store(repo: Repo, remote: Path, soak: int, generator: random.Random) -> None:
     first_version(repo)
     store = repo.path.parent / "store"
