@@ -89,11 +89,15 @@ class Repo:
                 found[file.relative_to(self.path / path).as_posix()] = content
         return found
 
+    def beside(self, name: str) -> Repo:
+        """The directory of this name beside this repository, to be filled."""
+        return Repo(self.path.parent / name, self._capture)
+
     def clone(self, name: str) -> Repo:
         """`git clone` of this repository, beside it."""
-        target = self.path.parent / name
-        subprocess.run(["git", "clone", "-q", str(self.path), str(target)], check=True)
-        return Repo(target, self._capture)
+        target = self.beside(name)
+        subprocess.run(["git", "clone", "-q", str(self.path), str(target.path)], check=True)
+        return target
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

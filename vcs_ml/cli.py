@@ -10,9 +10,10 @@ import importlib
 import os
 import shutil
 import signal
+import stat
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
@@ -61,8 +62,6 @@ OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {"status": frozenset({"--
 _HINTS: Final = {
     errno.ENOSPC: "free some space and run the command again; what was done is kept",
     errno.EDQUOT: "your quota is used up; free some space and run the command again",
-    errno.EACCES: "look at its permissions and its owner: ls -ld",
-    errno.EPERM: "look at its permissions and its owner: ls -ld",
     errno.EROFS: "the file system is mounted read-only",
     errno.EIO: "the disk reports a fault; look at the system's log before anything else",
     errno.EMFILE: "too many open files: ulimit -n",
@@ -303,7 +302,31 @@ def _describe(error: OSError) -> tuple[str, str]:
     names = [output.quote(_shown(name)) for name in both if isinstance(name, str | bytes | os.PathLike)]
     where = f"{' -> '.join(names)}: " if names else ""
     reason = error.strerror or type(error).__name__
-    return where + reason[:1].lower() + reason[1:], _HINTS.get(error.errno or 0, "look at that path: ls -ld")
+    hint = _HINTS.get(error.errno or 0, "look at that path: ls -ld")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = _whose(next((name for name in both if name), None))
+    return where + reason[:1].lower() + reason[1:], hint
+
+
+def _whose(name: object) -> str:
+    """Who owns a path, or the nearest directory above that can be seen, and who may do what there."""
+    if not isinstance(name, str | bytes | os.PathLike):
+        return "look at the permissions and owners of its files: ls -l"
+    path = Path(os.fsdecode(name)).absolute()
+    for place in (path, *path.parents):
+        try:
+            mode = stat.filemode(place.lstat().st_mode)
+            return f"{output.quote(place)} belongs to {_name(place.owner)}, group {_name(place.group)} ({mode})"
+        except OSError:
+            continue
+    return "look at that path: ls -ld"
+
+
+def _name(whose: Callable[[], str]) -> str:
+    try:
+        return whose()
+    except KeyError as error:  # a user or group without a name
+        return str(error.args[0]).rpartition(" ")[2]
 
 
 def _shown(name: str | bytes | os.PathLike[str]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Final
@@ -41,8 +43,9 @@ def write_atomic(
 ) -> None:
     """Make `path` hold `data`: after a crash it holds the old bytes or the new ones, never a mixture.
 
-    `mode` are the permission bits; without it the umask decides. `sync` False is for what can be made anew.
-    What a kill leaves behind lies beside `path`, or in the directory `scratch` where a rename reaches from there.
+    `mode` are the permission bits; without it the umask and the directory's group (`share`) decide. `sync` False
+    is for what can be made anew. What a kill leaves behind lies beside `path`, or in the directory `scratch` where
+    a rename reaches from there.
     Raises OSError that names `path`.
     """
     try:
@@ -51,6 +54,8 @@ def write_atomic(
             try:
                 if mode is not None:
                     os.fchmod(fd, mode)
+                else:
+                    share(fd, path.parent)
                 write_all(fd, data)
                 if sync:
                     os.fsync(fd)
@@ -126,15 +131,58 @@ def _place(directory: Path, scratch: Path | None) -> Path:
 
 
 def make_directory(path: Path) -> None:
-    """Create `path` and its parents, each made durable in the directory that names it."""
+    """Create `path` and its parents, each made durable in the directory that names it.
+
+    In a directory that a group may write to, the new one is that group's too, whatever the umask.
+    """
     missing = []
     while not path.is_dir():
         missing.append(path)
         path = path.parent
     for directory in reversed(missing):
+        _make(directory)
+        fsync_dir(directory.parent)
+
+
+def _make(directory: Path) -> None:
+    group = _group(directory.parent)
+    if group is None:
         with contextlib.suppress(FileExistsError):
             directory.mkdir()
-        fsync_dir(directory.parent)
+        return
+    # It gets its name when the group may use it: others of the group may meet it at any moment.
+    tmp = directory.with_name(tmp_name())
+    tmp.mkdir()
+    try:
+        _give(tmp, group, stat.S_ISGID | stat.S_IRWXG)
+        tmp.rename(directory)  # may replace one that another has just made, as long as that is empty
+    except OSError as error:
+        tmp.rmdir()
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+
+
+def share(fd: int, directory: Path, *, write: bool = False) -> None:
+    """Let the group that may write to `directory` read (and `write`) a new file in it, whatever the umask."""
+    if (group := _group(directory)) is not None:
+        _give(fd, group, stat.S_IRGRP | (stat.S_IWGRP if write else 0))
+
+
+def _group(directory: Path) -> int | None:
+    """The group that shares a directory: it may write there, and not only because everybody may, as in /tmp."""
+    st = directory.stat()
+    return st.st_gid if st.st_mode & stat.S_IWGRP and not st.st_mode & stat.S_ISVTX else None
+
+
+def _give(new: int | Path, group: int, bits: int) -> None:
+    st = os.stat(new)
+    if st.st_gid != group:
+        try:
+            os.chown(new, -1, group)
+        except PermissionError:  # it is not a group of ours: nothing is given to another one
+            return
+    if st.st_mode & bits != bits or st.st_gid != group:
+        os.chmod(new, stat.S_IMODE(st.st_mode) | bits)
 
 
 def fsync_dir(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from vcs_ml import fs
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 
@@ -23,6 +25,8 @@ PATIENCE: Final = 2.0
 # file stays small. Two pids on one slot cost a worse message, nothing else.
 _SLOT: Final = 128
 _SLOTS: Final = 32
+# What link(2) says where a file system, such as FAT, has no hard links.
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 @contextmanager
@@ -53,13 +57,14 @@ def lock(
 
 def _open(path: Path) -> int:
     # Holders write into the file: it must not be a link that somebody put there.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_NOFOLLOW
     try:
         try:
-            fd = os.open(path, flags, 0o666)
+            fd = os.open(path, flags)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, flags, 0o666)
+            fs.make_directory(path.parent)
+            _create(path)
+            fd = os.open(path, flags)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
@@ -68,6 +73,23 @@ def _open(path: Path) -> int:
         os.close(fd)
         raise _no_file(path)
     return fd
+
+
+def _create(path: Path) -> None:
+    """Make an empty lock file. It has its mode before it has its name, so that nobody meets one closed to him."""
+    tmp = path.with_name(fs.tmp_name())
+    fd = os.open(tmp, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        fs.share(fd, path.parent, write=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(tmp, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
+    finally:
+        os.close(fd)
+        tmp.unlink()
 
 
 def _no_file(path: Path) -> UserError:
@@ -94,10 +116,10 @@ def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Cal
         if timeout is not None and waited >= timeout:
             raise UserError(
                 f"{path} is locked by {holder(fd)}",
-                hint="wait until it is done, or raise lock.timeout",
+                hint="wait until it is done; lock.timeout is how many seconds a command waits for that by itself",
             )
         if waiting is not None and waited >= PATIENCE:
-            waiting(f"waiting for {holder(fd)}")
+            waiting(f"waiting for {holder(fd)}; lock.timeout would limit this")
             waiting = None
         time.sleep(pause)
         pause = min(pause * 2, 0.05)

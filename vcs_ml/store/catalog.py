@@ -158,21 +158,32 @@ class Catalog:
         self.directory = directory
         self._algorithm = algorithm
         self._open: dict[bytes, Index] = {}
+        self._listed: set[bytes] = set()
         self.refresh()
 
     def refresh(self) -> bool:
         """Look at the directory again; True if it holds something new."""
         while True:
             try:
-                return self._load()
+                return self._load(self._list())
             except FileNotFoundError:
                 continue  # merged away between the listing and the opening
 
-    def _load(self) -> bool:
-        try:
-            names = {name for path in self.directory.glob("*.idx") if (name := parse_name(path.stem))}
-        except FileNotFoundError:
-            names = set()
+    def _list(self) -> set[bytes]:
+        """The indexes in the directory. What is made and removed while it is read may be missed: where something
+        is gone, another took its place, and it is read once more.
+        """
+        while True:
+            try:
+                names = {name for path in self.directory.glob("*.idx") if (name := parse_name(path.stem))}
+            except FileNotFoundError:
+                names = set()
+            if self._listed <= names:
+                self._listed = names
+                return names
+            self._listed = names
+
+    def _load(self, names: set[bytes]) -> bool:
         new = names - self._open.keys()
         self._open = {name: index for name, index in self._open.items() if name in names}
         for name in sorted(new):

@@ -92,11 +92,17 @@ def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folde
     return _gather(folders, parts, results, store.algorithm)
 
 
-def measure(algorithm: Algorithm, base: bytes, folders: Sequence[Folder], meter: Meter) -> list[Stored]:
-    """The digests of files that are not stored; otherwise as `ingest`."""
+def measure(
+    algorithm: Algorithm, base: bytes, folders: Sequence[Folder], meter: Meter, *, steady: bool = True
+) -> list[Stored]:
+    """The digests of files that are not stored; otherwise as `ingest`.
+
+    Without `steady` nothing has to come to rest: a file that keeps changing has the digest of what was read and
+    times that no file has; one that is gone has the size -1.
+    """
 
     def work(part: Part, meter: Meter) -> Result:
-        return *_read_part(base, folders, part, _Hasher(algorithm, meter), meter), []
+        return *_read_part(base, folders, part, _Hasher(algorithm, meter), meter, steady=steady), []
 
     parts = _share(folders, meter)
     return _gather(folders, parts, workers.fork_map(work, parts, meter), algorithm)
@@ -158,7 +164,7 @@ class _Reader(Protocol):
 
 
 def _read_part(
-    base: bytes, folders: Sequence[Folder], part: Part, reader: _Reader, meter: Meter
+    base: bytes, folders: Sequence[Folder], part: Part, reader: _Reader, meter: Meter, *, steady: bool = True
 ) -> tuple[bytes, list[tuple[int, int, Numbers]]]:
     """(digests in order, files whose stats are newer than given) of one worker's share."""
     digests = bytearray()
@@ -173,9 +179,14 @@ def _read_part(
                     os.close(directory)
                     directory = -1  # should the next one not open, this must not be closed again
                 path = os.path.join(base, folder.path) if folder.path else base
-                directory, current = os.open(path, os.O_RDONLY | os.O_DIRECTORY), f
+                directory, current = _open_folder(path), f
             before = tuple(folder.stats[i * STAT_FIELDS : (i + 1) * STAT_FIELDS])
-            digest, after = _steady(directory, path, folder.names[i], before, reader)
+            try:
+                digest, after = _steady(directory, path, folder.names[i], before, reader)
+            except _Unsteady:
+                if steady:
+                    raise
+                digest, after = _passing(directory, folder.names[i], reader)
             digests += digest
             if after != before:
                 changed.append((f, i, after))
@@ -189,13 +200,41 @@ def _read_part(
             os.close(directory)
 
 
+class _Unsteady(UserError):
+    """A file changed each time it was read, or is gone."""
+
+
+def _open_folder(path: bytes) -> int:
+    """A descriptor, -1 where the directory is gone: so are its files."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+
+
+def _passing(directory: int, name: bytes, reader: _Reader) -> tuple[bytes, Numbers]:
+    """(digest, stats) of what a file holds for a moment; what is gone, or is no file any more, has no size."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except OSError:
+        return reader.take_bytes(b""), (-1,) * STAT_FIELDS
+    try:
+        size, _, _, inode, mode = stat_numbers(os.fstat(fd))
+        digest = reader.take_file(fd, size) if stat.S_ISREG(mode) else None
+        if digest is None:
+            return reader.take_bytes(b""), (size if stat.S_ISREG(mode) else -1, -1, -1, inode, mode)
+        return digest, (size, -1, -1, inode, mode)
+    finally:
+        os.close(fd)
+
+
 def _steady(directory: int, folder: bytes, name: bytes, before: Numbers, reader: _Reader) -> tuple[bytes, Numbers]:
     """(digest, stats) of a file that had the same stats before and after it was read.
 
     Hot: about 8 us a small file, four system calls; the walk's stats serve as those before.
     Raises UserError where the file does not come to rest.
     """
-    for _ in range(_RETRIES):
+    for _ in range(_RETRIES if directory >= 0 else 0):
         digest: bytes | None = None
         if not (stat.S_ISREG(before[4]) or stat.S_ISLNK(before[4])):
             break
@@ -217,7 +256,7 @@ def _steady(directory: int, folder: bytes, name: bytes, before: Numbers, reader:
         if digest is not None and after == before:
             return digest, after
         before = after
-    raise UserError(
+    raise _Unsteady(
         f"{os.fsdecode(os.path.join(folder, name))} changed while it was being read",
         hint="wait until whatever writes it has finished, then run the command again",
     )
@@ -343,6 +382,7 @@ def copy_in(source: int, target: Path, algorithm: Algorithm, *, reflink: bool, m
     """Copy or clone an open file to a new, synced one: (digest of what `target` holds, whether it is a clone)."""
     out = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
     try:
+        fs.share(out, target.parent)
         os.lseek(source, 0, os.SEEK_SET)
         cloned = reflink and clone(source, out)
         digest = _digest(out, algorithm, meter) if cloned else copy(source, out, algorithm, meter)

@@ -45,6 +45,7 @@ class LocalStore:
         waiting: Callable[[str], None] | None = None,
         pack_below: int = PACK_BELOW,
         link: Sequence[str] = ("reflink", "copy"),
+        register: Callable[[], None] | None = None,
     ) -> None:
         self.directory = directory
         self._directory = str(directory)
@@ -54,6 +55,7 @@ class LocalStore:
         self._lock = lock or directory / "lock"
         self._lock_timeout = lock_timeout
         self._waiting = waiting
+        self._register = register
         self.backend = Directory(directory)
         self._catalog: Catalog | None = None
         self._maps: dict[bytes, mmap.mmap] = {}
@@ -272,7 +274,7 @@ class LocalStore:
         path = self._record(root)
         content = "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode()
         with contextlib.suppress(OSError):  # a store that cannot be written only means that this is asked again
-            path.parent.mkdir(exist_ok=True)
+            fs.make_directory(path.parent)
             fs.write_atomic(path, content, sync=False)
 
     def forget_proofs(self, live: Container[ObjectId]) -> None:
@@ -303,6 +305,11 @@ class LocalStore:
             if not (self.directory / "vml.json").exists():
                 self.backend.write_new("vml.json", self._format())
                 self._check_format()
+            if self._register is not None:
+                self._register()
+            # What was seen before the lock was ours may be gone: nothing is left out because of it.
+            self._maps.clear()
+            self.catalog.refresh()
             batch = Batch(self)
             try:
                 yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vcs_ml import fs
+from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
 from vcs_ml.store import catalog, objects, pack
@@ -71,23 +72,26 @@ class Remote:
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 ) from None
             self._create()
-            self.is_new = True
             raw = self.backend.read("vml.json")
         self._check(raw)
 
     def _create(self) -> None:
-        if (self.cache / "complete.json").exists():
+        lost = (self.cache / "complete.json").exists()
+        taken = not self.backend.is_empty()
+        if (lost or taken) and self.backend.stat("vml.json"):
+            return  # another push has set it up in this moment
+        if lost:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} was a vml remote, and is none any more (no vml.json)",
                 hint=f"is its disk mounted? if it was emptied on purpose: rm -r {self.cache}, and push again",
             )
-        if not self.backend.is_empty():
+        if taken:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
                 hint="name an empty or new directory: vml remote modify NAME url DIRECTORY",
             )
         content = {"algorithm": self.algorithm.name, "chunking": CHUNKING, "format": FORMAT}
-        self.backend.write_new("vml.json", json.dumps(content, indent=2).encode() + b"\n")
+        self.is_new = self.backend.write_new("vml.json", json.dumps(content, indent=2).encode() + b"\n")
 
     def _check(self, raw: bytes) -> None:
         try:
@@ -126,8 +130,9 @@ class Remote:
     def refresh_index(self) -> None:
         """Bring the index files that are new, drop those that are gone: one LIST, one read for each new one."""
         known, directory = self.catalog, self.cache / "index"
-        listed = {name: item.key for item in self.backend.list("index/") if (name := _index_name(item.key))}
+        # In this order: what another process brings here meanwhile must not look as if it was gone over there.
         have = {catalog.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
+        listed = {name: item.key for item in self.backend.list("index/") if (name := _index_name(item.key))}
         for old in have - listed.keys():
             if old is not None:
                 (directory / Path(catalog.key(old)).name).unlink(missing_ok=True)
@@ -144,6 +149,8 @@ class Remote:
             catalog.publish(directory, name, content)
             try:
                 Index(directory / Path(catalog.key(name)).name, name, self.algorithm)
+            except FileNotFoundError:
+                continue  # another process has seen that it is gone over there
             except CorruptError:
                 (directory / Path(catalog.key(name)).name).unlink()
                 raise
@@ -181,15 +188,16 @@ class Remote:
         known, roots = self._known()
         records = known
         listed = sorted(m[1] for item in self.backend.list("roots/") if (m := _ULID.fullmatch(item.key)))
-        if not records <= set(listed):
-            records, roots = set(), {}  # something was deleted over there: believe only what still stands
+        deleted = not records <= set(listed)
+        if deleted:
+            records, roots = set(), {}  # believe only what still stands
         fresh = [ulid for ulid in listed[-_RECORDS_READ:] if ulid not in records]
         for ulid in fresh:
             roots.update(self._read_record(f"roots/{ulid}.json"))
         # Also those that are among the newest no longer: `roots` rests on them until they are deleted.
         records = records.union(fresh)
         if records != known:
-            self._remember(records, roots)
+            self._remember(records, roots, anew=deleted)
         return roots
 
     def _read_record(self, key: str) -> dict[ObjectId, str]:
@@ -212,18 +220,23 @@ class Remote:
             "schema": 1,
         }
         self.backend.write_new(f"roots/{ulid}.json", json.dumps(content, indent=1).encode() + b"\n")
-        records, known = self._known()
-        known.update((root.oid, root.path) for root in roots)
-        self._remember(records | {ulid}, known)
+        self._remember({ulid}, {root.oid: root.path for root in roots})
 
     def _known(self) -> tuple[set[str], dict[ObjectId, str]]:
         return _read_known(self.cache, self.algorithm)
 
-    def _remember(self, records: set[str], roots: dict[ObjectId, str]) -> None:
-        listing = [{"hash": objects.format_hash(oid, self.algorithm), "path": path} for oid, path in roots.items()]
-        self.cache.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"records": sorted(records), "roots": listing}).encode()
-        fs.write_atomic(self.cache / "complete.json", content, sync=False)
+    def _remember(self, records: set[str], roots: dict[ObjectId, str], *, anew: bool = False) -> None:
+        """Add to what is known here, which others add to at the same time; `anew`, put this in its place."""
+        with contextlib.suppress(OSError):  # a store that is only read from: then it is asked for each time
+            fs.make_directory(self.cache)
+            with locks.lock(self.cache / "lock"):
+                others, known = (set(), {}) if anew else self._known()
+                every = {objects.format_hash(oid, self.algorithm): path for oid, path in (known | roots).items()}
+                content = {
+                    "records": sorted(others | records),
+                    "roots": [{"hash": hash, "path": path} for hash, path in every.items()],
+                }
+                fs.write_atomic(self.cache / "complete.json", json.dumps(content).encode(), sync=False)
 
 
 def cache_directory(store_directory: Path, url: str) -> Path:

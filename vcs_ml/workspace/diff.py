@@ -90,7 +90,7 @@ def _to_workspace(
             yield from ((p, entry, None) for p, entry in _every(store, before, read))
             yield from _tree_to_workspace(project, path, None, read, ignore=ignore, meter=meter, keep=keep)
         else:
-            here, _ = (files if path in now else others).look(path, meter=meter)
+            here, _ = (files if path in now else others).look(path, meter=meter, steady=False)
             if here is not None and here.size < 0:
                 here = None
             if before is not None and before.kind == "tree":
@@ -114,7 +114,7 @@ def _was_never_here(project: Project, files: single.Files, each: Pointer) -> boo
 def _tree_to_workspace(
     project: Project, path: str, before: Pointer | None, read: Read, *, ignore: Ignore, meter: Meter, keep: bool
 ) -> Iterator[Triple]:
-    shot = snapshot.take(project, path, ignore, snapshot.measurer(project, meter))
+    shot = snapshot.take(project, path, ignore, snapshot.measurer(project, meter, steady=False))
     for each in snapshot.apart(shot, before.oid if before else None, read):
         if each.known or each.here is not None:
             yield _full(path, each.path), each.wanted, each.here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from vcs_ml import locks
@@ -15,7 +16,7 @@ from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
-from vcs_ml.workspace import status
+from vcs_ml.workspace import sharing, status
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
@@ -31,6 +32,7 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
         waiting=waiting,
         pack_below=config.pack_below,
         link=config.links,
+        register=partial(sharing.register, project) if config.cache_dir else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -84,7 +85,8 @@ def news(project: Project) -> list[str]:
             lines += [_line(each["path"], each["hash"]) for each in files]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        path.rename(path.with_name(path.name.replace(".new.json", ".json")))
+        with contextlib.suppress(OSError):  # another status was quicker, or nothing can be written here
+            path.rename(path.with_name(path.name.replace(".new.json", ".json")))
     return lines
 
 

@@ -50,8 +50,11 @@ class Files:
         self._dropped: set[bytes] = set()
         self._clock: tuple[int, int] | None = None
 
-    def look(self, path: str, *, meter: Meter, rehash: bool = False) -> tuple[Entry | None, bool]:
-        """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed."""
+    def look(self, path: str, *, meter: Meter, rehash: bool = False, steady: bool = True) -> tuple[Entry | None, bool]:
+        """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed.
+
+        `steady` as in ingest.measure.
+        """
         raw = os.fsencode(path)
         known = self._known.get(raw)
         try:
@@ -64,7 +67,9 @@ class Files:
         if known is not None and known[0] == numbers.tobytes() and not rehash:
             return stat_index.entry(raw, *known), True
         folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
-        (stored,) = ingest.measure(self._project.algorithm, self._root, [folder], meter)
+        (stored,) = ingest.measure(self._project.algorithm, self._root, [folder], meter, steady=steady)
+        if stored.stats[0] < 0:
+            return None, known is not None
         return self.learn(path, stored), True
 
     def learn(self, path: str, stored: Stored) -> Entry:

@@ -76,15 +76,16 @@ def take(
     edits: dict[bytes, Entry | None] = {entry.path: None for entry in difference.deleted}
     before: dict[bytes, Entry | None] = {entry.path: entry for entry in difference.deleted}
     for changed in difference.changed:
-        is_now = _entry(changed, stats[changed.path][1])
+        known = stats.get(changed.path)
+        is_now = _entry(changed, known[1]) if known else None  # gone since the walk
         if is_now != changed.before:
             edits[changed.path], before[changed.path] = is_now, changed.before
     doubted = {}
     if rehash:
-        known = index.files()
+        before_now = index.files()
         for path, entry in edits.items():
-            if entry is not None and path in known and known[path][0] == stats[path][0]:
-                doubted[path] = (stat_index.distrust(known[path][0]), known[path][1])
+            if entry is not None and path in before_now and before_now[path][0] == stats[path][0]:
+                doubted[path] = (stat_index.distrust(before_now[path][0]), before_now[path][1])
     return Snapshot(prefix, index, walk, edits, before, stats, doubted)
 
 
@@ -131,15 +132,17 @@ def _hash(
         settled = stat_index.settle(stored.stats, *clock)
         width = 8 * STAT_FIELDS
         for i, name in enumerate(folder.names):
+            if stored.stats[i * STAT_FIELDS] < 0:
+                continue
             yield (
                 tree.join(folder.path, name),
                 (settled[i * width : (i + 1) * width], stored.digests[i * size : (i + 1) * size]),
             )
 
 
-def measurer(project: Project, meter: Meter) -> Hash:
-    """A `Hash` that stores nothing."""
-    return lambda root, folders: ingest.measure(project.algorithm, root, folders, meter)
+def measurer(project: Project, meter: Meter, *, steady: bool = True) -> Hash:
+    """A `Hash` that stores nothing; `steady` as in ingest.measure."""
+    return lambda root, folders: ingest.measure(project.algorithm, root, folders, meter, steady=steady)
 
 
 def remember(snapshot: Snapshot) -> None:

@@ -154,7 +154,7 @@ def compare(
 
 def _compare_file(project: Project, files: single.Files, each: Pointer, *, meter: Meter, rehash: bool) -> list[Change]:
     old = single.entry_of(each)
-    new, known = files.look(each.path, meter=meter, rehash=rehash)
+    new, known = files.look(each.path, meter=meter, rehash=rehash, steady=False)
     if new == old:
         return []
     if new is None:
@@ -174,7 +174,8 @@ def _compare_tree(
     keep: bool,
 ) -> list[Change]:
     prefix = os.fsencode(inner)
-    shot = snapshot.take(project, each.path, ignore, snapshot.measurer(project, meter), prefix=prefix, rehash=rehash)
+    measure = snapshot.measurer(project, meter, steady=False)
+    shot = snapshot.take(project, each.path, ignore, measure, prefix=prefix, rehash=rehash)
     root = project.root / each.path
     if not os.path.lexists(root):
         whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])

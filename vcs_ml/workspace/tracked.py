@@ -75,7 +75,7 @@ class Workspace:
             full = f"{root}/{rel}" if rel else root
             try:
                 mtime = os.stat(full).st_mtime_ns
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             known = self._directories.get(rel)
             if known is None or known[0] != mtime:
@@ -117,14 +117,14 @@ class Workspace:
                         below.append(name)
                     elif name.endswith(SUFFIX) and name != SUFFIX and entry.is_file(follow_symlinks=False):
                         names.append(name)
-        except PermissionError:
+        except (PermissionError, FileNotFoundError, NotADirectoryError):
             return [], []
         return sorted(below), sorted(names)
 
     def _pointer(self, full: str, source: str) -> tuple[list[Any], Pointer] | None:
         try:
             st = os.lstat(full)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._changed = True
             return None
         path = source.removesuffix(SUFFIX)
@@ -136,7 +136,10 @@ class Workspace:
         self._changed = True
         if max(numbers[1:3]) >= self._limit:
             numbers[1] = -1
-        parsed = read_pointer(self._project, source)
+        try:
+            parsed = read_pointer(self._project, source)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         return [
             numbers,
             parsed.oid.hex(),

@@ -131,6 +131,8 @@ class _Walk:
         """Take in one directory; the directories in it, in order."""
         try:
             return self._look(path, os.path.join(self._root, path) if path else self._root)
+        except (FileNotFoundError, NotADirectoryError):  # gone since it was listed
+            return []
         except PermissionError:
             where = os.fsdecode(os.path.join(self._root, path))
             raise UserError(f"cannot list {where}: permission denied", hint=f"chmod u+rx {where}") from None
@@ -147,7 +149,10 @@ class _Walk:
         directory = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             for name in sorted(os.listdir(full)):
-                st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                try:
+                    st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                except FileNotFoundError:  # gone since it was listed
+                    continue
                 mode = st.st_mode
                 is_dir = mode & _FORMAT == _DIRECTORY
                 if ignored is not None and ignored(os.fsdecode(name), is_dir):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from vcs_ml import fs
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.store.remotes.local import Directory
 from vcs_ml.store.remotes.protocol import Backend
@@ -28,7 +29,7 @@ def open_remote(url: str, *, base: Path, create: bool = False) -> Backend:
     if path.exists():
         raise RemoteError(f"the remote {path} is not a directory", hint="vml remote modify NAME url PATH")
     if create and path.parent.is_dir():
-        path.mkdir(exist_ok=True)
+        fs.make_directory(path)
         return Directory(path)
     raise RemoteError(
         f"the remote directory {path} does not exist",

@@ -35,6 +35,7 @@ class DirectoryUpload:
         if self._fd < 0:
             fs.make_directory(self._path.parent)
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+            fs.share(self._fd, self._path.parent)
         fs.write_all(self._fd, data)
 
     def commit(self, key: str) -> None:
@@ -83,7 +84,7 @@ class Directory:
     def is_empty(self) -> bool:
         with os.scandir(self.root) as entries:
             # A scratch directory of a push that was killed at its very start is nobody's.
-            return all(entry.name in ("tmp", "lost+found") for entry in entries)
+            return all(entry.name in ("tmp", "lost+found") or fs.is_tmp(entry.name) for entry in entries)
 
     def read(self, key: str) -> bytes:
         item = self.stat(key)  # before it is opened: a FIFO would be waited for
