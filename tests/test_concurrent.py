@@ -17,7 +17,7 @@ from tests.conftest import Repo
 from tests.workspace.test_status_naive import look, naive
 from vcs_ml.cli import COMMANDS, main
 from vcs_ml.store import manifest, objects
-from vcs_ml.workspace import sharing, sync, tracked
+from vcs_ml.workspace import opening, sharing, tracked
 from vcs_ml.workspace.project import Project
 
 AT_ONCE = 8
@@ -130,7 +130,7 @@ def pointers(repo: Repo) -> list[str]:
 def closure_is_whole(repo: Repo) -> None:
     """Every object that a pointer of the workspace names is in the store, and is what its name says."""
     project = Project.find(repo.path, os.environ)
-    store = sync.open_store(project)
+    store = opening.open_store(project)
     for each in tracked.in_workspace(project, refresh=True).values():
         assert not store.missing(each.oid)
         if each.kind != "tree":
@@ -145,7 +145,7 @@ def closure_is_whole(repo: Repo) -> None:
 def status_is_naive(repo: Repo) -> None:
     """What status says of every tracked path is what comes out of reading every file."""
     project = Project.find(repo.path, os.environ)
-    store = sync.open_store(project)
+    store = opening.open_store(project)
     wanted: dict[str, str] = {}
     for path, each in tracked.in_workspace(project, refresh=True).items():
         place = repo.path / path

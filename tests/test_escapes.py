@@ -22,7 +22,7 @@ from vcs_ml.hashing import XXH128
 from vcs_ml.store import catalog, objects, pack
 from vcs_ml.store.pack import Pack, Row
 from vcs_ml.store.page import FILE
-from vcs_ml.workspace import sync
+from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
 
@@ -158,7 +158,7 @@ def test_pointers_with_names_of_git(repo: Repo, tmp_path: Path, name: str) -> No
 
 
 def store(repo: Repo, found: dict[objects.ObjectId, bytes]) -> None:
-    with sync.open_store(Project.find(repo.path, os.environ)).batch() as batch:
+    with opening.open_store(Project.find(repo.path, os.environ)).batch() as batch:
         for oid, data in found.items():
             batch.add(oid, data)
 
@@ -191,7 +191,7 @@ def test_a_remote_that_lies(repo: Repo, remote: Path, lie: str, size: int) -> No
     found = tree_of({b"a": (FILE, SMALL)})
     blob = objects.blob(XXH128.digest(SMALL))
     project = Project.find(repo.path, os.environ)
-    there = sync.remote_at(project, project.remote(), create=True)
+    there = opening.remote_at(project, project.remote(), create=True)
     builder = pack.Builder(there.backend, XXH128)
     for oid, data in found.items():
         if oid != blob:

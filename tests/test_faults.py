@@ -47,9 +47,7 @@ def failed(world: World, ready: Prepared, code: int, said: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_call_fails(
-    name: str, above: Path, tmp_path: Path, soak: int, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_call_fails(name: str, above: Path, tmp_path: Path, soak: int, capfd: pytest.CaptureFixture[str]) -> None:
     """The n-th change of the disk fails, in every way that there is."""
     ready = worlds.prepared(CASES[name], above)
     world = ready.state.copy(tmp_path / "world")
@@ -83,9 +81,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["add", "add edits", "checkout another", "push", "pull", "rm --force", "mv inside"])
-def test_a_small_disk(
-    name: str, above: Path, small_disk: Path, soak: int, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_small_disk(name: str, above: Path, small_disk: Path, soak: int, capfd: pytest.CaptureFixture[str]) -> None:
     """A disk that is really full, at different points, and then has room again."""
     ready = worlds.prepared(CASES[name], above)
     for step in range(soak):

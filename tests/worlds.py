@@ -281,9 +281,7 @@ def prepared(case: Case, above: Path) -> Prepared:
     once = state.copy(above / "once")
     once.ok(*case.args)
     # Files that people or vml may write anew are not data: what a pointer said stands in its successor or in Git.
-    data = {
-        content for path, (content, _) in state.files().items() if not path.endswith((".vml", ".gitignore"))
-    }
+    data = {content for path, (content, _) in state.files().items() if not path.endswith((".vml", ".gitignore"))}
     objects = frozenset(verify.objects(state.store)), frozenset(verify.objects(state.remote))
     return Prepared(case, state, outcome(once), frozenset(data), objects[0] | objects[1])
 

@@ -321,3 +321,31 @@ def test_killed_anywhere_it_loses_nothing(repo: Repo, soak: int, tmp_path: Path)
         assert len(packs(repo)) == 2
         assert not list((repo.path / ".vml").rglob(".vml-tmp-*"))
         assert json.loads(repo.run("gc", "--json").out)["objects"] == 0
+
+
+def share(repo: Repo, name: str, tmp_path: Path) -> Repo:
+    """Another project that keeps its data in the store of `repo`."""
+    path = tmp_path / name
+    subprocess.run(["git", "init", "-q", str(path)], check=True)
+    other = Repo(path, repo._capture)
+    other.run("init")
+    other.run("config", "--local", "cache.dir", str(repo.path / ".vml/cache"))
+    return other
+
+
+def test_projects_that_share_a_store_keep_their_data(repo: Repo, tmp_path: Path) -> None:
+    version(repo, "of the first")
+    other = share(repo, "other", tmp_path)
+    version(other, "of the other, not committed")
+    collect(repo)
+    assert stored(repo, "of the other, not committed")
+    collect(other)
+    assert stored(other, "of the first")
+    with opening.changing(Project.find(other.path, os.environ)):
+        repo.run("config", "--local", "lock.timeout", "0")
+        assert "locked by" in repo.fails("gc", "--force", code=3).err
+    shutil.rmtree(other.path)
+    assert f"vml gc --forget {other.path}" in repo.fails("gc", code=3).err
+    collect(repo, "--forget", str(other.path))
+    assert not stored(repo, "of the other, not committed")
+    assert "nowhere" in repo.fails("gc", "--forget", "nowhere", code=3).err

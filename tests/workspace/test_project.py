@@ -40,7 +40,6 @@ def test_init_and_find(repo: Path) -> None:
     assert (found.root, found.prefix, found.id) == (repo, "", project.id)
     assert found.algorithm.name == "sha256"
     assert found.cache_dir == repo / ".vml" / "cache"
-    assert found.store_lock == repo / ".vml" / "lock" / "store"
     assert (found.index_dir, found.tmp_dir, found.lock_dir) == tuple(
         repo / ".vml" / name for name in ("index", "tmp", "lock")
     )
@@ -99,13 +98,12 @@ def test_linked_worktree_shares_the_store(repo: Path, tmp_path: Path) -> None:
     git(repo, "worktree", "add", "-q", "../linked")
     linked = Project.find(tmp_path / "linked", ENV)
     assert linked.root == tmp_path / "linked"
-    assert (linked.cache_dir, linked.store_lock) == (main.cache_dir, main.store_lock)
+    assert linked.cache_dir == main.cache_dir
     assert linked.index_dir == tmp_path / "linked" / ".vml" / "index"
     assert (linked.id, linked.config.jobs) == (main.id, 3)
     main.config.set("local", "cache.dir", "../shared")
     linked = Project.find(tmp_path / "linked", ENV)
     assert linked.cache_dir == tmp_path / "shared"
-    assert linked.store_lock == tmp_path / "shared" / "lock"
 
 
 def test_bare_repository_and_its_worktrees(repo: Path, tmp_path: Path) -> None:
@@ -118,7 +116,7 @@ def test_bare_repository_and_its_worktrees(repo: Path, tmp_path: Path) -> None:
     git(bare, "worktree", "add", "-q", "../tree", "main")
     tree = Project.find(tmp_path / "tree", ENV)
     assert tree.cache_dir == found.cache_dir
-    assert tree.store_lock == found.store_lock
+    assert tree.cache_dir == found.cache_dir
     assert tree.index_dir == tmp_path / "tree" / ".vml" / "index"
     git(tmp_path, "init", "-q", "--bare", "empty.git")
     with pytest.raises(UserError, match="no vml project at its HEAD"):

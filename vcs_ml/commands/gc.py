@@ -31,6 +31,10 @@ def gc(
         int | None,
         typer.Option("--keep-last", metavar="N", min=1, help="Of history, N commits of each branch and tag."),
     ] = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option("--forget", metavar="PROJECT", help="A project that shared the store and is gone for good."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Remove data from the local store that nothing needs any more. Without --force: say what would go.
@@ -48,6 +52,8 @@ def gc(
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     history = History(keep_days, keep_last)
+    for name in forget or ():
+        collect.forget(project, name)
     everybody = collect.sharers(project, session.env)
     if force:
         with collect.alone(store, everybody, session.note), session.progress("collecting") as meter:

@@ -40,7 +40,6 @@ class LocalStore:
         directory: Path,
         algorithm: Algorithm,
         *,
-        lock: Path | None = None,
         lock_timeout: float | None = None,
         waiting: Callable[[str], None] | None = None,
         pack_below: int = PACK_BELOW,
@@ -52,7 +51,7 @@ class LocalStore:
         self.algorithm = algorithm
         self.pack_below = min(pack_below, pack.BUFFER >> 1)
         self.link = link
-        self._lock = lock or directory / "lock"
+        self._lock = directory / "lock"  # in the store itself: all who share it share the lock
         self._lock_timeout = lock_timeout
         self._waiting = waiting
         self._register = register

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import gc
 from vcs_ml.store.gc import Kept, Plan
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import litter, opening, retention, tracked
+from vcs_ml.workspace import litter, opening, retention, sharing, tracked
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.retention import SAVED_DAYS, History
+from vcs_ml.workspace.sharing import Shared
 
 
 class Sharer(NamedTuple):
@@ -33,8 +36,35 @@ class Collected(NamedTuple):
 
 
 def sharers(project: Project, env: Mapping[str, str]) -> list[Sharer]:
-    """Everybody whose data lies in this project's store."""
-    return [Sharer(project, retention.working_trees(project, env))]
+    """Everybody whose data lies in this project's store. UserError where one of them is not there."""
+    found = {project.main_state_dir: project}
+    for shared in sharing.users(project.cache_dir):
+        other = _open(shared, env)
+        found.setdefault(other.main_state_dir, other)
+    return [Sharer(each, retention.working_trees(each, env)) for each in found.values()]
+
+
+def _open(shared: Shared, env: Mapping[str, str]) -> Project:
+    try:
+        if shared.path.is_dir():
+            found = Project.find(shared.path, env)
+            if shared.path.resolve() in (found.root, found.main_root.resolve()):
+                return found
+    except UserError as error:
+        raise UserError(f"{quote(shared.path)} uses this store: {error.message}", hint=error.hint) from None
+    raise UserError(
+        f"the project {quote(shared.path)} uses this store, and is not there",
+        hint=f"mount its disk; if it is gone for good: vml gc --forget {quote(shared.path)}",
+    )
+
+
+def forget(project: Project, name: str) -> None:
+    """Let a project that uses this store (its path or its id) need nothing any more. UserError if there is none."""
+    found = [shared for shared in sharing.users(project.cache_dir) if name in (shared.id, str(shared.path))]
+    if not found:
+        raise UserError(f"no project {name!r} uses this store", hint="vml doctor lists those that do")
+    for shared in found:
+        shared.record.unlink(missing_ok=True)
 
 
 @contextmanager

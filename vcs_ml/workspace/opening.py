@@ -27,7 +27,6 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
     return LocalStore(
         project.cache_dir,
         project.algorithm,
-        lock=project.store_lock,
         lock_timeout=config.lock_timeout,
         waiting=waiting,
         pack_below=config.pack_below,

@@ -141,13 +141,6 @@ class Project:
         return self.main_state_dir / "cache"
 
     @property
-    def store_lock(self) -> Path:
-        """The lock of the local store: beside it, so that all who share the store share the lock."""
-        if self.config.cache_dir:
-            return self.cache_dir / "lock"
-        return self.main_state_dir / "lock" / "store"
-
-    @property
     def lock_dir(self) -> Path:
         """Locks of what belongs to this worktree: meta, index, stages."""
         return self.state_dir / "lock"
