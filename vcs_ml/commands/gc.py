@@ -56,7 +56,7 @@ def gc(
         collect.forget(project, name)
     everybody = collect.sharers(project, session.env)
     if force:
-        with collect.alone(store, everybody, session.note), session.progress("collecting") as meter:
+        with collect.alone(project, store, everybody, session.note), session.progress("collecting") as meter:
             done = collect.collect(store, everybody, history, include_unpushed=include_unpushed, meter=meter)
     else:
         done = collect.look(store, everybody, history, include_unpushed=include_unpushed)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
+from vcs_ml import locks
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
@@ -14,7 +15,7 @@ from vcs_ml.store import gc
 from vcs_ml.store.gc import Kept, Plan
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import litter, opening, retention, sharing, tracked
+from vcs_ml.workspace import litter, retention, sharing, tracked
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.retention import SAVED_DAYS, History
 from vcs_ml.workspace.sharing import Shared
@@ -78,12 +79,19 @@ def forget(project: Project, name: str) -> None:
 
 
 @contextmanager
-def alone(store: LocalStore, everybody: Sequence[Sharer], waiting: Callable[[str], None] | None) -> Iterator[None]:
-    """Keep every command out that changes pointers or objects: between storing and naming them, nothing is a root."""
+def alone(
+    project: Project, store: LocalStore, everybody: Sequence[Sharer], waiting: Callable[[str], None] | None
+) -> Iterator[None]:
+    """Keep every command out that changes pointers or objects: between storing and naming them, nothing is a root.
+
+    Waits as long as `project` says.
+    """
     trees = {tree.root: tree for sharer in everybody for tree in sharer.trees}
     with ExitStack() as stack:
         for _, tree in sorted(trees.items()):  # in one order, so that two collections do not wait for each other
-            stack.enter_context(opening.changing(tree, waiting))
+            stack.enter_context(
+                locks.lock(tree.lock_dir / "index", timeout=project.config.lock_timeout, waiting=waiting)
+            )
         stack.enter_context(store.exclusive())
         yield
 
