@@ -21,6 +21,7 @@ from vcs_ml.store.local import FEW, Batch, LocalStore
 from vcs_ml.store.pack import Builder, Pack
 
 WINDOW = 1 << 20
+_HOLE = bytes(WINDOW)
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _PARALLEL_FILES = 500  # below both, a second process costs more than it saves
 _PARALLEL_BYTES = 16 << 20
@@ -368,12 +369,16 @@ def clone(source: int, target: int) -> bool:
 
 
 def copy(source: int, target: int, algorithm: Algorithm, meter: Meter) -> bytes:
-    """Copy all bytes of one open file to another; the digest is of what was written."""
+    """Copy all bytes of one open file to another; the digest is of what was written. Holes stay holes."""
     hasher = algorithm.new()
     window = memoryview(bytearray(WINDOW))
+    has_holes = (st := os.fstat(source)).st_blocks * 512 < st.st_size
     while n := os.readv(source, [window]):
         hasher.update(window[:n])
-        fs.write_all(target, window[:n])
+        if has_holes and bytes(window) == _HOLE:
+            os.truncate(target, os.lseek(target, n, os.SEEK_CUR))
+        else:
+            fs.write_all(target, window[:n])
         meter.advance(0, n)
     return hasher.digest()
 

@@ -24,6 +24,7 @@ FORMAT = 1
 PACK_BELOW = 256 << 10
 COMPLETE = "complete {}"  # the first line of a proof, with the number of lines after it
 MAPS = 16  # packs mapped at a time: each map keeps a file open
+UNMAP = 64 << 20  # bytes read from maps, after which their pages are given back: they count as ours, though none is
 FEW = 8  # fewer objects than this in a batch are not worth a pack and an index
 GATHER = 4 << 20  # bytes of small objects a batch holds before it knows whether they are few
 
@@ -58,6 +59,7 @@ class LocalStore:
         self.backend = Directory(directory)
         self._catalog: Catalog | None = None
         self._maps: dict[bytes, mmap.mmap] = {}
+        self._read = 0  # bytes, since pages of maps were given back
         self._check_format()
 
     def _check_format(self) -> None:
@@ -144,9 +146,17 @@ class LocalStore:
         self._maps[name] = data
         return data
 
+    def _give_back(self, read: int) -> None:
+        self._read += read
+        if self._read > UNMAP and hasattr(mmap, "MADV_DONTNEED"):
+            self._read = 0
+            for data in list(self._maps.values()):
+                data.madvise(mmap.MADV_DONTNEED)  # only this process forgets them, the file keeps them
+
     def locate(self, oid: ObjectId) -> Path | tuple[mmap.mmap, Row]:
         """The loose file, or the pack and row, that holds an object; MissingObject."""
         if found := self._packed(oid):
+            self._give_back(found[1].stored)
             return found
         path = self.loose_path(oid)
         if path.exists():
