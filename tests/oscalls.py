@@ -67,13 +67,15 @@ def watched(act: Act) -> Iterator[list[str]]:
 
 
 def kill_at(wanted: int) -> Act:
-    """kill -9 of the process group before call number `wanted`; a write is done by half."""
-    write = os.write
+    """kill -9 of the process group before call number `wanted`; a write is done by half, what an open empties is empty."""
+    write, open_fd = os.write, os.open
 
     def act(name: str, n: int, args: tuple[Any, ...]) -> None:
         if n == wanted:
             if name == "write" and len(args[1]) > 1:
                 write(args[0], memoryview(args[1])[: len(args[1]) // 2])
+            if name == "open" and ("w" in args[1] if isinstance(args[1], str) else args[1] & os.O_TRUNC):
+                open_fd(args[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.killpg(0, signal.SIGKILL)
 
     return act

@@ -57,7 +57,7 @@ def test_a_call_fails(
         world.ok(*ready.case.args)
     seed = random.randrange(2**32)
     moments = [(n, fault) for n in range(len(names)) for fault in FAULTS]
-    for n, fault in sorted(random.Random(seed).sample(moments, min(len(moments), soak + soak // 2))):
+    for n, fault in sorted(random.Random(seed).sample(moments, min(len(moments), soak))):
         number, then = FAULTS[fault]
         world = ready.state.copy(tmp_path / "world")
         capfd.readouterr()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import mutations, oscalls, worlds
+from tests import mutations, oscalls, verify, worlds
 from tests.mutations import Mend, Mutate
 from tests.worlds import World
 from vcs_ml.cli import main
@@ -62,7 +62,7 @@ TARGETS = {
     "stat index, mended": Target(
         "tracked", "repo/.vml/index/????????????????????????????????", mutations.numbers, LOOK, mutations.mend_stat_index
     ),
-    "pointers cache": Target("tracked", "repo/.vml/index/pointers", mutations.in_json, LOOK, cache=True),
+    "pointers cache": Target("tracked", "repo/.vml/index/pointers", mutations.damage, LOOK, cache=True),
     "proof": Target("tracked", "repo/.vml/cache/complete/*", mutations.damage, (("status",), ("push",)), cache=True),
     "complete.json": Target("pushed_before", "repo/.vml/cache/remotes/*/complete.json", mutations.in_json, (*MOVE, ("push", "--check"))),
     "copy of an index": Target("pushed_before", "repo/.vml/cache/remotes/*/index/*.idx", mutations.numbers, MOVE),
@@ -147,6 +147,8 @@ def test_a_file_made_wrong(name: str, above: Path, tmp_path: Path, soak: int) ->
             assert "Traceback" not in said, about
             assert code in (0, 1) or "hint: " in said, about
             assert "\x1b" not in said, about
+        if target.glob.startswith("remote/"):
+            verify.objects(world.store)
         _check_workspace(world, content, f"{name}, seed {seed + n}, with {wrong[:600]!r}")
 
 

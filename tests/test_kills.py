@@ -51,7 +51,7 @@ def test_at_a_call(name: str, above: Path, tmp_path: Path, chance: random.Random
     """Killed before its n-th change of the disk, or in the middle of a write."""
     ready = worlds.prepared(CASES[name], above)
     names = calls(ready, tmp_path / "world")
-    for n in sorted(chance.sample(range(len(names)), min(len(names), soak + soak // 2))):
+    for n in sorted(chance.sample(range(len(names)), min(len(names), soak))):
         world = ready.state.copy(tmp_path / "world")
 
         def killed(n: int = n, world: World = world) -> None:
