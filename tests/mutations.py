@@ -44,7 +44,9 @@ def damage(raw: bytes, chance: random.Random) -> bytes:
         case 7:
             data[at:at] = data[at:to] * chance.choice((1, 3))
         case _:
-            data = bytearray(chance.choice((b"", b"\0", b"{}", b"[]", b"null", b"\xff\xfe", b"\n" * 5000, b"[" * 100_000)))
+            data = bytearray(
+                chance.choice((b"", b"\0", b"{}", b"[]", b"null", b"\xff\xfe", b"\n" * 5000, b"[" * 100_000))
+            )
     return bytes(data)
 
 

@@ -163,7 +163,9 @@ def synced() -> Iterator[Callable[[], list[Path]]]:
         setattr(os, name, moving(name))
     try:
         yield lambda: [
-            path for path, inodes in placed.items() if path.exists() and inode(path) in inodes and dirty.intersection(inodes)
+            path
+            for path, inodes in placed.items()
+            if path.exists() and inode(path) in inodes and dirty.intersection(inodes)
         ]
     finally:
         for name, function in real.items():

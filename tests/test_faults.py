@@ -47,9 +47,7 @@ def failed(world: World, ready: Prepared, code: int, said: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_call_fails(
-    name: str, above: Path, tmp_path: Path, soak: int, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_call_fails(name: str, above: Path, tmp_path: Path, soak: int, capfd: pytest.CaptureFixture[str]) -> None:
     """The n-th change of the disk fails, in every way that there is."""
     ready = worlds.prepared(CASES[name], above)
     world = ready.state.copy(tmp_path / "world")
@@ -83,9 +81,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["add", "add edits", "checkout another", "push", "pull", "rm --force", "mv inside"])
-def test_a_small_disk(
-    name: str, above: Path, small_disk: Path, soak: int, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_small_disk(name: str, above: Path, small_disk: Path, soak: int, capfd: pytest.CaptureFixture[str]) -> None:
     """A disk that is really full, at different points, and then has room again."""
     ready = worlds.prepared(CASES[name], above)
     for step in range(soak):
@@ -98,6 +94,23 @@ def test_a_small_disk(
         (small_disk / "ballast").unlink()
         failed(world, ready, code, said)
         shutil.rmtree(world.path)
+
+
+def test_status_needs_no_space(above: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A full disk is when people want to know what they have."""
+    ready = worlds.prepared(CASES["status"], above)
+    world = ready.state.copy(tmp_path / "world")
+    capfd.readouterr()
+    with oscalls.watched(oscalls.ignore) as names:
+        world.ok("status")
+    said = capfd.readouterr()
+    for n in [i for i, name in enumerate(names) if name in oscalls.GROWING]:
+        world = ready.state.copy(tmp_path / "world")
+        with oscalls.watched(oscalls.fail_at(n, errno.ENOSPC, then=oscalls.GROWING)):
+            code = world.vml("status")
+        now = capfd.readouterr()
+        assert code == 0, f"at {names[n]}, call {n}: {now.err}"
+        assert now == said
 
 
 def test_what_is_renamed_into_place_was_synced(above: Path, tmp_path: Path) -> None:

@@ -152,6 +152,27 @@ def test_a_file_made_wrong(name: str, above: Path, tmp_path: Path, soak: int) ->
         _check_workspace(world, content, f"{name}, seed {seed + n}, with {wrong[:600]!r}")
 
 
+HUGE = {
+    "remote/vml.json": ("push", "pull"),
+    "remote/roots/7ZZZZZZZZZZZZZZZZZZZZZZZZZ.json": ("push", "pull"),
+    f"remote/index/{'0' * 32}-{'0' * 16}.idx": ("push", "pull"),
+    "repo/data.vml": ("status", "checkout"),
+    "repo/.vmlignore": ("status", "checkout"),
+    "repo/.vml/cache/vml.json": ("status", "checkout"),
+}
+
+
+@pytest.mark.parametrize("path", HUGE)
+def test_a_file_that_is_far_too_large(path: str, above: Path, tmp_path: Path) -> None:
+    """900 MB of nothing, where less memory may be taken."""
+    world = state("pushed_before", above).copy(tmp_path / "world")
+    with (world.path / path).open("w") as file:
+        file.truncate(900 << 20)
+    for command, code, said in tried(world, tuple((name,) for name in HUGE[path]), tmp_path / "log"):
+        assert code in (0, 3, 4), (command, code, said)
+        assert "Traceback" not in said, said
+
+
 def versions(above: Path) -> set[bytes]:
     """The content of every version of every file."""
     world = World(above / "versions")

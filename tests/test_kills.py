@@ -81,3 +81,24 @@ def test_at_a_moment(name: str, above: Path, tmp_path: Path, chance: random.Rand
         time.sleep(after)
         oscalls.end(pid, kill=True)
         completes(world, ready, f"after {after:.4f} s")
+
+
+@pytest.mark.parametrize("name", ["add", "push", "pull more", "checkout --force"])
+def test_what_is_left_behind(name: str, above: Path, tmp_path: Path, chance: random.Random) -> None:
+    """A few temporary files a kill, where they can be found again; none in the data, none after a sweep."""
+    ready = worlds.prepared(CASES[name], above)
+    names = calls(ready, tmp_path / "world")
+    world = ready.state.copy(tmp_path / "world")
+    for kills in range(1, 6):
+
+        def killed() -> None:
+            with oscalls.watched(oscalls.kill_at(chance.randrange(len(names)))):
+                world.vml(*ready.case.args)
+
+        oscalls.end(oscalls.in_child(killed, tmp_path / "log"))
+        assert len(world.litter()) <= 4 * kills, world.litter()
+    assert world.vml(*ready.case.args) == 0
+    worlds.check_done(world, ready)
+    for args in worlds.SWEEPS:
+        world.ok(*args)
+    assert not (worlds.SWEEPS and world.litter())

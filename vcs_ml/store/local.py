@@ -262,8 +262,9 @@ class LocalStore:
 
     def _remember(self, root: ObjectId, lines: Collection[str]) -> None:
         path = self._record(root)
-        path.parent.mkdir(exist_ok=True)
-        fs.write_atomic(path, "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode(), sync=False)
+        with contextlib.suppress(OSError):  # on a full disk this only means that the same is looked up again
+            path.parent.mkdir(exist_ok=True)
+            fs.write_atomic(path, "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode(), sync=False)
 
     # ------------------------------------------------------------------ writing
 

@@ -73,7 +73,8 @@ def _were_committed(project: Project, store: LocalStore, paths: Iterable[str]) -
         before = tracked.at_revision(project, "HEAD")
         found = [tracked.owner(path, before) for path in paths]
         return all(
-            each and (not each[1] or any(manifest.under(each[0].oid, os.fsencode(each[1]), store.algorithm, store.read)))
+            each
+            and (not each[1] or any(manifest.under(each[0].oid, os.fsencode(each[1]), store.algorithm, store.read)))
             for each in found
         )
     except UserError:  # no commit yet, or a list of files that is not here
