@@ -1,4 +1,4 @@
-"""Nothing is written outside of the project, whoever made its pointers, its remote and its links, and whatever moves meanwhile."""
+"""Nothing is written outside of the project, whatever pointers, remotes and links say, and whatever moves meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import zstandard
 from tests import oscalls, worlds
 from tests.commands.test_hostile import point, tree_of
 from tests.conftest import Repo
-from tests.worlds import CASES, World
+from tests.worlds import CASES
 from vcs_ml.hashing import XXH128
 from vcs_ml.store import objects, pack
 from vcs_ml.store.pack import Pack, Row
@@ -107,8 +107,10 @@ def test_a_directory_is_a_link_from_the_start(
     for state in (worlds.tracked, worlds.behind):
         ready = worlds.prepared(worlds.Case(state, ("status",)), above)
         for args in (
-            ("checkout",), ("checkout", "--force"), ("checkout", linked), ("add", linked), ("add", f"{linked}/two"), ("commit",),
-            ("rm", linked), ("rm", "--force", linked), ("rm", "dir/two"), ("mv", linked, "moved"), ("mv", "one", f"{linked}/one"),
+            ("checkout",), ("checkout", "--force"), ("checkout", linked), ("add", linked), ("add", f"{linked}/two"),
+            ("commit",),
+            ("rm", linked), ("rm", "--force", linked), ("rm", "dir/two"), ("mv", linked, "moved"), ("mv", "one",
+            f"{linked}/one"),
             ("mv", "one", linked), ("push",), ("pull",),
         ):  # fmt: skip
             world = ready.state.copy(tmp_path / "world")
@@ -120,7 +122,9 @@ def test_a_directory_is_a_link_from_the_start(
 
 
 @pytest.mark.parametrize(
-    "inner", ["", "cache", "cache/packs", "cache/index", "cache/loose", "cache/tmp", "cache/complete", "cache/remotes", "index",
+    "inner",
+    ["", "cache", "cache/packs", "cache/index", "cache/loose", "cache/tmp", "cache/complete",
+    "cache/remotes", "index",
               "lock", "saved", "tmp"]
 )  # fmt: skip
 def test_a_clone_with_links_of_ours(inner: str, above: Path, tmp_path: Path) -> None:

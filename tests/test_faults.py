@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import oscalls, verify, worlds
+from tests import oscalls, worlds
 from tests.worlds import CASES, Prepared, World
 
 # (name, error number, what fails from then on besides the one call)
@@ -74,7 +74,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB, which only root can make."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no permission to mount a file system")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
@@ -114,7 +115,7 @@ def test_status_needs_no_space(above: Path, tmp_path: Path, capfd: pytest.Captur
 
 
 def test_what_is_renamed_into_place_was_synced(above: Path, tmp_path: Path) -> None:
-    """A power cut after a command ended loses nothing: bytes are synced before their name is, and then its directory."""
+    """A power cut after a command ended loses nothing: bytes are synced before their name, then its directory."""
     for name in ("add", "commit", "push", "pull", "rm --force"):
         ready = worlds.prepared(CASES[name], above)
         world = ready.state.copy(tmp_path / "world")

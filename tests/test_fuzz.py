@@ -1,4 +1,4 @@
-"""Every file that vml reads, made wrong: a clear error or, of caches, nothing lost but time; no other exception, no hang."""
+"""Every file that vml reads, made wrong: a clear error or, of caches, nothing lost but time; never a hang."""
 
 from __future__ import annotations
 
@@ -43,36 +43,54 @@ TARGETS = {
     "pointer of a file": Target("fetched", "repo/one.vml", mutations.in_json, (*LOOK, *CHANGE)),
     "config": Target("pushed_before", "repo/.vml/config.toml", mutations.in_toml, (("config",), *LOOK, *MOVE)),
     "local config": Target("pushed_before", "repo/.vml/config.local.toml", mutations.in_toml, (*LOOK, *MOVE)),
-    "vmlignore": Target("tracked", "repo/data/.vmlignore", mutations.in_lines, (("status",), ("add", "data"), ("checkout",))),
-    "gitignore": Target("tracked", "repo/.gitignore", mutations.in_lines, (("mv", "one", "uno"), ("rm", "data"), ("status",))),
+    "vmlignore": Target(
+        "tracked", "repo/data/.vmlignore", mutations.in_lines, (("status",), ("add", "data"), ("checkout",))
+    ),
+    "gitignore": Target(
+        "tracked", "repo/.gitignore", mutations.in_lines, (("mv", "one", "uno"), ("rm", "data"), ("status",))
+    ),
     "manifest page": Target("fetched", "repo/.vml/cache/loose/sha256/*/*", mutations.numbers, (*LOOK, *CHANGE)),
     "loose file": Target("fetched", "repo/.vml/cache/loose/xxh128/*/*", mutations.damage, (*LOOK, *CHANGE)),
     "store's pack": Target("fetched", "repo/.vml/cache/packs/*/*.pack", mutations.numbers, (*LOOK, *CHANGE)),
     "store's index": Target("fetched", "repo/.vml/cache/index/*.idx", mutations.numbers, (*LOOK, *CHANGE)),
-    "store's index, named": Target("fetched", "repo/.vml/cache/index/*.idx", mutations.numbers, LOOK, mutations.mend_name),
+    "store's index, named": Target(
+        "fetched", "repo/.vml/cache/index/*.idx", mutations.numbers, LOOK, mutations.mend_name
+    ),
     "store's vml.json": Target("fetched", "repo/.vml/cache/vml.json", mutations.in_json, (*LOOK, *CHANGE)),
     "remote's vml.json": Target("pushed_before", "remote/vml.json", mutations.in_json, MOVE),
     "remote's index": Target("fresh", "remote/index/*.idx", mutations.numbers, (("pull",), ("status", "--remote"))),
-    "remote's index, named": Target("fresh", "remote/index/*.idx", mutations.numbers, (("pull",), ("push",)), mutations.mend_name),
-    "remote's pack": Target("fresh", "remote/packs/*/*.pack", mutations.numbers, (("pull",), ("fetch", "one"), ("checkout",))),
+    "remote's index, named": Target(
+        "fresh", "remote/index/*.idx", mutations.numbers, (("pull",), ("push",)), mutations.mend_name
+    ),
+    "remote's pack": Target(
+        "fresh", "remote/packs/*/*.pack", mutations.numbers, (("pull",), ("fetch", "one"), ("checkout",))
+    ),
     "root record": Target("pushed_before", "remote/roots/*.json", mutations.in_json, MOVE, cache=True),
     "gc file": Target("pushed_before", "remote/gc/condemned/*.json", mutations.in_json, MOVE),
     "saved record": Target("behind_and_edited", "repo/.vml/saved/*.new.json", mutations.in_json, (("status",), *LOOK)),
-    "stat index": Target("tracked", "repo/.vml/index/????????????????????????????????", mutations.numbers, LOOK, cache=True),
+    "stat index": Target(
+        "tracked", "repo/.vml/index/????????????????????????????????", mutations.numbers, LOOK, cache=True
+    ),
     "stat index, mended": Target(
-        "tracked", "repo/.vml/index/????????????????????????????????", mutations.numbers, LOOK, mutations.mend_stat_index
+        "tracked",
+        "repo/.vml/index/????????????????????????????????",
+        mutations.numbers,
+        LOOK,
+        mutations.mend_stat_index,
     ),
     "pointers cache": Target("tracked", "repo/.vml/index/pointers", mutations.damage, LOOK, cache=True),
     "proof": Target("tracked", "repo/.vml/cache/complete/*", mutations.damage, (("status",), ("push",)), cache=True),
-    "complete.json": Target("pushed_before", "repo/.vml/cache/remotes/*/complete.json", mutations.in_json, (*MOVE, ("push", "--check"))),
+    "complete.json": Target(
+        "pushed_before", "repo/.vml/cache/remotes/*/complete.json", mutations.in_json, (*MOVE, ("push", "--check"))
+    ),
     "copy of an index": Target("pushed_before", "repo/.vml/cache/remotes/*/index/*.idx", mutations.numbers, MOVE),
     "lock": Target("tracked", "repo/.vml/lock/index", mutations.damage, (("add", "data"), ("status",)), cache=True),
-}  # fmt: skip
+}
 # Files that no state has by itself.
 MADE = {
     "repo/data/.vmlignore": b"*.tmp\n!keep.tmp\n/cache/\n[a-c]?\n",
-    "repo/.vml/config.local.toml": b'[cache]\nlink = ["copy"]\npack_below = "1 MB"\n[transfer]\njobs = 2\nmemory = 1000\n'
-    b'[lock]\ntimeout = 5\n[remote.other]\nurl = "../other"\nregion = "x"\n',
+    "repo/.vml/config.local.toml": b'[cache]\nlink = ["copy"]\npack_below = "1 MB"\n'
+    b'[transfer]\njobs = 2\nmemory = 1000\n[lock]\ntimeout = 5\n[remote.other]\nurl = "../other"\nregion = "x"\n',
     "remote/gc/condemned/01BX5ZZKBKACTAV9WEVGEMMVRZ.json": json.dumps(
         {"schema": 1, "packs": ["0" * 32 + "-" + "0" * 16], "indexes": [], "time": 1}
     ).encode(),
