@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import io
 import os
 import signal
@@ -67,13 +67,15 @@ def watched(act: Act) -> Iterator[list[str]]:
 
 
 def kill_at(wanted: int) -> Act:
-    """kill -9 of the process group before call number `wanted`; a write is done by half."""
-    write = os.write
+    """kill -9 of the process group before call number `wanted`; a write is half done, what an open empties is empty."""
+    write, open_fd = os.write, os.open
 
     def act(name: str, n: int, args: tuple[Any, ...]) -> None:
         if n == wanted:
             if name == "write" and len(args[1]) > 1:
                 write(args[0], memoryview(args[1])[: len(args[1]) // 2])
+            if name == "open" and ("w" in args[1] if isinstance(args[1], str) else args[1] & os.O_TRUNC):
+                open_fd(args[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.killpg(0, signal.SIGKILL)
 
     return act
@@ -109,22 +111,20 @@ def in_child(work: Callable[[], object], log: Path) -> int:
         os._exit(0)
 
 
-def end(pid: int, *, kill: bool = False) -> bool:
-    """Wait for a child, after killing its group if so told; whether it was killed."""
-    if kill:
+def end(pid: int, *, kill: bool = False, alone: bool = False) -> bool:
+    """Wait for a child, after killing its group (or it `alone`) if so told; whether it was killed."""
+    if kill and alone:
+        os.kill(pid, signal.SIGKILL)
+    elif kill:
         try:
             os.killpg(pid, signal.SIGKILL)
         except ProcessLookupError:  # it has no group yet
             os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
-    try:  # its own children, where it was not killed by us
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    if not alone:
+        with contextlib.suppress(ProcessLookupError):  # its own children, where it was killed by itself
+            os.killpg(pid, signal.SIGKILL)
     return os.WIFSIGNALED(status)
-
-
-ERRNOS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
 
 
 @contextmanager

@@ -89,3 +89,8 @@ def test_colour_needs_a_terminal_and_consent() -> None:
 
 def test_json_keeps_order_and_letters() -> None:
     assert output.json_text({"b": "ä", "a": 1}) == '{\n  "b": "ä",\n  "a": 1\n}'
+
+
+def test_control_characters_of_strangers_are_escaped() -> None:
+    text = output.problem("error", "\x1b[31m is no name\n  of\x9b\r", "run \x07", colour=False)
+    assert text == "error: \\x1b[31m is no name\n  of\\x9b\\x0d\nhint: run \\x07\n"

@@ -1,4 +1,4 @@
-"""A store read by hand, as docs/formats.md describes it and without the code under test: is every byte what it should be?"""
+"""A store read by hand, as docs/formats.md describes it: is every byte what it should be?"""
 
 from __future__ import annotations
 

@@ -270,6 +270,10 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
             return _say("error", error.message, error.hint, error.exit_code)
         case TyperException():
             return _say("error", _sentence(error.format_message()), _help_hint(error), error.exit_code)
+        case MemoryError():
+            return _say(
+                "error", "there is not enough memory", "vml config transfer.memory 32MB makes transfers take less", 3
+            )
         case OSError() if error.filename is not None or error.errno in _HINTS:
             return _say("error", *_describe(error), 3)
         case _:

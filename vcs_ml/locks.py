@@ -46,11 +46,14 @@ def lock(
     fd = _open(path)
     try:
         _acquire(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, waiting)
-        _sign(fd)
+        # Without its signature, as on a full disk, a lock holds just as well.
+        with contextlib.suppress(OSError):
+            _sign(fd)
         try:
             yield
         finally:
-            _unsign(fd)
+            with contextlib.suppress(OSError):
+                _unsign(fd)
     finally:
         os.close(fd)
 

@@ -18,6 +18,7 @@ _ESCAPES: Final = {
     ord('"'): '\\"',
     ord("\\"): "\\\\",
 }
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _ALIGN: Final = {"l": "left", "r": "right", "c": "center"}
 
@@ -110,8 +111,11 @@ def paint(text: str, colour: str, *, on: bool) -> str:
 
 
 def problem(label: str, message: str, hint: str | None, *, colour: bool) -> str:
-    """The lines of an error or a warning: `error: message`, then `hint: ...`."""
-    text = f"{paint(label + ':', 'red' if label == 'error' else 'yellow', on=colour)} {message}\n"
+    """The lines of an error or a warning: `error: message`, then `hint: ...`.
+
+    Control characters, which may come from a stranger's file, are written as escapes.
+    """
+    text = f"{paint(label + ':', 'red' if label == 'error' else 'yellow', on=colour)} {message.translate(_CONTROLS)}\n"
     if hint:
-        text += f"{paint('hint:', 'cyan', on=colour)} {hint}\n"
+        text += f"{paint('hint:', 'cyan', on=colour)} {hint.translate(_CONTROLS)}\n"
     return text

@@ -91,4 +91,4 @@ def news(project: Project) -> list[str]:
 
 
 def _line(path: str, hash: str) -> str:
-    return f"{quote(path)} is out of the workspace; its bytes are kept as {hash}"
+    return f"{quote(path)} is out of the workspace; its bytes are kept as {quote(hash)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +155,8 @@ def remember(snapshot: Snapshot) -> None:
     if touched or snapshot.doubted or memo != index.memo:
         index.update(touched | snapshot.doubted)
         index.memo = memo
-        index.save()
+        with contextlib.suppress(OSError):  # on a full disk this only means that the same is hashed again
+            index.save()
 
 
 def settle_on(snapshot: Snapshot, base: ObjectId, *, partial: bool) -> None:

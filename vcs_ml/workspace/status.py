@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -148,7 +149,8 @@ def compare(
         else:
             changes += _compare_file(project, files, each, meter=meter, rehash=rehash)
     if keep:
-        files.save()
+        with contextlib.suppress(OSError):  # as in snapshot.remember
+            files.save()
     return renames(changes)
 
 

@@ -15,8 +15,9 @@ from vcs_ml.hashing import Buffer
 from vcs_ml.store.remotes.protocol import Item, NotFound
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-# What is read whole is an index, a root or the like; packs are read in ranges.
-_READ_MAX = 1 << 30
+# What is read whole is an index or a record; packs are read in ranges.
+_INDEX_MAX = 1 << 30
+_RECORD_MAX = 64 << 20
 _KEY = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
 
 
@@ -90,7 +91,7 @@ class Directory:
         item = self.stat(key)  # before it is opened: a FIFO would be waited for
         if item is None:
             raise self._not_found(key)
-        if item.size > _READ_MAX:
+        if item.size > (_INDEX_MAX if key.startswith("index/") else _RECORD_MAX):
             raise RemoteError(
                 f"{self.url}: {key} has {item.size} bytes, more than vml ever wrote there",
                 hint="move it away there; vml push --check from a clone that has the data sends it again",
