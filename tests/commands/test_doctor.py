@@ -137,7 +137,7 @@ def test_who_shares_a_store(repo: Repo, tmp_path: Path) -> None:
     other = repo.clone("other")
     for each in (repo, other):
         each.run("config", "--local", "cache.dir", str(store))
-    assert "no project" in findings(repo)["sharing"][1]
+    assert "nobody" in findings(repo)["sharing"][1]
     for each in (repo, other):
         each.write("a", "a")
         each.run("add", "a")

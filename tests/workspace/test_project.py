@@ -40,7 +40,7 @@ def test_init_and_find(repo: Path) -> None:
     assert (found.root, found.prefix, found.id) == (repo, "", project.id)
     assert found.algorithm.name == "sha256"
     assert found.cache_dir == repo / ".vml" / "cache"
-    assert found.store_lock == repo / ".vml" / "lock" / "store"
+    assert found.store_lock == repo / ".vml" / "cache" / "lock"
     assert (found.index_dir, found.tmp_dir, found.lock_dir) == tuple(
         repo / ".vml" / name for name in ("index", "tmp", "lock")
     )

@@ -52,12 +52,11 @@ def check(start: Path, env: Mapping[str, str], *, remote: str | None) -> Iterato
     yield from installation(start)
     try:
         project = Project.find(start, env)
-        project.id  # noqa: B018 - raises where there is none
+        yield from repository(project)
         store = sync.open_store(project)
     except VmlError as error:
         yield Finding("problem", "project", error.message, error.hint)
         return
-    yield from repository(project)
     yield from settings(project)
     yield from contents(project, store)
     yield from file_systems(project)
@@ -222,26 +221,33 @@ def _abilities(name: str, place: Path, found: probe.Abilities) -> Iterator[Findi
 
 
 def registered(project: Project) -> Iterator[Finding]:
-    """Which projects use a shared store."""
-    if not project.config.cache_dir:
-        return
+    """Which projects use the store, where that is not this one alone."""
     try:
         users = sharing.users(project.cache_dir)
     except VmlError as error:
         yield Finding("problem", "sharing", error.message, error.hint)
         return
     for each in users:
-        if not each.path.is_dir():
+        if each.record is not None and not each.path.is_dir():
             hint = f"if it is gone for good: rm {quote(each.record)}"
             yield Finding("warning", "sharing", f"{quote(each.path)} used this store, and is not there", hint)
-    names = ", ".join(quote(each.path) for each in users) or "no project has written to it yet"
-    yield Finding("ok", "sharing", f"{count(len(users), 'project')}: {names}" if users else names)
+    if project.config.cache_dir or len(users) > 1:
+        names = ", ".join(quote(each.path) for each in users) or "nobody has written to it yet"
+        yield Finding("ok", "sharing", f"{count(len(users), 'project')}: {names}")
 
 
 def leftovers(project: Project) -> Iterator[Finding]:
     """Scratch that killed commands left behind."""
     cache = project.cache_dir
-    places = (project.state_dir, project.tmp_dir, project.index_dir, cache, cache / "tmp", cache / "index")
+    places = (
+        project.state_dir,
+        project.tmp_dir,
+        project.lock_dir,
+        project.index_dir,
+        cache,
+        cache / "tmp",
+        cache / "index",
+    )
     old = list(_old_scratch(dict.fromkeys(places)))
     if old:
         text = f"{count(len(old), 'file')} ({size(sum(old))}) of commands that were killed"

@@ -139,10 +139,8 @@ class Project:
 
     @property
     def store_lock(self) -> Path:
-        """The lock of the local store: beside it, so that all who share the store share the lock."""
-        if self.config.cache_dir:
-            return self.cache_dir / "lock"
-        return self.main_state_dir / "lock" / "store"
+        """The lock of the local store: inside it, so that all who share the store share the lock."""
+        return self.cache_dir / "lock"
 
     @property
     def lock_dir(self) -> Path:
