@@ -105,6 +105,23 @@ def allowed(command: str, code: int) -> bool:
     return code == 1 and "--exit-code" in command
 
 
+def took_effect(repo: Repo, line: str) -> bool:
+    """Whether what a command did is still so when all have ended."""
+    left = set(pointers(repo))
+    match line.split():
+        case ["add", *paths]:
+            return set(paths) <= left
+        case ["rm", *_, path]:
+            return path not in left
+        case ["mv", old, new]:
+            return new in left and old not in left
+        case ["remote", "add", name, _]:
+            return name in {each["name"] for each in repo.json("remote", "list")["remotes"]}
+        case ["config", "--local", key, value]:
+            return repo.run("config", key).out == f"{value}\n"
+    return True
+
+
 def prepare(repo: Repo, generator: random.Random, *, edits: bool) -> None:
     """Give every command of a round something to add, to move and to stop tracking; with `edits`, to record too."""
     left = pointers(repo)
@@ -237,8 +254,7 @@ def campaign(places: list[Repo], rounds: int, generator: random.Random, *, kill:
         for repo in places:
             check(repo)
         for _, repo, line in started:
-            if line.startswith("add "):
-                assert set(line.split()[1:]) <= set(pointers(repo)), (line, lines)
+            assert took_effect(repo, line), (line, lines)
         print(f"round {turn}: {lines}")
 
 
