@@ -115,7 +115,16 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
     shown("diff")
     shown("commit")
     shown("status")
-    for command in (("ls",), ("ls", "-R", "data"), ("push",), ("fetch",), ("pull",), ("config",), ("remote", "list")):
+    for command in (
+        ("ls",),
+        ("ls", "-R", "data"),
+        ("push",),
+        ("fetch",),
+        ("pull",),
+        ("config",),
+        ("remote", "list"),
+        ("doctor",),
+    ):
         shown(*command)
     there = repo.clone("clone")
     words = json.loads(there.run("status", "--json").out)

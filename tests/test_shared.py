@@ -17,7 +17,8 @@ import pytest
 from tests.conftest import Repo
 from vcs_ml.cli import main
 from vcs_ml.errors import CorruptError, UserError
-from vcs_ml.workspace import sharing
+from vcs_ml.workspace import opening, sharing
+from vcs_ml.workspace.project import Project
 
 ADA, BOB, EVE = 2001, 2002, 2003  # user ids that nobody has
 TEAM, ALONE = 3000, 3001  # group ids; Ada's own group is `ALONE`
@@ -42,6 +43,7 @@ def test_projects_are_written_down_once(repo: Repo, tmp_path: Path) -> None:
     repo.run("add", "a")
     (first,) = sharing.users(store)
     assert (first.path, len(first.id)) == (repo.path, 36)
+    assert first.record is not None
     before = first.record.stat()
     repo.run("add", "a")
     assert first.record.stat() == before
@@ -70,10 +72,18 @@ def test_without_a_main_worktree_each_linked_one_is_named(repo: Repo, tmp_path: 
     assert [each.path for each in sharing.users(tmp_path / "store")] == [linked.path]
 
 
-def test_a_private_store_names_nobody(repo: Repo) -> None:
+def test_a_store_in_a_project_is_also_its_own(repo: Repo) -> None:
     repo.write("a", "a")
     repo.run("add", "a")
     assert not (repo.path / ".vml/cache/projects").exists()
+    guest = repo.clone("guest")
+    share(guest, repo.path / ".vml/cache")
+    guest.write("b", "b")
+    guest.run("add", "b")
+    assert [each.path for each in sharing.users(repo.path / ".vml/cache")] == sorted([repo.path, guest.path])
+    guest.run("config", "--local", "lock.timeout", "0")
+    with opening.open_store(Project.find(repo.path, {})).exclusive():
+        assert "locked by" in guest.fails("commit", code=3).err
 
 
 @pytest.mark.parametrize(
@@ -97,6 +107,7 @@ def test_a_damaged_record_is_an_error(repo: Repo, tmp_path: Path, content: bytes
     repo.write("a", "a")
     repo.run("add", "a")
     (each,) = sharing.users(store)
+    assert each.record is not None
     each.record.write_bytes(content)
     with pytest.raises(CorruptError) as caught:
         sharing.users(store)

@@ -40,6 +40,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final = {
     "init": Command("Start", "Make a directory of a Git repository a project.", "init"),
+    "doctor": Command("Start", "Look whether everything is as it should be.", "doctor"),
     "config": Command("Start", "Read and change settings.", "config"),
     "root": Command("Start", "Print the project's top directory.", "root"),
     "add": Command("Data", "Put files and directories under version control.", "add"),
@@ -57,7 +58,10 @@ COMMANDS: Final = {
     "gc": Command("Remotes", "Remove data that nothing needs any more.", "gc"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.
-OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {"status": frozenset({"--remote"})}
+OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
+    "doctor": frozenset({"--remote"}),
+    "status": frozenset({"--remote"}),
+}
 
 _HINTS: Final = {
     errno.ENOSPC: "free some space and run the command again; what was done is kept",

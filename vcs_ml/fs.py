@@ -152,7 +152,10 @@ def _make(directory: Path) -> None:
         return
     # It gets its name when the group may use it: others of the group may meet it at any moment.
     tmp = directory.with_name(tmp_name())
-    tmp.mkdir()
+    try:
+        tmp.mkdir()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(directory)) from error
     try:
         _give(tmp, group, stat.S_ISGID | stat.S_IRWXG)
         tmp.rename(directory)  # may replace one that another has just made, as long as that is empty

@@ -70,7 +70,7 @@ def _open(path: Path) -> int:
             fd = os.open(path, flags)
     except OSError as error:
         if error.errno != errno.ELOOP:
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise _no_file(path) from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)

@@ -396,3 +396,45 @@ def test_a_writer_that_never_stops_gives_an_error_or_a_whole_file(store: LocalSt
     finally:
         done.set()
         thread.join()
+
+
+def test_a_look_takes_things_as_they_are(base: Path) -> None:
+    """What has gone since the walk, or is rewritten all the time, is an error only where it must hold still."""
+    for name in ("kept", "gone", "linked", "folder/a", "other/b"):
+        (base / name).parent.mkdir(exist_ok=True)
+        (base / name).write_bytes(b"1" * 3000)
+    folders = walk(base)
+    for name in ("gone", "linked", "folder/a", "other/b"):
+        (base / name).unlink()
+    (base / "linked").symlink_to("kept")
+    (base / "folder").rmdir()
+    (base / "kept").write_bytes(b"2" * (ingest.WINDOW + 1))
+    with pytest.raises(UserError, match="changed while"):
+        ingest.measure(XXH128, os.fsencode(base), folders, SILENT)
+    found = ingest.measure(XXH128, os.fsencode(base), folders, SILENT, steady=False)
+    sizes = {
+        os.fsdecode(os.path.join(folder.path, name)): each.stats[i * ingest.STAT_FIELDS]
+        for folder, each in zip(folders, found, strict=True)
+        for i, name in enumerate(folder.names)
+    }
+    assert sizes == {"kept": ingest.WINDOW + 1, "gone": -1, "linked": -1, "folder/a": -1, "other/b": -1}
+    assert digests(folders, found, XXH128.size)["kept"] == XXH128.digest(b"2" * (ingest.WINDOW + 1))
+
+
+def test_a_look_at_a_file_that_never_rests(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = base / "log"
+    file.write_bytes(b"1" * 3000)
+    folders = walk(base)
+    real = os.readv
+
+    def growing(fd: int, buffers: list[memoryview]) -> int:
+        with file.open("ab") as log:
+            log.write(b"x")
+        return real(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", growing)
+    with pytest.raises(UserError, match="changed while"):
+        ingest.measure(XXH128, os.fsencode(base), folders, SILENT)
+    (found,) = ingest.measure(XXH128, os.fsencode(base), folders, SILENT, steady=False)
+    assert found.stats[0] > 3000
+    assert list(found.stats[1:3]) == [-1, -1]

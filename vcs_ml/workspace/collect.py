@@ -39,20 +39,8 @@ class Collected(NamedTuple):
 def sharers(project: Project, env: Mapping[str, str]) -> list[Sharer]:
     """Everybody whose data lies in this project's store. UserError where one of them is not there."""
     others = [_open(shared, env) for shared in sharing.users(project.cache_dir)]
-    found = {each.main_state_dir.resolve(): each for each in (*others, *_host(project, env), project)}
+    found = {each.main_state_dir.resolve(): each for each in (*others, project)}
     return [Sharer(each, retention.working_trees(each, env)) for each in found.values()]
-
-
-def _host(project: Project, env: Mapping[str, str]) -> list[Project]:
-    """The project in whose own place the store lies: it is not written down there."""
-    state = project.cache_dir.resolve().parent
-    if project.cache_dir.name != "cache" or state == project.main_state_dir.resolve():
-        return []
-    try:
-        found = Project.find(state.parent, env)
-    except UserError:
-        return []
-    return [found] if found.main_state_dir.resolve() == state else []
 
 
 def _open(shared: Shared, env: Mapping[str, str]) -> Project:
@@ -75,7 +63,8 @@ def forget(project: Project, name: str) -> None:
     if not found:
         raise UserError(f"no project {name!r} uses this store", hint="vml doctor lists those that do")
     for shared in found:
-        shared.record.unlink(missing_ok=True)
+        if shared.record is not None:
+            shared.record.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,11 +21,14 @@ _LONGEST = 64 << 10  # a path has 4096 bytes, each at most six characters in JSO
 
 
 class Shared(NamedTuple):
-    """A project that uses a store: its id ("" if it has none), its top directory, and the file that says so."""
+    """A project that uses a store: its top directory, and the file that says so with the id it had ("" for none).
 
-    id: str
+    The project in whose own directory the store lies needs no such file.
+    """
+
     path: Path
-    record: Path
+    id: str = ""
+    record: Path | None = None
 
 
 def register(project: Project) -> None:
@@ -47,15 +50,29 @@ def register(project: Project) -> None:
 
 
 def users(cache_dir: Path) -> list[Shared]:
-    """Every project that is written down in a store, sorted by path.
+    """Every project that uses a store, sorted by path: those that are written down, and the one it lies in.
 
     CorruptError for a record that cannot be read: it stands for a project whose data nobody would know of.
     """
     try:
         names = [name for name in os.listdir(cache_dir / _DIRECTORY) if _NAME.fullmatch(name)]
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted((_read(cache_dir / _DIRECTORY / name) for name in names), key=lambda each: each.path)
+        names = []
+    found = {each.path: each for name in names for each in [_read(cache_dir / _DIRECTORY / name)]}
+    if owner := _owner(cache_dir):
+        found.setdefault(owner, Shared(owner))
+    return sorted(found.values(), key=lambda each: each.path)
+
+
+def _owner(cache_dir: Path) -> Path | None:
+    """The project of which this is the own store: in `.vml` of a working tree, or in `vml` of a git directory."""
+    state = cache_dir.parent
+    if cache_dir.name == "cache" and (
+        (state.name == ".vml" and (state / "config.toml").exists())
+        or (state.name == "vml" and (state.parent / "HEAD").exists())
+    ):
+        return state.parent
+    return None
 
 
 def _record(cache_dir: Path, state_dir: Path) -> Path:
@@ -80,7 +97,7 @@ def _read(record: Path) -> Shared:
     places = (_record(record.parent.parent, Path(path, name)) for name in (".vml", "vml"))
     if record.name not in {place.name for place in places}:
         raise _damaged(record)
-    return Shared(id, Path(path), record)
+    return Shared(Path(path), id, record)
 
 
 def _is_text(value: Any) -> bool:
