@@ -294,9 +294,15 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
     return _Done(done, partial(_settle, job.store, done, shot), shot)
 
 
+def _onto_pointer(target: Target, past: Index) -> bool:
+    """Whether what is not looked at, or never was here, is as the pointer says, and not as it was checked out."""
+    return target.pointer is not None and target.pointer.kind == "tree" and (bool(target.inner) or past.partial)
+
+
 def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot]) -> dict[bytes, Entry | None]:
-    """What the named parts change in the pointer's tree, where that is not the one that is checked out."""
-    if not target.inner or target.pointer is None or shots[0].past.base in (None, target.pointer.oid):
+    """What the parts that are here change in the pointer's tree, where that is not the one that is checked out."""
+    past = shots[0].past
+    if not _onto_pointer(target, past) or target.pointer is None or past.base in (None, target.pointer.oid):
         return {}
     return {
         each.path: each.here
@@ -308,7 +314,7 @@ def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot
 
 def _edit(job: Job, target: Target, shot: Snapshot, more: dict[bytes, Entry | None]) -> Summary:
     base = shot.past.base
-    if target.inner and target.pointer is not None:
+    if _onto_pointer(target, shot.past) and target.pointer is not None:
         base = target.pointer.oid
     assert base is not None
     edits = shot.edits | more
@@ -325,9 +331,9 @@ def _settle(store: LocalStore, done: Recorded, shot: Snapshot) -> None:
     base = done.new.oid
     partial = past.partial or (bool(shot.prefix) and past.base is None)
     if shot.prefix and done.old is not None and past.base not in (None, done.old.oid):
-        assert past.base is not None
+        snapshot.take_in(shot)
         with store.batch() as batch:
-            base = manifest.edit(past.base, shot.edits, store.algorithm, store.read, batch.add).root
+            base = snapshot.tree_of(past, batch.add)
     snapshot.settle_on(shot, base, partial=partial)
     if done.old is not None and done.state == "changed":
         store.missing(done.new.oid, base=done.old.oid)  # remembered while the two differ in little
