@@ -20,6 +20,7 @@ def fetch(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
     *,
+    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
@@ -42,7 +43,7 @@ def fetch(
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
+    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = sync.remote_at(project, config)

@@ -9,7 +9,8 @@ import typer
 from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
-from vcs_ml.workspace import checkout, status, sync, tracked
+from vcs_ml.workspace import checkout, sync, tracked
+from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -21,6 +22,7 @@ def pull(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
     *,
+    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="Fetch what any branch names.")] = False,
@@ -42,7 +44,7 @@ def pull(
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
+    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
     moved = NOTHING
     config = project.remote(remote) if remote is not None else None  # a wrong name is an error in any case
     if sync.lacking(store, items):
@@ -50,8 +52,9 @@ def pull(
         moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
     with sync.changing(project, session.note), session.progress("checking out") as meter:
         pointers = tracked.in_workspace(project)
-        wanted = status.selected(pointers, targets)
-        everything = pointers if not targets else None
+        selection = Selection(targets, group or ())
+        wanted = sync.selected(project, pointers, selection)
+        everything = pointers if selection.everything else None
         done = checkout.checkout(project, store, wanted, now=everything, force=force, meter=meter)
     if json:
         session.json(

@@ -20,6 +20,7 @@ def push(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
     *,
+    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
@@ -44,7 +45,7 @@ def push(
     store = sync.open_store(project, session.note)
     scope = Scope(all_branches, all_tags, all_commits)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    roots = sync.roots(project, targets, scope)
+    roots = sync.roots(project, targets, scope, groups=group or ())
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = sync.remote_at(project, config, create=True)

@@ -20,7 +20,8 @@ from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.transfer import NOTHING, Moved, Need
-from vcs_ml.workspace import status, tracked
+from vcs_ml.workspace import groups, status, tracked
+from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -109,19 +110,41 @@ def not_pushed(project: Project, pointers: Sequence[Pointer], name: str | None) 
     return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], name is not None)
 
 
-def roots(project: Project, targets: Sequence[str], scope: Scope) -> list[Root]:
-    """What a transfer of these targets (project-relative, none: everything) must make complete."""
+def roots(project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = ()) -> list[Root]:
+    """What a push of these targets (project-relative) and groups (neither: everything) must make complete."""
+    selection = Selection(targets, groups, optional=True)
     found: dict[Root, None] = {}
-    if project.git.worktree is not None:
-        pointers = tracked.in_workspace(project)
-        chosen = status.selected(pointers, targets)
-        check_targets(pointers, targets)
+    if project.git.worktree is not None or not scope.all_commits:
+        chosen = selected(project, _pointers(project), selection)
         found.update((Root(each.path, each.oid), None) for each, _ in chosen)
-    elif not scope.all_commits:
-        pointers = tracked.at_revision(project, "HEAD")
-        found.update((Root(each.path, each.oid), None) for each, _ in status.selected(pointers, targets))
-    found.update((root, None) for root in _historic(project, scope) if _concerns(root.path, targets))
+    found.update((root, None) for root in _historic(project, scope, selection))
     return list(found)
+
+
+def _pointers(project: Project) -> dict[str, Pointer]:
+    if project.git.worktree is None:
+        return tracked.at_revision(project, "HEAD")
+    return tracked.in_workspace(project)
+
+
+def selected(
+    project: Project, pointers: Mapping[str, Pointer], selection: Selection, *, where: str = ""
+) -> list[tuple[Pointer, str]]:
+    """What a selection means, each with the way from its data to the path that was named.
+
+    UserError for a path that is not tracked (`where` says at which revision), or a group without members.
+    """
+    check_targets(pointers, selection.paths, where=where)
+    groups.check_known(pointers.values(), selection.groups)
+    found = [(each, "") for each in pointers.values() if selection.in_group(each)]
+    whole = {each.path for each, _ in found}
+    if selection.paths or not selection.groups:
+        found += [
+            (each, inner)
+            for each, inner in status.selected(pointers, selection.paths)
+            if each.path not in whole and not selection.left_out(project, each)
+        ]
+    return sorted(found, key=lambda place: (place[0].path, place[1]))
 
 
 def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, where: str = "") -> None:
@@ -135,18 +158,18 @@ def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, wh
             )
 
 
-def _concerns(path: str, targets: Sequence[str]) -> bool:
-    return not targets or any(t in ("", path) or path.startswith(f"{t}/") or t.startswith(f"{path}/") for t in targets)
+def _historic(project: Project, scope: Scope, selection: Selection) -> list[Root]:
+    def takes(each: Pointer) -> bool:
+        return selection.takes(project, each)
 
-
-def _historic(project: Project, scope: Scope) -> list[Root]:
     if scope.all_commits:
-        return tracked.in_history(project, [], every_ref=True)
+        return tracked.in_history(project, [], every_ref=True, takes=takes)
     found: dict[Root, None] = {}
     refs = git.refs(project.git) if scope.all_branches or scope.all_tags else []
     commits = {ref.commit for ref in refs if (scope.all_tags if ref.kind == "tag" else scope.all_branches)}
     for commit in sorted(commits):
-        found.update((root, None) for root in tracked.roots(tracked.at_revision(project, commit).values()))
+        chosen = filter(takes, tracked.at_revision(project, commit).values())
+        found.update((root, None) for root in tracked.roots(chosen))
     return list(found)
 
 
@@ -208,22 +231,19 @@ class Wanted(NamedTuple):
     base: objects.ObjectId | None = None
 
 
-def wanted(project: Project, targets: Sequence[str], scope: Scope) -> list[Wanted]:
-    """What a fetch of these targets means."""
+def wanted(project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = ()) -> list[Wanted]:
+    """What a fetch of these targets and groups means; without any, all but optional data that is not here."""
+    selection = Selection(targets, groups)
     found: dict[Root, Wanted] = {}
-    pointers = (
-        tracked.in_workspace(project) if project.git.worktree is not None else tracked.at_revision(project, "HEAD")
-    )
-    check_targets(pointers, targets)
-    for each, inner in status.selected(pointers, targets):
+    for each, inner in selected(project, _pointers(project), selection):
         root = Root(each.path, each.oid)
         if root not in found:
             past = Index.load(project.index_dir, each.path, project.algorithm) if inner else None
             base = past.base if past is not None and past.base != each.oid else None
             found[root] = Wanted(root, each.size, [], base)
         found[root].inner.append(inner)
-    for root in _historic(project, scope):
-        if root not in found and _concerns(root.path, targets):
+    for root in _historic(project, scope, selection):
+        if root not in found:
             found[root] = Wanted(root, -1, [""])
     return list(found.values())
 
