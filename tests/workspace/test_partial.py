@@ -32,9 +32,7 @@ class Clone:
     def fits(self, path: str) -> bool:
         """Whether nothing is in the way of a new file or directory at `path`."""
         every = self.model.keys() | self.here.keys()
-        return not any(
-            name == path or path.startswith(f"{name}/") or name.startswith(f"{path}/") for name in every
-        )
+        return not any(name == path or path.startswith(f"{name}/") or name.startswith(f"{path}/") for name in every)
 
     def place(self) -> str:
         """Some file or directory of the model."""
@@ -56,10 +54,11 @@ class Clone:
         self.run("add", f"data/{path}")
 
     def add_a_directory(self) -> None:
-        new = {f"{self.count}/{name}": self.content() for name in ("p", "q/r")}
+        top = f"dir{self.count}"
+        new = {f"{top}/{name}": self.content() for name in ("p", "q/r")}
         for name, content in new.items():
             self.repo.write(f"data/{name}", content)
-        self.run("add", f"data/{min(new).partition('/')[0]}")
+        self.run("add", f"data/{top}")
         self.model |= new
         self.here |= new
 
@@ -129,8 +128,8 @@ class Clone:
         self.repo.run("fetch", "--metadata")
 
     def check(self) -> None:
-        assert listed(self.repo) == {name: len(content) for name, content in self.model.items()}, self.done
-        assert self.repo.files("data") == self.here, self.done
+        assert listed(self.repo) == {name: len(content) for name, content in self.model.items()}, "; ".join(self.done)
+        assert self.repo.files("data") == self.here, "; ".join(self.done)
         expected = {
             f"data/{name}": "modified" if name in self.model else "added"
             for name, content in self.here.items()
@@ -139,10 +138,10 @@ class Clone:
         changes = self.repo.changes()
         if not self.here:
             changes.pop("data", None)
-        assert changes == expected, self.done
+        assert changes == expected, "; ".join(self.done)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_partial_clone_is_its_model(repo: Repo, remote: object, seed: int) -> None:
     rng = random.Random(seed)
     files = {f"{folder}{name}": f"{folder}{name}".encode() for folder in ("", "sub/", "old/", "t/") for name in "cde"}
