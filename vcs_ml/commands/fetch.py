@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from vcs_ml import output
+from vcs_ml.errors import UsageError
 from vcs_ml.session import Session
+from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace import sync
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
@@ -27,6 +29,7 @@ def fetch(
     all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
     metadata: Annotated[bool, typer.Option("--metadata", help="Only the lists of files, not the files.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Bring data from a remote into the local store; the workspace stays as it is.
@@ -40,6 +43,8 @@ def fetch(
       vml fetch --metadata data     (then `vml ls` and `vml diff` work without the files)
     """
     session: Session = ctx.obj
+    if metadata and dry_run:
+        raise UsageError("--dry-run brings the lists of files itself", hint="leave --metadata out")
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
@@ -47,6 +52,15 @@ def fetch(
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = sync.remote_at(project, config)
+    if dry_run:
+        plan = forecast.fetch(store, there, items, jobs=sync.jobs(project, jobs))
+        if json:
+            session.json({"schema": 1, "remote": config.name, "dry_run": True, **plan.as_json()})
+        elif plan.loads:
+            session.out(plan.table())
+        else:
+            session.note("the local store has everything already")
+        return
     moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
     if json:
         session.json({"schema": 1, "remote": config.name, "objects": moved.objects, "bytes": moved.bytes})

@@ -10,6 +10,7 @@ from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
 from vcs_ml.workspace import checkout, sync, tracked
+from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
@@ -29,6 +30,7 @@ def pull(
     all_tags: Annotated[bool, typer.Option("--all-tags", help="Fetch what any tag names.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="Fetch what any commit names.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Bring data from a remote and put it into the workspace: `vml fetch`, then `vml checkout`.
@@ -47,9 +49,21 @@ def pull(
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
     moved = NOTHING
     config = project.remote(remote) if remote is not None else None  # a wrong name is an error in any case
+    plan = forecast.DryRun([])
     if sync.lacking(store, items):
         there = sync.remote_at(project, config or project.remote())
-        moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
+        if dry_run:
+            plan = forecast.fetch(store, there, items, jobs=sync.jobs(project, jobs))
+        else:
+            moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
+    if dry_run:
+        if json:
+            session.json({"schema": 1, "dry_run": True, **plan.as_json()})
+        elif plan.loads:
+            session.out(plan.table())
+        else:
+            session.note("nothing would be fetched: the local store has everything already")
+        return
     with sync.changing(project, session.note), session.progress("checking out") as meter:
         pointers = tracked.in_workspace(project)
         selection = Selection(targets, group or ())

@@ -80,11 +80,14 @@ def looking(project: Project) -> Iterator[bool]:
         yield mine
 
 
-def remote_at(project: Project, config: RemoteConfig, *, create: bool = False) -> Remote:
-    """A configured remote, opened. Raises RemoteError, UserError."""
-    backend = open_remote(config.url, base=project.main_root, create=create)
+def remote_at(project: Project, config: RemoteConfig, *, create: bool = False, dry_run: bool = False) -> Remote:
+    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`.
+
+    Raises RemoteError, UserError.
+    """
+    backend = open_remote(config.url, base=project.main_root, create=create, dry_run=dry_run)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
-    remote.open(create=create)
+    remote.open(create=create, dry_run=dry_run)
     return remote
 
 
@@ -115,13 +118,14 @@ def roots(project: Project, targets: Sequence[str], scope: Scope, *, groups: Seq
     selection = Selection(targets, groups, optional=True)
     found: dict[Root, None] = {}
     if project.git.worktree is not None or not scope.all_commits:
-        chosen = selected(project, _pointers(project), selection)
+        chosen = selected(project, pointers_of(project), selection)
         found.update((Root(each.path, each.oid), None) for each, _ in chosen)
     found.update((root, None) for root in _historic(project, scope, selection))
     return list(found)
 
 
-def _pointers(project: Project) -> dict[str, Pointer]:
+def pointers_of(project: Project) -> dict[str, Pointer]:
+    """The pointers of the workspace; of HEAD in a bare repository."""
     if project.git.worktree is None:
         return tracked.at_revision(project, "HEAD")
     return tracked.in_workspace(project)
@@ -235,7 +239,7 @@ def wanted(project: Project, targets: Sequence[str], scope: Scope, *, groups: Se
     """What a fetch of these targets and groups means; without any, all but optional data that is not here."""
     selection = Selection(targets, groups)
     found: dict[Root, Wanted] = {}
-    for each, inner in selected(project, _pointers(project), selection):
+    for each, inner in selected(project, pointers_of(project), selection):
         root = Root(each.path, each.oid)
         if root not in found:
             past = Index.load(project.index_dir, each.path, project.algorithm) if inner else None
@@ -276,13 +280,13 @@ def fetch(
             return NOTHING
         fresh = not store.has_loose_blobs()
         large: dict[objects.ObjectId, list[objects.ObjectId]] = {oid: [] for oid in whole}
-        needs = download.plan(store, _needs(store, remote, needed, large))
+        missing = download.plan(store, needs(store, remote, needed, large))
     except objects.MissingObject as error:
-        raise _name_missing(store, remote, needed, error) from None
+        raise name_missing(store, remote, needed, error) from None
     with show(f"fetching from {remote.name}") as meter:
-        meter.expect(len(needs), sum(max(need.size, 0) for need in needs))
-        moved = download.fetch(store, remote, needs, jobs=jobs, meter=meter)
-    if fresh and len(needs) >= FEW:
+        meter.expect(len(missing), sum(max(need.size, 0) for need in missing))
+        moved = download.fetch(store, remote, missing, jobs=jobs, meter=meter)
+    if fresh and len(missing) >= FEW:
         for oid, loose in large.items():
             store.remember_stored(oid, loose)
     return moved
@@ -315,7 +319,7 @@ def page_reader(project: Project, store: LocalStore, *, fetch: bool) -> manifest
     return transfer.reader(store, remote)
 
 
-def _name_missing(
+def name_missing(
     store: LocalStore, remote: Remote, items: Sequence[Wanted], error: objects.MissingObject
 ) -> objects.MissingObject:
     """The same error with the path of the directory whose manifest is nowhere."""
@@ -323,7 +327,7 @@ def _name_missing(
     return transfer.missing_on(remote, [Need(error.oid, -1, path)]) if path else error
 
 
-def _needs(
+def needs(
     store: LocalStore,
     remote: Remote,
     items: Sequence[Wanted],
