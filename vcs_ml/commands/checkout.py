@@ -53,6 +53,8 @@ def checkout(
             hint = error.hint if rev is None else "vml fetch --all-commits brings every version that was pushed"
             raise MissingObject(error.oid, error.message, hint=hint) from None
     report(session, project, done)
+    if said := sync.left_out(project, pointers, selection):
+        session.note(said)
 
 
 def report(session: Session, project: Project, done: checking.Result) -> None:

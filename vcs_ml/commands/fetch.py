@@ -11,6 +11,7 @@ from vcs_ml.errors import UsageError
 from vcs_ml.session import Session
 from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace import sync
+from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -49,6 +50,8 @@ def fetch(
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
+    if said := sync.left_out(project, sync.pointers_of(project), Selection(targets, group or ())):
+        session.note(said)
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = sync.remote_at(project, config)

@@ -81,6 +81,8 @@ def pull(
             }
         )
         return
+    if said := sync.left_out(project, pointers, selection):
+        session.note(said)
     for each in done.saved:
         session.note(each.line(project.algorithm))
     got = f"{output.count(moved.objects, 'object')} fetched ({output.size(moved.bytes)})" if moved.objects else ""

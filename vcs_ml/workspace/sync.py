@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vcs_ml import git, locks
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import count, quote
 from vcs_ml.progress import Progress
 from vcs_ml.store import download, manifest, objects, transfer, upload
 from vcs_ml.store import remote as remote_state
@@ -149,6 +149,19 @@ def selected(
             if each.path not in whole and not selection.left_out(project, each)
         ]
     return sorted(found, key=lambda place: (place[0].path, place[1]))
+
+
+def left_out(project: Project, pointers: Mapping[str, Pointer], selection: Selection) -> str | None:
+    """What to tell those who named a directory with optional data in it, which that does not bring."""
+    paths = [
+        each.path
+        for each, _ in status.selected(pointers, selection.paths)
+        if selection.paths and selection.left_out(project, each)
+    ]
+    if not paths:
+        return None
+    more = f" and {count(len(paths) - 1, 'more path')}" if len(paths) > 1 else ""
+    return f"{quote(paths[0])}{more} left out: optional data is brought by its own name, or by --group"
 
 
 def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, where: str = "") -> None:

@@ -54,7 +54,7 @@ class History(NamedTuple):
 def rows(store: LocalStore, chosen: Sequence[tuple[Pointer, str]]) -> list[Row]:
     """A row for each of `chosen` (a pointer and a path inside its data), then the total: each object once.
 
-    3 us a file where the store is known to have all of it.
+    2 us a file of a tree that is known to be complete, else 5.
     """
     found = []
     every: dict[bytes, int] = {}
@@ -80,20 +80,18 @@ def rows(store: LocalStore, chosen: Sequence[tuple[Pointer, str]]) -> list[Row]:
 
 def _measure(store: LocalStore, each: Pointer, inner: bytes) -> tuple[int, int, dict[bytes, int], set[bytes]]:
     """(files, their size, size by digest, digests that the store lacks)"""
-    missing = store.missing(each.oid)
-    if each.kind != "tree":
-        return 1, each.size, {each.oid[:-1]: each.size}, {each.oid[:-1]} if missing else set()
     count = size = 0
     unique: dict[bytes, int] = {}
-    for entry in manifest.under(each.oid, inner, store.algorithm, store.read):
-        count += 1
-        size += entry.size
-        unique[entry.digest] = entry.size
-    if any(oid[-1] == objects.NODE for oid, _ in missing):  # then the look at the whole tree ended early
-        lacking = {oid[:-1] for oid in store.lacking(map(objects.blob, unique))}
+    if each.kind != "tree":
+        count, size, unique = 1, each.size, {each.oid[:-1]: each.size}
     else:
-        lacking = {oid[:-1] for oid, _ in missing} & unique.keys()
-    return count, size, unique, lacking
+        for entry in manifest.under(each.oid, inner, store.algorithm, store.read):
+            count += 1
+            size += entry.size
+            unique[entry.digest] = entry.size
+    if store.is_complete(each.oid):
+        return count, size, unique, set()
+    return count, size, unique, {oid[:-1] for oid in store.lacking(map(objects.blob, unique))}
 
 
 def store(place: LocalStore) -> Store:

@@ -81,6 +81,8 @@ class Directory:
         return self.root / key
 
     def is_empty(self) -> bool:
+        if not self.root.exists():  # a place that nothing has made yet
+            return True
         with os.scandir(self.root) as entries:
             # A scratch directory of a push that was killed at its very start is nobody's.
             return all(entry.name in ("tmp", "lost+found") for entry in entries)
