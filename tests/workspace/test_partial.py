@@ -141,6 +141,116 @@ class Clone:
         assert changes == expected, "; ".join(self.done)
 
 
+@pytest.fixture
+def clone(repo: Repo, remote: object) -> Repo:
+    """A clone without files, and without the lists of them."""
+    for path in ("top", "sub/a", "sub/b", "old/a", "old/b"):
+        repo.write(f"data/{path}", path)
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    return repo.clone("clone")
+
+
+def test_without_the_list_of_files(clone: Repo) -> None:
+    clone.write("data/new", "new")
+    for command in (
+        ("add", "data/new"),
+        ("rm", "data/old"),
+        ("rm", "--cached", "data/old"),
+        ("mv", "data/sub", "data/x"),
+    ):
+        assert "vml fetch --metadata data brings it" in clone.fails(*command, code=3).err
+    assert clone.files("data") == {"new": b"new"}
+    assert clone.git("status", "--short") == ""
+
+
+def test_into_directories_that_are_not_here(clone: Repo) -> None:
+    clone.run("fetch", "--metadata")
+    assert "data/top -> data/sub/top" in clone.run("mv", "data/top", "data/sub").err
+    assert "data/sub/a -> data/a" in clone.run("mv", "data/sub/a", "data/").err
+    assert "data/old -> data/sub/old" in clone.run("mv", "data/old", "data/sub").err
+    clone.fails("mv", "data/sub/b", "data/a", code=3)
+    clone.fails("mv", "data/sub/b", "data/a/b", code=3)
+    clone.fails("mv", "data/sub", "data", code=3)
+    assert sorted(listed(clone)) == ["a", "sub/b", "sub/old/a", "sub/old/b", "sub/top"]
+    (clone.path / "data/here").mkdir(parents=True)
+    clone.run("mv", "data/a", "data/here")  # a directory that only the workspace has
+    clone.write("data/untracked", "precious")
+    clone.fails("mv", "data/sub/b", "data/untracked", code=3)
+    clone.fails("mv", "data/sub/b", "data/untracked/b", code=3)
+    assert sorted(listed(clone)) == ["here/a", "sub/b", "sub/old/a", "sub/old/b", "sub/top"]
+    assert clone.files("data") == {"untracked": b"precious"}
+
+
+def test_moving_in_a_directory_that_is_behind(clone: Repo, repo: Repo) -> None:
+    clone.run("pull")
+    repo.write("data/late", "late")
+    repo.write("data/sub/a", "newer")
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    clone.git("pull", "-q")
+    clone.run("fetch", "--metadata")
+    clone.run("mv", "data/sub", "data/moved")
+    clone.run("rm", "data/old/a")
+    assert clone.changes() == {"data/moved/a": "modified", "data/late": "deleted"}
+    clone.run("pull")
+    assert clone.files("data") == {
+        "top": b"top", "late": b"late", "moved/a": b"newer", "moved/b": b"sub/b", "old/b": b"old/b",
+    }  # fmt: skip
+
+
+def test_status_of_a_part_is_quiet_and_true(clone: Repo) -> None:
+    clone.run("pull", "data/sub")
+    found = clone.json("status")
+    assert (found["clean"], found["data"], found["missing"]) == (True, [], [])
+    assert found["partial"] == [{"path": "data", "here": 2, "files": 5}]
+    assert "data: 2 of 5 files here (vml pull data brings all)" in clone.run("status", "--exit-code").out
+    clone.write("data/new", "new")
+    clone.run("add", "data/new")
+    assert [each["path"] for each in clone.json("status")["not_pushed"]] == ["data"]
+    for pack in (clone.path / ".vml/cache").glob("loose/xxh128/*/*"):
+        pack.unlink()
+    assert clone.json("status")["missing"][0]["objects"] == 3
+
+
+def test_diff_of_what_is_not_here(clone: Repo) -> None:
+    clone.run("fetch", "--metadata")
+    clone.run("mv", "data/sub", "data/moved")
+
+    def renamed() -> set[tuple[str, str]]:
+        return {(each["from"], each["to"]) for each in clone.json("diff")["renamed"]}
+
+    assert renamed() == {("data/sub/a", "data/moved/a"), ("data/sub/b", "data/moved/b")}
+    clone.run("pull", "data/top")
+    assert renamed() == {("data/sub/a", "data/moved/a"), ("data/sub/b", "data/moved/b")}
+    assert clone.json("diff")["deleted"] == []
+
+
+def test_the_list_of_the_older_version_is_not_needed(repo: Repo, remote: object) -> None:
+    for i in range(3000):  # several pages
+        repo.write(f"data/{i % 30:02}/{i:04}", f"{i}")
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    clone = repo.clone("clone")
+    clone.run("pull", "data/03")
+    for i in range(0, 3000, 300):
+        repo.write(f"data/{i % 30:02}/{i:04}", "newer")
+    repo.write("data/03/0003", "newer")
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    clone.git("pull", "-q")
+    clone.run("fetch", "--metadata")
+    clone.write("data/03/new", "new")
+    clone.run("add", "data/03/new")
+    assert clone.changes() == {"data/03/0003": "modified"}
+    assert len(listed(clone)) == 3001
+    assert listed(clone)["00/0000"] == len("newer")
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_partial_clone_is_its_model(repo: Repo, remote: object, seed: int) -> None:
     rng = random.Random(seed)

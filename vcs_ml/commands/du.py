@@ -79,5 +79,5 @@ def _print(session: Session, rows: list[Row], places: Store, history: History | 
         session.out(f"all commits: {what}, {output.size(history.here)} here, {output.size(history.absent)} not here")
     if unknown:
         every = " --all-commits" if history is not None else ""
-        lists = f"{output.count(unknown, 'list')} of files {'is' if unknown == 1 else 'are'}"
-        session.note(f"{lists} not here (vml fetch --metadata{every} brings them)")
+        lists, them = ("list of files is", "it") if unknown == 1 else ("lists of files are", "them")
+        session.note(f"{unknown:,} {lists} not here (vml fetch --metadata{every} brings {them})")

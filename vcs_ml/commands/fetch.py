@@ -50,7 +50,7 @@ def fetch(
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
-    if said := sync.left_out(project, sync.pointers_of(project), Selection(targets, group or ())):
+    if targets and (said := sync.left_out(project, sync.pointers_of(project), Selection(targets, group or ()))):
         session.note(said)
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")

@@ -11,7 +11,7 @@ from vcs_ml.store import manifest
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.manifest import Read
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import single, snapshot, status, tracked
+from vcs_ml.workspace import groups, single, snapshot, status, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
@@ -109,6 +109,8 @@ def _to_workspace(
 def _was_never_here(project: Project, files: single.Files, each: Pointer) -> bool:
     if os.path.lexists(project.root / each.path):
         return False
+    if groups.is_left_out(project, each):
+        return True
     if each.kind == "tree":
         return Index.load(project.index_dir, each.path, project.algorithm).base is None
     return files.known(each.path) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -180,15 +181,18 @@ def _forget(project: Project, each: Pointer) -> None:
     files.save()
 
 
-def move(project: Project, store: LocalStore, old: str, new: str) -> str:
+def move(project: Project, store: LocalStore, old: str, new: str, *, into: bool = False) -> str:
     """Rename what is tracked at `old`, in the workspace and in its pointer; inside one tracked directory, too.
 
-    `new` may be a directory to move it into. Returns the new path. Killed halfway, the same command completes
-    it. UserError where the new place is taken. The caller holds the worktree's lock.
+    `new` may be a directory to move it into, with `into` it must be. Returns the new path. Killed halfway, the same
+    command completes it. UserError where the new place is taken. The caller holds the worktree's lock.
     """
     if new.startswith(f"{old}/"):
         raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
-    if (project.root / new).is_dir() and tracked.owner_in_workspace(project, new) is None:
+    around = tracked.owner_in_workspace(project, new)
+    if into and around is None and not (project.root / new).is_dir():
+        raise _no_directory(new)
+    if around is None and (project.root / new).is_dir():
         new = f"{new}/{old.rpartition('/')[2]}"
     source = tracked.owner_in_workspace(project, old)
     target = tracked.owner_in_workspace(project, new)
@@ -200,7 +204,7 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
             return new  # a killed move had got this far
         raise UserError(f"{quote(old)} is not tracked", hint="vml ls lists what is; git mv moves other files")
     if source[1]:
-        return _move_inner(project, store, source, target, old=old, new=new)
+        return _move_inner(project, store, source, target, old=old, new=new, into=into)
     if target is not None and target[1]:
         raise UserError(
             f"{quote(new)} lies inside {quote(target[0].path)}, which is tracked",
@@ -222,6 +226,10 @@ def _move_root(project: Project, each: Pointer, there: Pointer | None, new: str)
         data.rename(place)
     _move_index(project, each, new)
     pointer_files.drop(project, [each.path])
+
+
+def _no_directory(path: str) -> UserError:
+    return UserError(f"{quote(path)} is no directory", hint=f"mkdir {shlex.quote(path)}, or leave the / at its end out")
 
 
 def _move_index(project: Project, each: Pointer, new: str) -> None:
@@ -251,6 +259,7 @@ def _move_inner(
     *,
     old: str,
     new: str,
+    into: bool,
 ) -> str:
     each, inner_old = source[0], os.fsencode(source[1])
     if target is None or target[0].path != each.path:
@@ -267,9 +276,15 @@ def _move_inner(
     # Where the old one was here and is not now, what lies at the new place came there by a move that was killed.
     resumed = bool(known) and not here
     inner_new = _destination(project, store, each, os.fsencode(target[1]), inner_old, resumed=resumed)
+    if into and inner_new == os.fsencode(target[1]):
+        raise _no_directory(new)
     data, place = project.root / old, project.root / each.path / os.fsdecode(inner_new)
     if _under(store, each, inner_new) or (os.path.lexists(place) and not resumed):
         raise UserError(f"{quote(place.relative_to(project.root))} exists already", hint="choose another name")
+    for above in delete.parents(inner_new):
+        way = project.root / each.path / os.fsdecode(above)
+        if os.path.lexists(way) and (way.is_symlink() or not way.is_dir()):
+            raise UserError(f"{quote(way.relative_to(project.root))} is no directory", hint="choose another name")
     moves = {entry.path: inner_new + entry.path[len(inner_old) :] for entry in entries}
     edits: dict[bytes, Entry | None] = dict.fromkeys(moves)
     edits.update((moves[entry.path], entry._replace(path=moves[entry.path])) for entry in entries)

@@ -153,15 +153,14 @@ def selected(
 
 def left_out(project: Project, pointers: Mapping[str, Pointer], selection: Selection) -> str | None:
     """What to tell those who named a directory with optional data in it, which that does not bring."""
-    paths = [
-        each.path
-        for each, _ in status.selected(pointers, selection.paths)
-        if selection.paths and selection.left_out(project, each)
-    ]
+    if not selection.paths:
+        return None
+    named = status.selected(pointers, selection.paths)
+    paths = [quote(each.path) for each, _ in named if selection.left_out(project, each)]
     if not paths:
         return None
-    more = f" and {count(len(paths) - 1, 'more path')}" if len(paths) > 1 else ""
-    return f"{quote(paths[0])}{more} left out: optional data is brought by its own name, or by --group"
+    more = f", and {count(len(paths) - 1, 'more path')}" if len(paths) > 1 else ""
+    return f"left out, being optional: {paths[0]}{more} (to be named itself, or by --group)"
 
 
 def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, where: str = "") -> None:
