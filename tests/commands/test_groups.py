@@ -46,7 +46,7 @@ def test_labels_in_the_pointer(repo: Repo) -> None:
     listed = repo.json("ls")["entries"][0]
     assert (listed["pull"], listed["groups"]) == (False, ["a", "b"])
     result = repo.run("add", "--no-group", "a", "moved")
-    assert "moved: 1 file, 2 B, optional, in b" in result.err
+    assert "moved: 1 file, 2 B, optional, in group b" in result.err
     assert "git add moved.vml" in result.err
     repo.run("add", "--pull", "--no-group", "b", "moved")
     assert not {"pull", "groups"} & pointer(repo, "moved").keys()

@@ -58,7 +58,7 @@ class Recorded(NamedTuple):
         if self.new.optional:
             what += ", optional"
         if self.new.groups:
-            what += f", in {' and '.join(self.new.groups)}"
+            what += f", in group{'s' * (len(self.new.groups) > 1)} {', '.join(self.new.groups)}"
         counts = ((self.added, "added"), (self.modified, "modified"), (self.deleted, "deleted"))
         parts = ", ".join(f"{n:,} {word}" for n, word in counts if n)
         detail = {"new": "", "unchanged": " (unchanged)", "changed": f" ({parts})" if parts else ""}

@@ -229,7 +229,7 @@ def _move_root(project: Project, each: Pointer, there: Pointer | None, new: str)
 
 
 def _no_directory(path: str) -> UserError:
-    return UserError(f"{quote(path)} is no directory", hint=f"mkdir {shlex.quote(path)}, or leave the / at its end out")
+    return UserError(f"{quote(f'{path}/')} is no directory", hint=f"mkdir {shlex.quote(f'{path}/')}")
 
 
 def _move_index(project: Project, each: Pointer, new: str) -> None:
