@@ -99,6 +99,17 @@ def test_named_by_path_or_group(labelled: Repo) -> None:
     assert clone.files("raw") == {"a": b"raw/a", "b": b"raw/b"}
 
 
+def test_lists_of_files_are_not_optional(labelled: Repo) -> None:
+    clone = labelled.clone("clone")
+    clone.run("fetch", "--metadata")
+    assert [each["path"] for each in clone.json("ls", "raw")["entries"]] == ["raw/a", "raw/b"]
+    clone.run("mv", "raw/a", "raw/c")
+    assert [each["path"] for each in clone.json("status")["optional"]] == ["extra.bin", "models/big", "raw"]
+    assert [each["path"] for each in clone.json("status")["not_pushed"]] == ["raw"]
+    clone.run("push")
+    assert clone.json("status")["not_pushed"] == []
+
+
 def test_once_here_it_is_like_all_else(labelled: Repo) -> None:
     clone = labelled.clone("clone")
     clone.run("pull", "--group", "raw")

@@ -49,8 +49,10 @@ def fetch(
     project = Project.find(session.directory, session.env)
     store = sync.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
-    if targets and (said := sync.left_out(project, sync.pointers_of(project), Selection(targets, group or ()))):
+    scope = Scope(all_branches, all_tags, all_commits)
+    selection = Selection(targets, group or (), optional=metadata)  # lists are small, and much can be done with them
+    items = sync.wanted(project, targets, scope, groups=selection.groups, optional=metadata)
+    if targets and (said := sync.left_out(project, sync.pointers_of(project), selection)):
         session.note(said)
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")

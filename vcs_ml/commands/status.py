@@ -57,7 +57,9 @@ def status(
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
     sync.check_targets({each.path: each for each in (*found.tracked, *found.optional)}, unknown)
     absent = {each.path for each in found.missing}
-    waiting = sync.not_pushed(project, [p for p in found.tracked if p.path not in absent], remote)
+    made_here = [each for each in found.optional if each.oid in store]
+    ours = [each for each in (*found.tracked, *made_here) if each.path not in absent]
+    waiting = sync.not_pushed(project, ours, remote)
     if json and not found.broken:  # a program gets an answer or an error
         session.json(_as_json(found, waiting, project.algorithm))
     elif not json:

@@ -247,9 +247,13 @@ class Wanted(NamedTuple):
     base: objects.ObjectId | None = None
 
 
-def wanted(project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = ()) -> list[Wanted]:
-    """What a fetch of these targets and groups means; without any, all but optional data that is not here."""
-    selection = Selection(targets, groups)
+def wanted(
+    project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = (), optional: bool = False
+) -> list[Wanted]:
+    """What a fetch of these targets and groups means; without any, all. Optional data that is not here and not
+    named is left out, unless `optional`.
+    """
+    selection = Selection(targets, groups, optional)
     found: dict[Root, Wanted] = {}
     for each, inner in selected(project, pointers_of(project), selection):
         root = Root(each.path, each.oid)
