@@ -100,8 +100,8 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
         repo.write(f"data/{i}", f"{i}")
     repo.write("table.csv", "a,b\n")
 
-    def shown(*command: str) -> None:
-        words = repo.run(*command, "--json").out
+    def shown(*command: str, at: Repo = repo) -> None:
+        words = at.run(*command, "--json").out
         page = text_of(DOCS / "commands" / f"{command[0]}.md")
         assert not {key for key in keys_of(json.loads(words)) if f'"{key}"' not in page and f"`{key}`" not in page}
 
@@ -115,21 +115,28 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
     shown("diff")
     shown("commit")
     shown("status")
-    for command in (
-        ("ls",),
-        ("ls", "-R", "data"),
-        ("push",),
-        ("fetch",),
-        ("pull",),
-        ("config",),
-        ("remote", "list"),
-        ("doctor",),
+    for line in (
+        "ls",
+        "ls -R data",
+        "du --all-commits",
+        "push -n",
+        "push",
+        "fetch",
+        "pull",
+        "config",
+        "remote list",
+        "doctor",
+        "gc",
     ):
-        shown(*command)
+        shown(*line.split())
+    repo.commit()
     there = repo.clone("clone")
     words = json.loads(there.run("status", "--json").out)
     assert words["missing"]
-    shown("status")
+    shown("status", at=there)
+    shown("fetch", "-n", at=there)
+    there.run("pull", "data/2")
+    shown("status", at=there)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "checkout": Command("Data", "Bring data into the workspace.", "checkout"),
     "commit": Command("Data", "Record changed data in its pointers.", "commit"),
     "ls": Command("Data", "List tracked data.", "ls"),
+    "du": Command("Data", "Show how much room data takes.", "du"),
     "remote": Command("Remotes", "Set up the places where data is shared.", "remote"),
     "push": Command("Remotes", "Send data to a remote.", "push"),
     "fetch": Command("Remotes", "Get data from a remote into the local store.", "fetch"),

@@ -18,7 +18,7 @@ Value = str | bool | int | float | tuple[str, ...]
 
 
 class Setting(NamedTuple):
-    """What a key may hold (text, flag, size, whole, seconds, links) and what it does."""
+    """What a key may hold (text, flag, size, whole, seconds, links, names) and what it does."""
 
     kind: str
     help: str
@@ -26,6 +26,7 @@ class Setting(NamedTuple):
 
 SETTINGS: Final = {
     "core.remote": Setting("text", "the remote that push, fetch and pull use"),
+    "core.groups": Setting("names", "groups whose optional data this clone wants"),
     "core.autostage": Setting("flag", "git add the pointers that a command writes"),
     "core.id": Setting("text", "the project's id, written once by vml init"),
     "core.hash": Setting("text", "the algorithm that names data, fixed at vml init --hash"),
@@ -39,6 +40,7 @@ SETTINGS: Final = {
 LINKS: Final = ("reflink", "copy")
 SECRETS: Final = frozenset({"access_key_id", "secret_access_key", "session_token", "password"})
 REMOTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+GROUP_NAME: Final = REMOTE_NAME
 _FIXED: Final = ("core.id", "core.hash")
 _OPTION: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SIZE: Final = re.compile(r"(\d+)\s*(|[kKMGT]i?)[bB]?")
@@ -133,6 +135,12 @@ class Config:
     def default_remote(self) -> str | None:
         """core.remote."""
         return self._str("core.remote")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """core.groups, none by default."""
+        value = self.get("core.groups")
+        return value if isinstance(value, tuple) else ()
 
     @property
     def autostage(self) -> bool:
@@ -458,6 +466,14 @@ def _checked(setting: Setting, key: str, raw: object, source: str) -> Value:
             wanted = 'a size such as 1000 or "256KiB"'
             if isinstance(raw, int | str) and _is_size(raw):
                 return raw
+        case "names":
+            wanted = "a list of names"
+            if (
+                isinstance(raw, list)
+                and raw
+                and all(isinstance(item, str) and GROUP_NAME.fullmatch(item) for item in raw)
+            ):
+                return tuple(raw)
         case _:
             wanted = f"a list of {', '.join(LINKS)}"
             if isinstance(raw, list) and raw and all(item in LINKS for item in raw):
@@ -482,7 +498,7 @@ def _convert(setting: Setting, key: str, text: str) -> Value:
         raw = int(text)
     elif setting.kind == "seconds":
         raw = _number(text)
-    elif setting.kind == "links":
+    elif setting.kind in ("links", "names"):
         raw = [item.strip() for item in text.split(",")]
     return _checked(setting, key, raw, "vml config")
 

@@ -69,7 +69,7 @@ def test_json(repo: Repo) -> None:
     (one,) = repo.json("add", "data")["recorded"]
     assert one == {
         "path": "data", "state": "new", "hash": pointer(repo, "data")["hash"],
-        "size": 1, "nfiles": 1, "added": 1, "modified": 0, "deleted": 0,
+        "size": 1, "nfiles": 1, "pull": True, "groups": [], "added": 1, "modified": 0, "deleted": 0,
     }  # fmt: skip
     repo.write("data/a", "22")
     repo.write("data/b", "")

@@ -71,7 +71,8 @@ def test_json_shape(repo: Repo, remote: Path) -> None:
     repo.write("one", "1")
     repo.run("add", "data", "one")
     found = repo.json("status")
-    assert list(found) == ["schema", "clean", "data", "pointers", "missing", "not_pushed", "stages"]
+    keys = ["schema", "clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial"]
+    assert list(found) == keys
     assert found["clean"] is False
     assert found["pointers"] == [
         {"path": "data", "change": "new", "staged": False},

@@ -10,7 +10,8 @@ from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.workspace import checkout as checking
-from vcs_ml.workspace import opening, status, tracked
+from vcs_ml.workspace import opening, sync, tracked
+from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -20,6 +21,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def checkout(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    *,
+    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     rev: Annotated[str | None, typer.Option("--rev", metavar="R", help="As of this commit; pointers stay.")] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
 ) -> None:
@@ -41,15 +44,17 @@ def checkout(
     with opening.changing(project, session.note), session.progress("checking out") as meter:
         now = tracked.in_workspace(project)
         pointers = tracked.at_revision(project, rev) if rev is not None else now
-        opening.check_targets(pointers, targets, where=f"at {rev}" if rev is not None else "")
-        wanted = status.selected(pointers, targets)
-        everything = now if not targets and rev is None else None
+        selection = Selection(targets, group or ())
+        wanted = sync.selected(project, pointers, selection, where=f"at {rev}" if rev is not None else "")
+        everything = now if selection.everything and rev is None else None
         try:
             done = checking.checkout(project, store, wanted, now=everything, force=force, meter=meter)
         except MissingObject as error:
             hint = error.hint if rev is None else "vml fetch --all-commits brings every version that was pushed"
             raise MissingObject(error.oid, error.message, hint=hint) from None
     report(session, project, done)
+    if said := sync.left_out(project, pointers, selection):
+        session.note(said)
 
 
 def report(session: Session, project: Project, done: checking.Result) -> None:

@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 from vcs_ml import output
+from vcs_ml.errors import UsageError
 from vcs_ml.session import Session
+from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace import opening, sync
+from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -20,12 +23,14 @@ def fetch(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
     *,
+    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
     metadata: Annotated[bool, typer.Option("--metadata", help="Only the lists of files, not the files.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Bring data from a remote into the local store; the workspace stays as it is.
@@ -39,13 +44,28 @@ def fetch(
       vml fetch --metadata data     (then `vml ls` and `vml diff` work without the files)
     """
     session: Session = ctx.obj
+    if metadata and dry_run:
+        raise UsageError("--dry-run brings the lists of files itself", hint="leave --metadata out")
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
+    scope = Scope(all_branches, all_tags, all_commits)
+    selection = Selection(targets, group or (), optional=metadata)  # lists are small, and much can be done with them
+    items = sync.wanted(project, targets, scope, groups=selection.groups, optional=metadata)
+    if targets and (said := sync.left_out(project, sync.pointers_of(project), selection)):
+        session.note(said)
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = opening.remote_at(project, config)
+    if dry_run:
+        plan = forecast.fetch(store, there, items, jobs=sync.jobs(project, jobs))
+        if json:
+            session.json({"schema": 1, "remote": config.name, "dry_run": True, **plan.as_json()})
+        elif plan.loads:
+            session.out(plan.table())
+        else:
+            session.note("the local store has everything already")
+        return
     moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
     if json:
         session.json({"schema": 1, "remote": config.name, "objects": moved.objects, "bytes": moved.bytes})

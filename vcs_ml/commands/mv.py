@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated
 
 import typer
 
 from vcs_ml import output
-from vcs_ml.errors import UserError
 from vcs_ml.session import Session
 from vcs_ml.workspace import opening, remove
 from vcs_ml.workspace.project import Project
@@ -33,9 +31,8 @@ def mv(
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
-    if new.endswith("/") and not (session.directory / new).is_dir():
-        raise UserError(f"{output.quote(new)} is no directory", hint=f"mkdir {shlex.quote(new)}")
     source = project.relative(old, session.directory)
     with opening.changing(project, session.note):
-        place = remove.move(project, store, source, project.relative(new, session.directory))
+        target = project.relative(new, session.directory)
+        place = remove.move(project, store, source, target, into=new.endswith("/"))
     session.note(f"{output.quote(source)} -> {output.quote(place)}")

@@ -9,7 +9,9 @@ import typer
 from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
-from vcs_ml.workspace import checkout, opening, status, sync, tracked
+from vcs_ml.workspace import checkout, opening, sync, tracked
+from vcs_ml.workspace import dry_run as forecast
+from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -21,12 +23,14 @@ def pull(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
     *,
+    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="Fetch what any branch names.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", help="Fetch what any tag names.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="Fetch what any commit names.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Bring data from a remote and put it into the workspace: `vml fetch`, then `vml checkout`.
@@ -42,16 +46,29 @@ def pull(
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits))
+    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
     moved = NOTHING
     config = project.remote(remote) if remote is not None else None  # a wrong name is an error in any case
+    plan = forecast.DryRun([])
     if sync.lacking(store, items):
         there = opening.remote_at(project, config or project.remote())
-        moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
+        if dry_run:
+            plan = forecast.fetch(store, there, items, jobs=sync.jobs(project, jobs))
+        else:
+            moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress)
+    if dry_run:
+        if json:
+            session.json({"schema": 1, "dry_run": True, **plan.as_json()})
+        elif plan.loads:
+            session.out(plan.table())
+        else:
+            session.note("nothing would be fetched: the local store has everything already")
+        return
     with opening.changing(project, session.note), session.progress("checking out") as meter:
         pointers = tracked.in_workspace(project)
-        wanted = status.selected(pointers, targets)
-        everything = pointers if not targets else None
+        selection = Selection(targets, group or ())
+        wanted = sync.selected(project, pointers, selection)
+        everything = pointers if selection.everything else None
         done = checkout.checkout(project, store, wanted, now=everything, force=force, meter=meter)
     if json:
         session.json(
@@ -64,6 +81,8 @@ def pull(
             }
         )
         return
+    if said := sync.left_out(project, pointers, selection):
+        session.note(said)
     for each in done.saved:
         session.note(each.line(project.algorithm))
     got = f"{output.count(moved.objects, 'object')} fetched ({output.size(moved.bytes)})" if moved.objects else ""

@@ -8,6 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.session import Session
+from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace import opening, sync
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
@@ -20,12 +21,14 @@ def push(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
     *,
+    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Look for every object there; believe no record.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Send the data that the workspace's pointers name to a remote; only what it lacks travels.
@@ -44,10 +47,19 @@ def push(
     store = opening.open_store(project, session.note)
     scope = Scope(all_branches, all_tags, all_commits)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    roots = sync.roots(project, targets, scope)
+    roots = sync.roots(project, targets, scope, groups=group or ())
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
-    there = opening.remote_at(project, config, create=True)
+    there = opening.remote_at(project, config, create=True, dry_run=dry_run)
+    if dry_run:
+        plan = forecast.push(store, there, roots, check=check)
+        if json:
+            session.json({"schema": 1, "remote": config.name, "dry_run": True, **plan.as_json()})
+        elif plan.loads:
+            session.out(plan.table())
+        else:
+            session.note(f"{config.name} has everything already")
+        return
     if there.is_new:
         session.note(f"set up a new remote at {config.url}")
     done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress, check=check)

@@ -14,6 +14,7 @@ from vcs_ml.store import objects
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import opening, saved
 from vcs_ml.workspace import status as looking
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change, Status
 
@@ -54,9 +55,11 @@ def status(
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
     gone = [each.path for each in found.pointers]
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
-    opening.check_targets({each.path: each for each in found.tracked}, unknown)
+    opening.check_targets({each.path: each for each in (*found.tracked, *found.optional)}, unknown)
     absent = {each.path for each in found.missing}
-    waiting = opening.not_pushed(project, [p for p in found.tracked if p.path not in absent], remote)
+    made_here = [each for each in found.optional if each.oid in store]
+    ours = [each for each in (*found.tracked, *made_here) if each.path not in absent]
+    waiting = opening.not_pushed(project, ours, remote)
     if json and not found.broken:  # a program gets an answer or an error
         session.json(_as_json(found, waiting, project.algorithm))
     elif not json:
@@ -80,6 +83,8 @@ def _as_json(found: Status, waiting: opening.NotPushed, algorithm: Algorithm) ->
         "missing": [{"path": m.path, "hash": m.hash, "objects": m.objects} for m in found.missing],
         "not_pushed": [{"path": path, "remote": waiting.remote} for path in waiting.paths],
         "stages": [],
+        "optional": [{"path": each.path, "size": each.size, "groups": each.groups} for each in found.optional],
+        "partial": [each._asdict() for each in found.partial],
     }
 
 
@@ -129,7 +134,19 @@ def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
         "yellow",
     )
     if found.clean and not waiting.paths:
-        session.out("nothing changed" if found.tracked else "nothing is tracked yet (vml add PATH)")
+        session.out("nothing changed" if found.tracked or found.optional else "nothing is tracked yet (vml add PATH)")
+    for part in found.partial:
+        name = output.quote(part.path)
+        session.out(f"{name}: {part.here:,} of {output.count(part.files, 'file')} here (vml pull {name} brings all)")
+    if found.optional:
+        session.out(_optional(found.optional))
+
+
+def _optional(left_out: list[Pointer]) -> str:
+    paths = output.count(len(left_out), "optional path")
+    groups = sorted({group for each in left_out for group in each.groups})
+    hint = f"--group {groups[0]}" if groups else output.quote(left_out[0].path)
+    return f"{paths} {'is' if len(left_out) == 1 else 'are'} not here (vml pull {hint})"
 
 
 def _describe(each: Change) -> str:

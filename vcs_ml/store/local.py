@@ -254,6 +254,10 @@ class LocalStore:
             absent = [(oid, path) for oid, path in absent if not self._has(oid)]
         return absent
 
+    def is_complete(self, root: ObjectId) -> bool:
+        """Whether a tree is remembered as complete, and the files that make it so are there; nothing is looked up."""
+        return self._remembered(root) is not None
+
     def _record(self, root: ObjectId) -> Path:
         return self.directory / "complete" / root[:-1].hex()
 

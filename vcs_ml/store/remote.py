@@ -58,8 +58,9 @@ class Remote:
         self._whole = False
         self.is_new = False  # set up by this run
 
-    def open(self, *, create: bool = False) -> None:
-        """Check that this is a remote of our format and algorithm; `create` makes an empty place one.
+    def open(self, *, create: bool = False, dry_run: bool = False) -> None:
+        """Check that this is a remote of our format and algorithm; `create` makes an empty place one, unless this
+        is a `dry_run`.
 
         Raises RemoteError (gone, not a remote) and UserError (another algorithm, a newer format).
         """
@@ -71,11 +72,15 @@ class Remote:
                     f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 ) from None
+            self._check_empty()
+            if dry_run:
+                self.is_new = True
+                return
             self._create()
             raw = self.backend.read("vml.json")
         self._check(raw)
 
-    def _create(self) -> None:
+    def _check_empty(self) -> None:
         lost = (self.cache / "complete.json").exists()
         taken = not self.backend.is_empty()
         if (lost or taken) and self.backend.stat("vml.json"):
@@ -90,6 +95,8 @@ class Remote:
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
                 hint="name an empty or new directory: vml remote modify NAME url DIRECTORY",
             )
+
+    def _create(self) -> None:
         content = {"algorithm": self.algorithm.name, "chunking": CHUNKING, "format": FORMAT}
         self.is_new = self.backend.write_new("vml.json", json.dumps(content, indent=2).encode() + b"\n")
 

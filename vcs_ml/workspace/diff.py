@@ -11,7 +11,7 @@ from vcs_ml.store import manifest
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.manifest import Read
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import single, snapshot, status, tracked
+from vcs_ml.workspace import groups, single, snapshot, status, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
@@ -82,13 +82,16 @@ def _to_workspace(
     files, others = single.Files(project), single.Files(project)  # `others` is not kept: nobody tracks them now
     for path in sorted(old.keys() | now.keys()):
         before = old.get(path)
-        if path in now and _was_never_here(project, files, now[path]):
+        if path in now and _was_never_here(project, files, now[path]):  # then its pointer speaks for it
+            yield from _pairs(store, {path: before} if before is not None else {}, {path: now[path]}, read)
             continue
         if before is not None and before.kind == "tree" and (project.root / path).is_dir():
-            yield from _tree_to_workspace(project, path, before, read, ignore=ignore, meter=meter, keep=keep)
+            yield from _tree_to_workspace(
+                project, path, (before, now.get(path)), read, ignore=ignore, meter=meter, keep=keep
+            )
         elif path in now and now[path].kind == "tree" and (project.root / path).is_dir():
             yield from ((p, entry, None) for p, entry in _every(store, before, read))
-            yield from _tree_to_workspace(project, path, None, read, ignore=ignore, meter=meter, keep=keep)
+            yield from _tree_to_workspace(project, path, (None, now[path]), read, ignore=ignore, meter=meter, keep=keep)
         else:
             here, _ = (files if path in now else others).look(path, meter=meter, steady=False)
             if here is not None and here.size < 0:
@@ -106,17 +109,35 @@ def _to_workspace(
 def _was_never_here(project: Project, files: single.Files, each: Pointer) -> bool:
     if os.path.lexists(project.root / each.path):
         return False
+    if groups.is_left_out(project, each):
+        return True
     if each.kind == "tree":
         return Index.load(project.index_dir, each.path, project.algorithm).base is None
     return files.known(each.path) is None
 
 
 def _tree_to_workspace(
-    project: Project, path: str, before: Pointer | None, read: Read, *, ignore: Ignore, meter: Meter, keep: bool
+    project: Project,
+    path: str,
+    pointers: tuple[Pointer | None, Pointer | None],
+    read: Read,
+    *,
+    ignore: Ignore,
+    meter: Meter,
+    keep: bool,
 ) -> Iterator[Triple]:
+    """What differs from the first of the pointers; for files that never were here, the second one speaks."""
+    before, now = (each.oid if each is not None and each.kind == "tree" else None for each in pointers)
     shot = snapshot.take(project, path, ignore, snapshot.measurer(project, meter, steady=False))
-    for each in snapshot.apart(shot, before.oid if before else None, read):
+    for each in snapshot.apart(shot, before, read):
         if each.known or each.here is not None:
             yield _full(path, each.path), each.wanted, each.here
+    if shot.past.partial and now is not None:
+        seen = shot.past.files().keys() | shot.edits.keys()
+        for one, other in manifest.diff(before, now, project.algorithm, read):
+            entry = one or other
+            assert entry is not None
+            if entry.path not in seen:
+                yield _full(path, entry.path), one, other
     if keep:
         snapshot.remember(shot)

@@ -18,13 +18,16 @@ _KINDS = {page.FILE: "file", page.EXECUTABLE: "executable", page.SYMLINK: "symli
 
 
 class Row(NamedTuple):
-    """A file, or a directory with the number of its files; `oid` is None for a directory inside a tracked one."""
+    """A file, or a directory with the number of its files; `oid` is None for a directory inside a tracked one,
+    `pointer` for everything that is not tracked by itself.
+    """
 
     path: str
     kind: str
     size: int
     nfiles: int | None
     oid: objects.ObjectId | None
+    pointer: Pointer | None = None
 
     def as_json(self, algorithm: Algorithm) -> dict[str, object]:
         """The row for programs."""
@@ -33,6 +36,8 @@ class Row(NamedTuple):
             found["nfiles"] = self.nfiles
         if self.oid is not None:
             found["hash"] = objects.format_hash(self.oid, algorithm)
+        if self.pointer is not None:
+            found |= {"pull": not self.pointer.optional, "groups": self.pointer.groups}
         return found
 
 
@@ -54,7 +59,7 @@ def rows(
         if recursive and each.kind == "tree":
             found += _inside(each, "", algorithm, read, recursive=True)
         else:
-            found.append(Row(each.path, each.kind, each.size, each.nfiles, each.oid))
+            found.append(Row(each.path, each.kind, each.size, each.nfiles, each.oid, each))
     return found
 
 

@@ -54,11 +54,14 @@ def looking(project: Project) -> Iterator[bool]:
         yield mine
 
 
-def remote_at(project: Project, config: RemoteConfig, *, create: bool = False) -> Remote:
-    """A configured remote, opened. Raises RemoteError, UserError."""
-    backend = open_remote(config.url, base=project.main_root, create=create)
+def remote_at(project: Project, config: RemoteConfig, *, create: bool = False, dry_run: bool = False) -> Remote:
+    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`.
+
+    Raises RemoteError, UserError.
+    """
+    backend = open_remote(config.url, base=project.main_root, create=create, dry_run=dry_run)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
-    remote.open(create=create)
+    remote.open(create=create, dry_run=dry_run)
     return remote
 
 

@@ -37,6 +37,18 @@ class Pointer(NamedTuple):
     nfiles: int | None
     extra: Mapping[str, object]
 
+    @property
+    def optional(self) -> bool:
+        """Whether it is brought only when it is named, by its path or by a group."""
+        return self.extra.get("pull") is False
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups it belongs to."""
+        groups = self.extra.get("groups", [])
+        assert isinstance(groups, list)  # checked by `parse`
+        return groups
+
 
 def pointer_path(data_path: str) -> str:
     """The project-relative path of the pointer of this data. UserError if its name would be too long."""

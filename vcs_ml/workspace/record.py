@@ -23,6 +23,7 @@ from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.page import SYMLINK, Entry
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace import pointer_files, single, snapshot, tree
+from vcs_ml.workspace.groups import Labels
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index, Known
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -47,13 +48,17 @@ class Recorded(NamedTuple):
     def state(self) -> Literal["new", "changed", "unchanged"]:
         if self.old is None:
             return "new"
-        return "unchanged" if self.old.oid == self.new.oid and self.old.kind == self.new.kind else "changed"
+        return "unchanged" if self.old == self.new else "changed"
 
     def line(self) -> str:
         """One line for people: `data: 1,797 files, 1.2 MB (3 added)`."""
         what = output.size(self.new.size)
         if self.new.nfiles is not None:
             what = f"{output.count(self.new.nfiles, 'file')}, {what}"
+        if self.new.optional:
+            what += ", optional"
+        if self.new.groups:
+            what += f", in group{'s' * (len(self.new.groups) > 1)} {', '.join(self.new.groups)}"
         counts = ((self.added, "added"), (self.modified, "modified"), (self.deleted, "deleted"))
         parts = ", ".join(f"{n:,} {word}" for n, word in counts if n)
         detail = {"new": "", "unchanged": " (unchanged)", "changed": f" ({parts})" if parts else ""}
@@ -67,6 +72,8 @@ class Recorded(NamedTuple):
             "hash": objects.format_hash(self.new.oid, algorithm),
             "size": self.new.size,
             "nfiles": self.new.nfiles,
+            "pull": not self.new.optional,
+            "groups": self.new.groups,
             "added": self.added,
             "modified": self.modified,
             "deleted": self.deleted,
@@ -122,6 +129,27 @@ def add(project: Project, store: LocalStore, wanted: Sequence[Target], *, meter:
     order = {target.path: i for i, target in enumerate(wanted)}
     done.sort(key=lambda each: order[each.recorded.path])
     return [_counted(store, each) for each in done]
+
+
+def label(
+    project: Project, store: LocalStore, wanted: Sequence[Target], labels: Labels, *, meter: Meter
+) -> list[Recorded]:
+    """Add what is not tracked yet, and put labels on all of `wanted`; no other data is looked at.
+
+    UserError for something inside a tracked directory.
+    """
+    for target in wanted:
+        if target.inner:
+            name = quote(target.path)
+            raise UserError(
+                f"{quote(f'{target.path}/{target.inner[0]}')} lies inside {name}, which has its labels as a whole",
+                hint=f"name {name}",
+            )
+    new = iter(add(project, store, [target for target in wanted if target.pointer is None], meter=meter))
+    done = [next(new) if t.pointer is None else Recorded(t.path, t.pointer, t.pointer, 0, 0, 0) for t in wanted]
+    labelled = [each._replace(new=labels.on(each.new)) for each in done]
+    pointer_files.write(project, [b.new for a, b in zip(done, labelled, strict=True) if a.new != b.new])
+    return labelled
 
 
 def _is_tree(project: Project, target: Target) -> bool:
@@ -294,9 +322,15 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
     return _Done(done, partial(_settle, job.store, done, shot), shot)
 
 
+def _onto_pointer(target: Target, past: Index) -> bool:
+    """Whether what is not looked at, or never was here, is as the pointer says, and not as it was checked out."""
+    return target.pointer is not None and target.pointer.kind == "tree" and (bool(target.inner) or past.partial)
+
+
 def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot]) -> dict[bytes, Entry | None]:
-    """What the named parts change in the pointer's tree, where that is not the one that is checked out."""
-    if not target.inner or target.pointer is None or shots[0].past.base in (None, target.pointer.oid):
+    """What the parts that are here change in the pointer's tree, where that is not the one that is checked out."""
+    past = shots[0].past
+    if not _onto_pointer(target, past) or target.pointer is None or past.base in (None, target.pointer.oid):
         return {}
     return {
         each.path: each.here
@@ -308,7 +342,7 @@ def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot
 
 def _edit(job: Job, target: Target, shot: Snapshot, more: dict[bytes, Entry | None]) -> Summary:
     base = shot.past.base
-    if target.inner and target.pointer is not None:
+    if _onto_pointer(target, shot.past) and target.pointer is not None:
         base = target.pointer.oid
     assert base is not None
     edits = shot.edits | more
@@ -325,9 +359,9 @@ def _settle(store: LocalStore, done: Recorded, shot: Snapshot) -> None:
     base = done.new.oid
     partial = past.partial or (bool(shot.prefix) and past.base is None)
     if shot.prefix and done.old is not None and past.base not in (None, done.old.oid):
-        assert past.base is not None
+        snapshot.take_in(shot)
         with store.batch() as batch:
-            base = manifest.edit(past.base, shot.edits, store.algorithm, store.read, batch.add).root
+            base = snapshot.tree_of(past, batch.add)
     snapshot.settle_on(shot, base, partial=partial)
     if done.old is not None and done.state == "changed":
         store.missing(done.new.oid, base=done.old.oid)  # remembered while the two differ in little

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import git
@@ -13,8 +15,9 @@ from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, pointer_files, saved, single, snapshot, tracked, write
+from vcs_ml.workspace import delete, pointer_files, saved, single, snapshot, tracked, tree, write
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -89,11 +92,50 @@ def _owner(project: Project, store: LocalStore, path: str) -> tuple[Pointer, str
             hint = f"name the data: {quote(path.removesuffix(SUFFIX))}"
         raise UserError(f"{quote(path)} is not tracked", hint=hint)
     each, inner = owner
-    if inner and not any(manifest.under(each.oid, os.fsencode(inner), store.algorithm, store.read)):
+    if inner and not _under(store, each, os.fsencode(inner)):
         raise UserError(
             f"{quote(each.path)} has no {quote(inner)}", hint=f"vml ls {quote(each.path)} lists what it has"
         )
     return owner
+
+
+def _under(store: LocalStore, each: Pointer, prefix: bytes) -> list[Entry]:
+    """What a tracked directory has at or below `prefix`, here or not. MissingObject says how to get the list."""
+    try:
+        return list(manifest.under(each.oid, prefix, store.algorithm, store.read))
+    except MissingObject as error:
+        raise _no_list(each, error) from None
+
+
+def _edit(store: LocalStore, each: Pointer, edits: Mapping[bytes, Entry | None]) -> Pointer:
+    """The pointer of a tracked directory after `edits`; only its list of files is read."""
+    try:
+        with store.batch() as batch:
+            summary = manifest.edit(each.oid, edits, store.algorithm, store.read, batch.add)
+    except MissingObject as error:
+        raise _no_list(each, error) from None
+    return each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)
+
+
+def _no_list(each: Pointer, error: MissingObject) -> MissingObject:
+    name = quote(each.path)
+    return MissingObject(
+        error.oid,
+        f"the list of files of {name} is not in the local store",
+        hint=f"vml fetch --metadata {name} brings it, without the files",
+    )
+
+
+def _settle(store: LocalStore, index: Index, old: Pointer, new: Pointer) -> None:
+    """Bring the index, from which files were just dropped or moved, to the new pointer: a workspace that was
+    behind the old one stays behind.
+    """
+    if index.base == old.oid:
+        index.base = new.oid
+    elif index.base is not None:
+        with store.batch() as batch:
+            index.base = snapshot.tree_of(index, batch.add)
+    index.save()
 
 
 class _Look(NamedTuple):
@@ -150,21 +192,14 @@ def _delete(project: Project, look: _Look) -> None:
 
 
 def _drop_inner(project: Project, store: LocalStore, each: Pointer, prefix: bytes) -> None:
-    gone: dict[bytes, Entry | None] = {
-        entry.path: None for entry in manifest.under(each.oid, prefix, store.algorithm, store.read)
-    }
+    gone: dict[bytes, Entry | None] = {entry.path: None for entry in _under(store, each, prefix)}
+    new = _edit(store, each, gone)
     index = Index.load(project.index_dir, each.path, project.algorithm)
-    with store.batch() as batch:
-        summary = manifest.edit(each.oid, gone, store.algorithm, store.read, batch.add)
-        base = summary.root
-        if index.base is not None and index.base != each.oid:
-            base = manifest.edit(index.base, gone, store.algorithm, store.read, batch.add).root
-    new = each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)
     pointer_files.write(project, [new])
     if index.loaded:
-        index.update({}, gone)
-        index.base = base
-        index.save()
+        # Of a workspace that is behind its pointer, also what only the older version had there.
+        index.update({}, [*gone, *(entry.path for entry in index.entries(prefix))])
+        _settle(store, index, each, new)
 
 
 def _forget(project: Project, each: Pointer) -> None:
@@ -174,15 +209,18 @@ def _forget(project: Project, each: Pointer) -> None:
     files.save()
 
 
-def move(project: Project, store: LocalStore, old: str, new: str) -> str:
+def move(project: Project, store: LocalStore, old: str, new: str, *, into: bool = False) -> str:
     """Rename what is tracked at `old`, in the workspace and in its pointer; inside one tracked directory, too.
 
-    `new` may be a directory to move it into. Returns the new path. Killed halfway, the same command completes
-    it. UserError where the new place is taken. The caller holds the worktree's lock.
+    `new` may be a directory to move it into, with `into` it must be. Returns the new path. Killed halfway, the same
+    command completes it. UserError where the new place is taken. The caller holds the worktree's lock.
     """
     if new.startswith(f"{old}/"):
         raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
-    if (project.root / new).is_dir() and tracked.owner_in_workspace(project, new) is None:
+    around = tracked.owner_in_workspace(project, new)
+    if into and around is None and not (project.root / new).is_dir():
+        raise _no_directory(new)
+    if around is None and (project.root / new).is_dir():
         new = f"{new}/{old.rpartition('/')[2]}"
     project.refuse_link_above(new)
     source = tracked.owner_in_workspace(project, old)
@@ -195,7 +233,7 @@ def move(project: Project, store: LocalStore, old: str, new: str) -> str:
             return new  # a killed move had got this far
         raise UserError(f"{quote(old)} is not tracked", hint="vml ls lists what is; git mv moves other files")
     if source[1]:
-        return _move_inner(project, store, source, target, old=old, new=new)
+        return _move_inner(project, store, source, target, old=old, new=new, into=into)
     if target is not None and target[1]:
         raise UserError(
             f"{quote(new)} lies inside {quote(target[0].path)}, which is tracked",
@@ -217,6 +255,10 @@ def _move_root(project: Project, each: Pointer, there: Pointer | None, new: str)
         data.rename(place)
     _move_index(project, each, new)
     pointer_files.drop(project, [each.path])
+
+
+def _no_directory(path: str) -> UserError:
+    return UserError(f"{quote(f'{path}/')} is no directory", hint=f"mkdir {shlex.quote(f'{path}/')}")
 
 
 def _move_index(project: Project, each: Pointer, new: str) -> None:
@@ -246,51 +288,63 @@ def _move_inner(
     *,
     old: str,
     new: str,
+    into: bool,
 ) -> str:
-    each = source[0]
-    if target is None or target[0].path != each.path or not target[1]:
+    each, inner_old = source[0], os.fsencode(source[1])
+    if target is None or target[0].path != each.path:
         raise UserError(
             f"{quote(old)} lies inside {quote(each.path)}, {quote(new)} does not",
             hint="move the file yourself, then vml add both places",
         )
-    inner_old, inner_new = os.fsencode(source[1]), os.fsencode(target[1])
-    data, place = project.root / old, project.root / new
-    here = os.path.lexists(data)
-    there = any(manifest.under(each.oid, inner_new, store.algorithm, store.read))
-    # Without the old one here, what lies at the new place came there by a move that was killed.
-    if place.is_dir() and not place.is_symlink() and (here or there) and place != data:
-        place, inner_new = place / data.name, inner_new + b"/" + os.fsencode(data.name)
-        there = any(manifest.under(each.oid, inner_new, store.algorithm, store.read))
-    entries = list(manifest.under(each.oid, inner_old, store.algorithm, store.read))
+    entries = _under(store, each, inner_old)
     if not entries:
         raise UserError(f"{quote(old)} is not tracked", hint=f"vml ls {quote(each.path)} lists what is")
-    if there or (here and os.path.lexists(place)):
+    index = Index.load(project.index_dir, each.path, project.algorithm)
+    known = {entry.path for entry in index.entries(inner_old)}
+    here = os.path.lexists(project.root / old)
+    # Where the old one was here and is not now, what lies at the new place came there by a move that was killed.
+    resumed = bool(known) and not here
+    inner_new = _destination(project, store, each, os.fsencode(target[1]), inner_old, resumed=resumed)
+    if into and inner_new == os.fsencode(target[1]):
+        raise _no_directory(new)
+    data, place = project.root / old, project.root / each.path / os.fsdecode(inner_new)
+    if _under(store, each, inner_new) or (os.path.lexists(place) and not resumed):
         raise UserError(f"{quote(place.relative_to(project.root))} exists already", hint="choose another name")
-    edits: dict[bytes, Entry | None] = {entry.path: None for entry in entries}
-    edits.update(
-        (path, entry._replace(path=path)) for entry in entries for path in [inner_new + entry.path[len(inner_old) :]]
-    )
-    with store.batch() as batch:
-        summary = manifest.edit(each.oid, edits, store.algorithm, store.read, batch.add)
+    for above in delete.parents(inner_new):
+        way = project.root / each.path / os.fsdecode(above)
+        if os.path.lexists(way) and (way.is_symlink() or not way.is_dir()):
+            raise UserError(f"{quote(way.relative_to(project.root))} is no directory", hint="choose another name")
+    moves = {entry.path: inner_new + entry.path[len(inner_old) :] for entry in entries}
+    edits: dict[bytes, Entry | None] = dict.fromkeys(moves)
+    edits.update((moves[entry.path], entry._replace(path=moves[entry.path])) for entry in entries)
+    moved = _edit(store, each, edits)
     if here:
         project.refuse_link_above(old)
         project.refuse_link_above(place.relative_to(project.root).as_posix())
         place.parent.mkdir(parents=True, exist_ok=True)
         data.rename(place)
-        with contextlib.suppress(OSError):
-            data.parent.rmdir()
-    pointer_files.write(project, [each._replace(oid=summary.root, size=summary.size, nfiles=summary.count)])
-    index = Index.load(project.index_dir, each.path, project.algorithm)
+        _remove_emptied(data.parent, project.root / each.path)
+    pointer_files.write(project, [moved])
     if index.loaded:
-        known = index.files()
-        put = {
-            path: known[entry.path]
-            for entry in entries
-            for path in [inner_new + entry.path[len(inner_old) :]]
-            if entry.path in known
-        }
-        same = index.base == each.oid
-        index.update(put, [entry.path for entry in entries])
-        index.base = summary.root if same else index.base
-        index.save()
+        stats = index.files()
+        put = {inner_new + path[len(inner_old) :]: stats[path] for path in known}
+        index.update(put, known)
+        _settle(store, index, each, moved)
     return place.relative_to(project.root).as_posix()
+
+
+def _destination(project: Project, store: LocalStore, each: Pointer, new: bytes, old: bytes, *, resumed: bool) -> bytes:
+    """Where `old` goes: `new`, or into it if that is a directory, here or in the list of files."""
+    place = project.root / each.path / os.fsdecode(new)
+    is_directory = not new or any(entry.path != new for entry in _under(store, each, new))
+    if not resumed and place.is_dir() and not place.is_symlink():
+        is_directory = True
+    return tree.join(new, old.rpartition(b"/")[2]) if is_directory and new != old else new
+
+
+def _remove_emptied(directory: Path, top: Path) -> None:
+    """Remove `directory` and those above it, up to `top`, as far as nothing is left in them."""
+    with contextlib.suppress(OSError):
+        while directory != top:
+            directory.rmdir()
+            directory = directory.parent

@@ -161,11 +161,22 @@ def remember(snapshot: Snapshot) -> None:
 
 def settle_on(snapshot: Snapshot, base: ObjectId, *, partial: bool) -> None:
     """The workspace holds `base` now, where this snapshot looked: its edits become part of what is known."""
+    take_in(snapshot)
     index = snapshot.past
-    put = {p: s for p, s in snapshot.stats.items() if snapshot.edits.get(p, p) is not None}
-    index.update(put, [p for p, e in snapshot.edits.items() if e is None])
     index.base, index.partial = base, partial
     index.save()
+
+
+def take_in(snapshot: Snapshot) -> None:
+    """Make the edits part of what is known; `base` has to follow."""
+    put = {p: s for p, s in snapshot.stats.items() if snapshot.edits.get(p, p) is not None}
+    snapshot.past.update(put, [p for p, e in snapshot.edits.items() if e is None])
+
+
+def tree_of(index: Index, write: manifest.Write) -> ObjectId:
+    """The tree of the files that are known, written: a base for them where no other tree holds just these."""
+    entries = sorted(index.entries(), key=lambda entry: paths.key(entry.path))
+    return manifest.build(entries, index.algorithm, write).root
 
 
 def apart(snapshot: Snapshot, wanted: ObjectId | None, read: Read, prefix: bytes = b"") -> Iterator[Apart]:
@@ -190,18 +201,19 @@ def apart(snapshot: Snapshot, wanted: ObjectId | None, read: Read, prefix: bytes
         if path in moved:
             old, new = moved[path]
         else:
-            new = _in_base(snapshot, path, read)
+            new = _in_both(snapshot, path, wanted, read)
             old = new
         here = edits.get(path, old if known else None)
         if here != new:
             yield Apart(path, here, new, old if known else None, known)
 
 
-def _in_base(snapshot: Snapshot, path: bytes, read: Read) -> Entry | None:
+def _in_both(snapshot: Snapshot, path: bytes, wanted: ObjectId | None, read: Read) -> Entry | None:
+    """What the base and the wanted tree, which agree there, have at `path`."""
     entry = snapshot.before.get(path)
     index = snapshot.past
-    if entry is None and index.partial and index.base is not None:
-        return manifest.lookup(index.base, path, index.algorithm, read)
+    if entry is None and index.partial and wanted is not None:
+        return manifest.lookup(wanted, path, index.algorithm, read)
     return entry
 
 
@@ -211,9 +223,10 @@ def _moves(
     try:
         yield from list(manifest.diff(index.base, wanted, index.algorithm, read))
     except MissingObject as error:
-        if index.base is None or index.partial or error.oid == wanted:
+        if index.base is None or error.oid == wanted:
             raise
-        # The base's manifest is gone (gc), but its files are all known: compare them one by one.
+        # The base's manifest is gone (gc) or never was here whole, but those of its files that were are all
+        # known: compare them one by one.
         old = {entry.path: entry for entry in index.entries()}
         new = {}
         if wanted is not None:

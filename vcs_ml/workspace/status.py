@@ -14,8 +14,9 @@ from vcs_ml.store import objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import single, snapshot, tracked
+from vcs_ml.workspace import groups, single, snapshot, tracked
 from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
@@ -51,10 +52,19 @@ class Missing(NamedTuple):
     objects: int
 
 
+class Part(NamedTuple):
+    """A tracked directory of which only some files were ever checked out here: `here` of `files`."""
+
+    path: str
+    here: int
+    files: int
+
+
 class Status(NamedTuple):
     """One view of a project; `clean` when workspace, pointers and HEAD agree and nothing is missing.
 
-    `tracked` are the pointers that were looked at, `broken` those that cannot be read.
+    `tracked` are the pointers that were looked at, `broken` those that cannot be read, `optional` those of data
+    that nobody asked for here, `partial` directories of which only a part was: nothing of that is missing.
     """
 
     data: list[Change]
@@ -62,6 +72,8 @@ class Status(NamedTuple):
     missing: list[Missing]
     tracked: list[Pointer]
     broken: list[tuple[str, UserError]]
+    optional: list[Pointer]
+    partial: list[Part]
 
     @property
     def clean(self) -> bool:
@@ -87,16 +99,22 @@ def status(
     ):
         broken: dict[str, UserError] = {}
         pointers = tracked.in_workspace(project, ignore, refresh=refresh, broken=broken)
-        wanted = selected(pointers, targets)
+        chosen = selected(pointers, targets)
+        optional = {each.path: each for each, _ in chosen if groups.is_left_out(project, each)}
+        wanted = [(each, inner) for each, inner in chosen if each.path not in optional]
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
-        missing = [m for each, _ in wanted if (m := _missing(store, each))]
+        missing: list[Missing] = []
+        partial: list[Part] = []
+        for each in {each.path: each for each, _ in wanted}.values():
+            _look_into_store(project, store, each, missing, partial)
         records = [
             *git.parse_status(changes.wait()),
             *_untracked(project, [*pointers, *broken], git.listed(in_index.wait())),
         ]
         against_head = pointer_changes(project, records, targets)
     unreadable = [(path, error) for path, error in sorted(broken.items()) if _concerns(path, targets or [""])]
-    return Status(data, against_head, missing, [each for each, _ in wanted], unreadable)
+    looked_at = [each for each, _ in wanted]
+    return Status(data, against_head, missing, looked_at, unreadable, list(optional.values()), partial)
 
 
 def _untracked(project: Project, here: Iterable[str], in_index: Iterable[str]) -> list[git.FileStatus]:
@@ -234,9 +252,26 @@ def renames(changes: Sequence[Change]) -> list[Change]:
     return [each for each in result if not (each.change == "deleted" and each.path in used)]
 
 
-def _missing(store: LocalStore, each: Pointer) -> Missing | None:
+def _look_into_store(
+    project: Project, store: LocalStore, each: Pointer, missing: list[Missing], partial: list[Part]
+) -> None:
+    """Find what the store lacks of a tracked thing; of a directory that is here in part, of that part."""
     absent = store.missing(each.oid)
-    return Missing(each.path, objects.format_hash(each.oid, store.algorithm), len(absent)) if absent else None
+    if not absent:
+        return
+    past = Index.load(project.index_dir, each.path, project.algorithm) if each.kind == "tree" else None
+    if past is not None and past.partial:
+        known = list(past.entries())
+        partial.append(Part(each.path, len(known), each.nfiles or 0))
+        if past.base == each.oid:
+            lacking = store.lacking({objects.blob(entry.digest) for entry in known})
+        else:  # of a part that is behind, the newer versions, and the list that names them
+            ours = {entry.path for entry in known} | {b""}
+            lacking = [oid for oid, path in absent if path in ours]
+    else:
+        lacking = [oid for oid, _ in absent]
+    if lacking:
+        missing.append(Missing(each.path, objects.format_hash(each.oid, store.algorithm), len(lacking)))
 
 
 def pointer_changes(

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from vcs_ml import git
+from vcs_ml.output import count, quote
 from vcs_ml.progress import Progress
 from vcs_ml.store import download, manifest, objects, transfer, upload
 from vcs_ml.store.local import FEW, LocalStore
 from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.transfer import NOTHING, Moved, Need
-from vcs_ml.workspace import opening, status, tracked
+from vcs_ml.workspace import groups, opening, status, tracked
+from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.index import Index
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 JOBS = 8
@@ -39,33 +42,68 @@ def jobs(project: Project, wanted: int | None) -> int:
     return min(wanted or project.config.jobs or JOBS, most)
 
 
-def roots(project: Project, targets: Sequence[str], scope: Scope) -> list[Root]:
-    """What a transfer of these targets (project-relative, none: everything) must make complete."""
+def roots(project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = ()) -> list[Root]:
+    """What a push of these targets (project-relative) and groups (neither: everything) must make complete."""
+    selection = Selection(targets, groups, optional=True)
     found: dict[Root, None] = {}
-    if project.git.worktree is not None:
-        pointers = tracked.in_workspace(project)
-        chosen = status.selected(pointers, targets)
-        opening.check_targets(pointers, targets)
+    if project.git.worktree is not None or not scope.all_commits:
+        chosen = selected(project, pointers_of(project), selection)
         found.update((Root(each.path, each.oid), None) for each, _ in chosen)
-    elif not scope.all_commits:
-        pointers = tracked.at_revision(project, "HEAD")
-        found.update((Root(each.path, each.oid), None) for each, _ in status.selected(pointers, targets))
-    found.update((root, None) for root in _historic(project, scope) if _concerns(root.path, targets))
+    found.update((root, None) for root in _historic(project, scope, selection))
     return list(found)
 
 
-def _concerns(path: str, targets: Sequence[str]) -> bool:
-    return not targets or any(t in ("", path) or path.startswith(f"{t}/") or t.startswith(f"{path}/") for t in targets)
+def pointers_of(project: Project) -> dict[str, Pointer]:
+    """The pointers of the workspace; of HEAD in a bare repository."""
+    if project.git.worktree is None:
+        return tracked.at_revision(project, "HEAD")
+    return tracked.in_workspace(project)
 
 
-def _historic(project: Project, scope: Scope) -> list[Root]:
+def selected(
+    project: Project, pointers: Mapping[str, Pointer], selection: Selection, *, where: str = ""
+) -> list[tuple[Pointer, str]]:
+    """What a selection means, each with the way from its data to the path that was named.
+
+    UserError for a path that is not tracked (`where` says at which revision), or a group without members.
+    """
+    opening.check_targets(pointers, selection.paths, where=where)
+    groups.check_known(pointers.values(), selection.groups)
+    found = [(each, "") for each in pointers.values() if selection.in_group(each)]
+    whole = {each.path for each, _ in found}
+    if selection.paths or not selection.groups:
+        found += [
+            (each, inner)
+            for each, inner in status.selected(pointers, selection.paths)
+            if each.path not in whole and not selection.left_out(project, each)
+        ]
+    return sorted(found, key=lambda place: (place[0].path, place[1]))
+
+
+def left_out(project: Project, pointers: Mapping[str, Pointer], selection: Selection) -> str | None:
+    """What to tell those who named a directory with optional data in it, which that does not bring."""
+    if not selection.paths:
+        return None
+    named = status.selected(pointers, selection.paths)
+    paths = [quote(each.path) for each, _ in named if selection.left_out(project, each)]
+    if not paths:
+        return None
+    more = f", and {count(len(paths) - 1, 'more path')}" if len(paths) > 1 else ""
+    return f"left out, being optional: {paths[0]}{more} (to be named itself, or by --group)"
+
+
+def _historic(project: Project, scope: Scope, selection: Selection) -> list[Root]:
+    def takes(each: Pointer) -> bool:
+        return selection.takes(project, each)
+
     if scope.all_commits:
-        return tracked.in_history(project, [], every_ref=True)
+        return tracked.in_history(project, [], every_ref=True, takes=takes)
     found: dict[Root, None] = {}
     refs = git.refs(project.git) if scope.all_branches or scope.all_tags else []
     commits = {ref.commit for ref in refs if (scope.all_tags if ref.kind == "tag" else scope.all_branches)}
     for commit in sorted(commits):
-        found.update((root, None) for root in tracked.roots(tracked.at_revision(project, commit).values()))
+        chosen = filter(takes, tracked.at_revision(project, commit).values())
+        found.update((root, None) for root in tracked.roots(chosen))
     return list(found)
 
 
@@ -127,22 +165,23 @@ class Wanted(NamedTuple):
     base: objects.ObjectId | None = None
 
 
-def wanted(project: Project, targets: Sequence[str], scope: Scope) -> list[Wanted]:
-    """What a fetch of these targets means."""
+def wanted(
+    project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = (), optional: bool = False
+) -> list[Wanted]:
+    """What a fetch of these targets and groups means; without any, all. Optional data that is not here and not
+    named is left out, unless `optional`.
+    """
+    selection = Selection(targets, groups, optional)
     found: dict[Root, Wanted] = {}
-    pointers = (
-        tracked.in_workspace(project) if project.git.worktree is not None else tracked.at_revision(project, "HEAD")
-    )
-    opening.check_targets(pointers, targets)
-    for each, inner in status.selected(pointers, targets):
+    for each, inner in selected(project, pointers_of(project), selection):
         root = Root(each.path, each.oid)
         if root not in found:
             past = Index.load(project.index_dir, each.path, project.algorithm) if inner else None
             base = past.base if past is not None and past.base != each.oid else None
             found[root] = Wanted(root, each.size, [], base)
         found[root].inner.append(inner)
-    for root in _historic(project, scope):
-        if root not in found and _concerns(root.path, targets):
+    for root in _historic(project, scope, selection):
+        if root not in found:
             found[root] = Wanted(root, -1, [""])
     return list(found.values())
 
@@ -175,13 +214,13 @@ def fetch(
             return NOTHING
         fresh = not store.has_loose_blobs()
         large: dict[objects.ObjectId, list[objects.ObjectId]] = {oid: [] for oid in whole}
-        needs = download.plan(store, _needs(store, remote, needed, large))
+        missing = download.plan(store, needs(store, remote, needed, large))
     except objects.MissingObject as error:
-        raise _name_missing(store, remote, needed, error) from None
+        raise name_missing(store, remote, needed, error) from None
     with show(f"fetching from {remote.name}") as meter:
-        meter.expect(len(needs), sum(max(need.size, 0) for need in needs))
-        moved = download.fetch(store, remote, needs, jobs=jobs, meter=meter)
-    if fresh and len(needs) >= FEW:
+        meter.expect(len(missing), sum(max(need.size, 0) for need in missing))
+        moved = download.fetch(store, remote, missing, jobs=jobs, meter=meter)
+    if fresh and len(missing) >= FEW:
         for oid, loose in large.items():
             store.remember_stored(oid, loose)
     return moved
@@ -205,7 +244,7 @@ def _is_here(store: LocalStore, item: Wanted) -> bool:
         return False
 
 
-def _name_missing(
+def name_missing(
     store: LocalStore, remote: Remote, items: Sequence[Wanted], error: objects.MissingObject
 ) -> objects.MissingObject:
     """The same error with the path of the directory whose manifest is nowhere."""
@@ -213,7 +252,7 @@ def _name_missing(
     return transfer.missing_on(remote, [Need(error.oid, -1, path)]) if path else error
 
 
-def _needs(
+def needs(
     store: LocalStore,
     remote: Remote,
     items: Sequence[Wanted],

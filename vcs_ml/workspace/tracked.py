@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -278,10 +278,16 @@ def roots(pointers: Iterable[Pointer]) -> list[Root]:
     return [Root(each.path, each.oid) for each in pointers]
 
 
-def in_history(project: Project, revs: list[str], *, every_ref: bool = False) -> list[Root]:
+def in_history(
+    project: Project,
+    revs: list[str],
+    *,
+    every_ref: bool = False,
+    takes: Callable[[Pointer], bool] = lambda each: True,
+) -> list[Root]:
     """Every root that a pointer ever named in the commits reachable from `revs` (or from every ref).
 
-    Pointers that cannot be read are left out: history is not ours to mend.
+    Those that `takes` says no to are left out. Pointers that cannot be read are left out: history is not ours to mend.
     """
     pairs = sorted(git.history(project.git, revs, pathspecs(project), every_ref=every_ref))
     found: dict[Root, None] = {}
@@ -291,7 +297,8 @@ def in_history(project: Project, revs: list[str], *, every_ref: bool = False) ->
     for (source, _), raw in zip(wanted, contents, strict=True):
         with contextlib.suppress(UserError):
             parsed = pointer.parse(raw, source, project.algorithm)
-            found[Root(parsed.path, parsed.oid)] = None
+            if takes(parsed):
+                found[Root(parsed.path, parsed.oid)] = None
     return list(found)
 
 

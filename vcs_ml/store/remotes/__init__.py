@@ -11,10 +11,11 @@ from vcs_ml.store.remotes.local import Directory
 from vcs_ml.store.remotes.protocol import Backend
 
 
-def open_remote(url: str, *, base: Path, create: bool = False) -> Backend:
+def open_remote(url: str, *, base: Path, create: bool = False, dry_run: bool = False) -> Backend:
     """The backend for `url`; a relative directory is relative to `base`, the project's root.
 
-    `create` makes a directory that is missing, but not its parents: a mount that is gone stays an error.
+    `create` makes a directory that is missing, but not its parents: a mount that is gone stays an error. A
+    `dry_run` makes nothing: the place is then empty.
     Raises RemoteError where the directory is gone, UserError for a scheme that is not known.
     """
     scheme, _, rest = url.partition("://")
@@ -29,7 +30,8 @@ def open_remote(url: str, *, base: Path, create: bool = False) -> Backend:
     if path.exists():
         raise RemoteError(f"the remote {path} is not a directory", hint="vml remote modify NAME url PATH")
     if create and path.parent.is_dir():
-        fs.make_directory(path)
+        if not dry_run:
+            fs.make_directory(path)
         return Directory(path)
     raise RemoteError(
         f"the remote directory {path} does not exist",

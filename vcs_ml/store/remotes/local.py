@@ -83,6 +83,8 @@ class Directory:
         return self.root / key
 
     def is_empty(self) -> bool:
+        if not self.root.exists():  # a place that nothing has made yet
+            return True
         with os.scandir(self.root) as entries:
             # A scratch directory of a push that was killed at its very start is nobody's.
             return all(entry.name in ("tmp", "lost+found") or fs.is_tmp(entry.name) for entry in entries)
