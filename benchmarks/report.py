@@ -11,8 +11,8 @@ from benchmarks.measure import Sample
 from benchmarks.rows import START_UP, STORY, Goal, Row
 from benchmarks.story import Results
 
-BEGIN = "<!-- benchmark: begin (written by scripts/bench) -->"
-END = "<!-- benchmark: end -->"
+BEGIN = "<!-- {}: begin (written by scripts/bench) -->"
+END = "<!-- {}: end -->"
 
 
 class Table(NamedTuple):
@@ -37,7 +37,7 @@ def tables(results: Results) -> list[Table]:
 def missed(results: Results) -> list[str]:
     """The goals that were measured and not met, as sentences."""
     return [
-        f"{row.title}: vml took {_seconds(_median(results[row.step]['vml']))}, the goal is {goal} = {_seconds(limit)}"
+        f"{row.title}: vml took {seconds(_median(results[row.step]['vml']))}, the goal is {goal} = {seconds(limit)}"
         for row in (*STORY, *START_UP)
         for goal in row.goals
         if (limit := _limit(row, goal, results)) is not None and _median(results[row.step]["vml"]) > limit
@@ -57,20 +57,27 @@ def as_markdown(found: Sequence[Table], *, machine: str) -> str:
     return "\n\n".join(parts)
 
 
-def write_between_markers(path: Path, markdown: str) -> None:
+def markers(section: str) -> tuple[str, str]:
+    """The lines before and after what is written into a page for this section (benchmark, scale)."""
+    return BEGIN.format(section), END.format(section)
+
+
+def write_between_markers(path: Path, section: str, markdown: str) -> None:
     """Replace the part of a page between the two markers, which are there."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{markdown}\n\n{END}{after}", encoding="utf-8")
+    begin, end = markers(section)
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n\n{markdown}\n\n{end}{after}", encoding="utf-8")
 
 
-def no_markers(path: Path) -> str | None:
+def no_markers(path: Path, section: str) -> str | None:
     """What is wrong with a page that is to be written to, or None. Asked before the long work."""
     if not path.is_file():
         return f"{path} does not exist"
-    _, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    if not begin or END not in rest:
-        return f"{path} needs these two lines, in this order:\n{BEGIN}\n{END}"
+    begin, end = markers(section)
+    _, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    if not found or end not in rest:
+        return f"{path} needs these two lines, in this order:\n{begin}\n{end}"
     return None
 
 
@@ -139,11 +146,11 @@ def _median(samples: Sequence[Sample]) -> float:
 
 
 def _cell(measured: dict[str, list[Sample]], name: str) -> str:
-    return _seconds(_median(measured[name])) if name in measured else ""
+    return seconds(_median(measured[name])) if name in measured else ""
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+def seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
 def _ratio(measured: dict[str, list[Sample]], peer: str) -> str:
@@ -159,7 +166,11 @@ def _difference(measured: dict[str, list[Sample]], name: str) -> str:
 
 
 def _megabytes(samples: Sequence[Sample] | None) -> str:
-    return f"{statistics.median(sample.peak for sample in samples) / 1e6:.0f} MB" if samples else ""
+    return megabytes(statistics.median(sample.peak for sample in samples)) if samples else ""
+
+
+def megabytes(value: float) -> str:
+    return f"{value / 1e6:.0f} MB"
 
 
 def _aligned(table: Table) -> str:

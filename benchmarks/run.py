@@ -8,10 +8,10 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import machine, report, rows, story, tools, workload
+from benchmarks import machine, report, rows, scale, story, tools, workload
 from benchmarks.measure import CommandFailed, Sample
 from benchmarks.story import Results, WrongResult
 
@@ -21,16 +21,18 @@ DVC_VARIANTS = (None, "copy", "hardlink", "reflink,hardlink", "symlink")
 
 def main(argv: list[str]) -> int:
     options = _options(argv)
-    known = {row.step for row in (*rows.STORY, *rows.START_UP)}
+    known = set(scale.PARTS) if options.scale else {row.step for row in (*rows.STORY, *rows.START_UP)}
     if unknown := sorted(set(options.rows) - known):
         print(f"bench: no row {', '.join(unknown)}; there are {', '.join(sorted(known))}", file=sys.stderr)
         return 2
-    if options.write and (problem := report.no_markers(options.write)):
+    section = "scale" if options.scale else "benchmark"
+    if options.write and (problem := report.no_markers(options.write, section)):
         print(f"bench: {problem}", file=sys.stderr)
         return 2
     scratch = Path(tempfile.mkdtemp(prefix="vml-bench-", dir=options.dir))
     try:
-        return _bench(options, argv, set(options.rows) or known, scratch)
+        bench = _scale if options.scale else _bench
+        return bench(options, argv, set(options.rows) or known, scratch)
     except (CommandFailed, WrongResult) as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
@@ -87,15 +89,33 @@ def _bench(options: argparse.Namespace, argv: list[str], steps: set[str], scratc
                 report=keep_and_tell,
             )
     where = f"{where} {others.sentence()}"
-    found = report.tables(results)
-    markdown = report.as_markdown(found, machine=where)
-    print(markdown if options.markdown else f"{where}\n\n{report.as_text(found)}")
-    if options.write:
-        report.write_between_markers(options.write, markdown)
+    _show(options, "benchmark", where, report.tables(results))
     missed = report.missed(results)
     for line in missed:
         print(f"missed: {line}", file=sys.stderr)
     return 1 if missed and options.check else 0
+
+
+def _scale(options: argparse.Namespace, argv: list[str], parts: set[str], scratch: Path) -> int:
+    env = tools.environment(scratch)
+    where = machine.describe(
+        scratch,
+        command=shlex.join(["scripts/bench", *_as_typed(argv)]),
+        versions=_versions(options),
+        workload="One run of each row, of those beside cp the median of three.",
+    )
+    others = machine.Others()
+    bench = scale.Bench(options.vml, options.dvc if "dvc" in options.tools else None, scratch, env, options.scale)
+    found = scale.tables(bench, sorted(parts))
+    _show(options, "scale", f"{where} {others.sentence()}", found)
+    return 0
+
+
+def _show(options: argparse.Namespace, section: str, where: str, found: Sequence[report.Table]) -> None:
+    markdown = report.as_markdown(found, machine=where)
+    print(markdown if options.markdown else f"{where}\n\n{report.as_text(found)}")
+    if options.write:
+        report.write_between_markers(options.write, section, markdown)
 
 
 def _tools(options: argparse.Namespace, scratch: Path) -> list[tools.Tool]:
@@ -130,6 +150,14 @@ def _options(argv: list[str]) -> argparse.Namespace:
     beside = Path(sys.executable).parent
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure vml beside cp, Git and DVC.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only these rows, e.g. add status (default: all)")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        nargs="?",
+        const=1.0,
+        metavar="SHARE",
+        help="how cost grows: up to a million files, 5,000 commits, 10 GB; or a share of that",
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--directories", type=int, default=100)

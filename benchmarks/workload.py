@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -21,6 +22,25 @@ def write_tree(root: Path, *, files: int, directories: int, seed: int = 0) -> in
         (root / f"{i % directories:03}" / f"{i:06}.bin").write_bytes(content)
         total += len(content)
     return total
+
+
+def write_small(root: Path, numbers: Iterable[int], *, directories: int) -> None:
+    """Write a file of 1 KiB for each number, spread over `directories` directories (0: all in `root` itself)."""
+    root.mkdir(exist_ok=True)
+    for d in range(directories):
+        (root / f"{d:04}").mkdir()
+    for i in numbers:
+        place = f"{root}/{i % directories:04}/{i:07}.bin" if directories else f"{root}/{i:07}.bin"
+        with open(place, "wb", buffering=0) as out:
+            out.write(random.Random(i).randbytes(1024))
+
+
+def write_large(path: Path, size: int, *, seed: int) -> None:
+    """Write one file of random bytes."""
+    source = random.Random(seed)
+    with path.open("wb", buffering=0) as out:
+        for at in range(0, size, 1 << 24):
+            out.write(source.randbytes(min(1 << 24, size - at)))
 
 
 def replace_one(root: Path, *, seed: int) -> None:

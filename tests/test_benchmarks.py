@@ -61,11 +61,13 @@ def test_table_shows_medians_ratios_and_whether_goals_are_met() -> None:
 
 def test_markdown_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    (begin, end), (other, other_end) = report.markers("scale"), report.markers("benchmark")
+    rest = f"before\n{other}\nstays\n{other_end}\n"
+    page.write_text(f"{rest}{begin}\nold\n{end}\nafter\n")
 
-    report.write_between_markers(page, "new")
+    report.write_between_markers(page, "scale", "new")
 
-    assert page.read_text() == f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n"
+    assert page.read_text() == f"{rest}{begin}\n\nnew\n\n{end}\nafter\n"
 
 
 def test_page_without_markers_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +75,9 @@ def test_page_without_markers_is_refused_before_any_work(tmp_path: Path, capsys:
     page.write_text("no markers\n")
 
     assert run.main(["--write", str(page)]) == 2
-    assert report.BEGIN in capsys.readouterr().err
+    assert report.markers("benchmark")[0] in capsys.readouterr().err
+    assert run.main(["--scale", "--write", str(page)]) == 2
+    assert report.markers("scale")[0] in capsys.readouterr().err
 
 
 def test_failing_command_is_not_a_measurement(tmp_path: Path) -> None:
@@ -93,6 +97,20 @@ def test_memory_of_the_child_is_measured(tmp_path: Path) -> None:
     assert measure.run(big, cwd=tmp_path, env=env, log=tmp_path / "log").peak > 300_000_000
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux tells it")
+def test_memory_of_all_processes_is_added_up(tmp_path: Path) -> None:
+    hold = "import os, sys; x = b'x' * 100_000_000; print('.', flush=True); sys.stdin.read()"
+    start = f"import subprocess, sys; p = [subprocess.Popen([sys.executable, '-c', {hold!r}], stdin=-1, stdout=-1)"
+    both = [
+        [sys.executable, "-c", f"{start} for _ in 'ab']; [q.stdout.read(1) for q in p]; import time; time.sleep(1)"]
+    ]
+
+    found = measure.run(both, cwd=tmp_path, env=tools.environment(tmp_path), log=tmp_path / "log", together=True)
+
+    assert found.together > 200_000_000
+    assert found.processor > 0
+
+
 def test_every_step_works_with_every_tool_on_a_small_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--files", "12", "--directories", "3", "--runs", "1", "--tools", "cp,git,vml"]
     steps = [row.step for row in rows.STORY]
@@ -102,3 +120,14 @@ def test_every_step_works_with_every_tool_on_a_small_tree(tmp_path: Path, capsys
     shown = capsys.readouterr().out
     assert all(row.title in shown for row in rows.STORY)
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
+
+
+def test_scale_grows_as_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--scale", "0.0001", "--tools", "vml", "--dir", str(tmp_path), "history", "many-files"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "Files of 1 KiB in one flat directory" in shown
+    assert "push --all-commits, nothing new" in shown
+    assert list(tmp_path.iterdir()) == []
+    assert run.main(["--scale", "--dir", str(tmp_path), "add"]) == 2
+    assert "there are history, large-file, many-files, one-by-one" in capsys.readouterr().err
