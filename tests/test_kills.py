@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import oscalls, worlds
+from tests import oscalls, verify, worlds
 from tests.worlds import CASES, LARGE_CASES, Case, Prepared, World
 
 
@@ -103,3 +103,67 @@ def test_what_is_left_behind(name: str, above: Path, tmp_path: Path, chance: ran
     for args in worlds.SWEEPS:
         world.ok(*args)
     assert not (worlds.SWEEPS and world.litter())
+
+
+def edit(world: World, chance: random.Random) -> None:
+    """Change, add or remove some of the data, as a person might."""
+    for _ in range(chance.randrange(1, 4)):
+        name = chance.choice(("data/a/1", "data/a/9", "data/b/4", "data/big", "data/z/1", "one", "raw/x"))
+        path = world.project / name
+        if path.is_dir() or not path.parent.is_dir():
+            continue
+        if chance.random() < 0.2:
+            path.unlink(missing_ok=True)
+        else:
+            path.unlink(missing_ok=True)
+            path.write_bytes(chance.randbytes(chance.choice((3, 300_000))))
+
+
+STEPS = (
+    ("add", "data"), ("add", "one"), ("add", "data/a"), ("add", "raw"), ("commit",), ("commit",), ("checkout",),
+    ("checkout",),
+    ("checkout", "--force"), ("checkout", "data/a", "--force"), ("checkout", "--rev", "HEAD~1"), ("push",),
+    ("pull",), ("fetch",),
+    ("rm", "data/a"), ("rm", "--force", "data"), ("rm", "one"), ("mv", "data", "raw"), ("mv", "raw", "data"),
+    ("mv", "data/a", "data/z"), ("mv", "data/z", "data/a"), ("status",),
+)  # fmt: skip
+
+
+def test_a_walk(above: Path, tmp_path: Path, chance: random.Random, soak: int) -> None:
+    """Edits, commits and commands in any order, killed or not: what was stored stays, what was here is somewhere."""
+    ready = worlds.prepared(worlds.Case(worlds.pushed_before, ("status",)), above)
+    for _ in range(soak):
+        world = ready.state.copy(tmp_path / "world")
+        done: list[str] = []
+        stored: set[bytes] = set()
+        promised: dict[str, bytes] = {}
+        for _ in range(10):
+            edit(world, chance)
+            if chance.random() < 0.3:
+                world.commit()
+                promised |= {f"{len(done)} {path}": oid for path, oid in verify.roots(world.project).items()}
+            if chance.random() < 0.1:
+                world.git("checkout", "-q", "HEAD~1", "--", ".")
+            before = {data for path, (data, _) in world.files().items() if not path.endswith((".vml", ".gitignore"))}
+            args, n = chance.choice(STEPS), chance.choice((10**9, chance.randrange(120)))
+            done.append(f"{' '.join(args)} killed at {n}")
+            _step(world, args, n, tmp_path / "log", done)
+            store = verify.objects(world.store)
+            assert stored <= store.keys(), done
+            verify.complete(verify.objects(world.remote), verify.recorded(world.remote))
+            verify.complete(store, promised)
+            here = {data for data, _ in world.files().values()}
+            lost = [data[:20] for data in before if data not in here and verify.blob(data) not in store]
+            assert not lost, (lost, done)
+            stored = set(store)
+
+
+def _step(world: World, args: tuple[str, ...], n: int, log: Path, done: list[str]) -> None:
+    def killed() -> None:
+        with oscalls.watched(oscalls.kill_at(n)):
+            code = world.vml(*args)
+        log.write_text(str(code))
+
+    log.unlink(missing_ok=True)
+    if not oscalls.end(oscalls.in_child(killed, log.with_name("said"))):
+        assert log.read_text() in ("0", "1", "3", "4"), (done, log.with_name("said").read_text())

@@ -192,7 +192,7 @@ def old_clone(world: World) -> None:
 def many(world: World) -> None:
     """Enough files for several processes."""
     new(world)
-    for i in range(1100):
+    for i in range(600):
         write(world, f"data/many/{i % 9}/{i}", b"%d" % i * 20)
 
 

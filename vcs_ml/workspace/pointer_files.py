@@ -19,10 +19,10 @@ def write(project: Project, pointers: Sequence[Pointer]) -> None:
     ignored: dict[str, set[str]] = {}
     touched = []
     for each in pointers:
-        project.refuse_link_above(each.path)  # it may have become one while the data was read
         folder, _, name = each.path.rpartition("/")
         ignored.setdefault(folder, set()).add(name)
     for folder, names in ignored.items():
+        project.refuse_link_above(join(folder, min(names)))  # it may have become one while the data was read
         if gitignore.update(project.root / folder, names, set(), scratch=project.tmp_dir):
             touched.append(join(folder, ".gitignore"))
     for each in pointers:
@@ -38,11 +38,11 @@ def drop(project: Project, paths: Sequence[str]) -> None:
     ignored: dict[str, set[str]] = {}
     touched = []
     for path in paths:
-        project.refuse_link_above(path)
         folder, _, name = path.rpartition("/")
         ignored.setdefault(folder, set()).add(name)
         touched.append(path + SUFFIX)
     for folder, names in ignored.items():
+        project.refuse_link_above(join(folder, min(names)))
         place = project.root / folder
         if place.is_dir() and gitignore.update(place, set(), names, scratch=project.tmp_dir):
             touched.append(join(folder, ".gitignore"))
