@@ -85,7 +85,7 @@ def test_waiting_says_for_whom_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with held(path) as other:
         with pytest.raises(UserError), lock(path, timeout=0.1, waiting=said.append):
             pass
-        assert said == [f"waiting for vml add (pid {other.pid}); lock.timeout would limit this"]
+        assert said == [f"waiting for vml add (pid {other.pid}) (lock.timeout limits how long)"]
 
 
 def test_waiting_ends_when_the_holder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

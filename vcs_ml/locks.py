@@ -119,10 +119,10 @@ def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Cal
         if timeout is not None and waited >= timeout:
             raise UserError(
                 f"{path} is locked by {holder(fd)}",
-                hint="wait until it is done; lock.timeout is how many seconds a command waits for that by itself",
+                hint="run it again when that is done; vml config --local lock.timeout SECONDS lets it wait longer",
             )
         if waiting is not None and waited >= PATIENCE:
-            waiting(f"waiting for {holder(fd)}; lock.timeout would limit this")
+            waiting(f"waiting for {holder(fd)} (lock.timeout limits how long)")
             waiting = None
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
