@@ -66,7 +66,7 @@ class LocalStore:
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is damaged", hint=f"it should hold {self._format().decode().strip()}") from None
+            raise UserError(f"{path} is damaged", hint="vml fsck --repair") from None
         if version != FORMAT:
             raise UserError(f"{self.directory} was written by a newer vml (format {version})", hint="upgrade vml")
         if name != self.algorithm.name:
@@ -74,9 +74,6 @@ class LocalStore:
                 f"the store {self.directory} names data with {name}, this project with {self.algorithm.name}",
                 hint="give this project another cache.dir",
             )
-
-    def _format(self) -> bytes:
-        return json.dumps({"algorithm": self.algorithm.name, "format": FORMAT}).encode() + b"\n"
 
     # ------------------------------------------------------------------ reading
 
@@ -273,7 +270,7 @@ class LocalStore:
         fs.make_directory(self.directory)
         with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
             if not (self.directory / "vml.json").exists():
-                self.backend.write_new("vml.json", self._format())
+                self.backend.write_new("vml.json", format_line(self.algorithm))
                 self._check_format()
             batch = Batch(self)
             try:
@@ -303,6 +300,11 @@ class LocalStore:
         directory = self.directory / "tmp"
         fs.make_directory(directory)
         return directory / fs.tmp_name()
+
+
+def format_line(algorithm: Algorithm) -> bytes:
+    """What a store's vml.json holds."""
+    return json.dumps({"algorithm": algorithm.name, "format": FORMAT}).encode() + b"\n"
 
 
 class Batch:
