@@ -53,9 +53,13 @@ COMMANDS: Final = {
     "push": Command("Remotes", "Send data to a remote.", "push"),
     "fetch": Command("Remotes", "Get data from a remote into the local store.", "fetch"),
     "pull": Command("Remotes", "Fetch data and check it out.", "pull"),
+    "fsck": Command("Remotes", "Check the store or a remote for damage, and repair it.", "fsck"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.
-OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {"status": frozenset({"--remote"})}
+OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
+    "fsck": frozenset({"--remote"}),
+    "status": frozenset({"--remote"}),
+}
 
 _HINTS: Final = {
     errno.ENOSPC: "free some space and run the command again; what was done is kept",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import count, quote, size
+from vcs_ml.output import count, size
 from vcs_ml.progress import Meter
 from vcs_ml.store import holdings, pack
 from vcs_ml.store.holdings import Holdings
@@ -20,13 +20,22 @@ Elsewhere = Callable[[ObjectId], str | None]
 
 
 class Problem(NamedTuple):
-    """Something wrong. `path` is from the top of the store or remote, of what is missing from the project's top."""
+    """Something wrong. `path` is that of a file of the store or a key of the remote; of what is not there at all,
+    or no file, that of the data. `needs` is the path of the data that needs `oid`, `root` what names that.
+    """
 
-    kind: str  # format, index, pack, object, missing, tree, name, pointer, record
+    kind: str  # format, index, pack, object, missing, tree, name, record, pointer
     path: str
     message: str
     oid: ObjectId | None = None
+    needs: str | None = None
+    root: Root | None = None
     repaired: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, ObjectId | None]:
+        """What makes it the same problem in another check."""
+        return self.kind, self.path, self.oid
 
 
 class Info(NamedTuple):
@@ -104,9 +113,9 @@ def _damage(found: Holdings, reached: Reach) -> Iterator[Problem]:
         yield Problem("pack", pack.key(name), found.tables[name])
     for name, bad in sorted(found.damaged.items()):
         for oid, why in sorted(bad.items()):
-            yield Problem("object", pack.key(name), _needed(why, reached, oid), oid)
+            yield named("object", pack.key(name), why, oid, reached)
     for path, (oid, why) in sorted(found.bad_loose.items()):
-        yield Problem("object", path, _needed(why, reached, oid), oid)
+        yield named("object", path, why, oid, reached)
     for path in found.strays:
         yield Problem("name", path, "nothing of this name belongs there")
     for name, held in found.unlisted.items():
@@ -115,12 +124,13 @@ def _damage(found: Holdings, reached: Reach) -> Iterator[Problem]:
             some = count(len(needed), "object")
             yield Problem("index", pack.key(name), f"no index names this pack, and {some} in it are needed")
     for root, why in reached.broken.items():
-        yield Problem("tree", root.path, why, root.oid)
+        yield Problem("tree", root.path, why, root.oid, root.path, root)
 
 
-def _needed(why: str, reached: Reach, oid: ObjectId) -> str:
+def named(kind: str, path: str, why: str, oid: ObjectId, reached: Reach) -> Problem:
+    """A problem with an object, and who needs it."""
     need = reached.absent.get(oid)
-    return f"{why}; {quote(need.path)} needs it" if need else why
+    return Problem(kind, path, why, oid, need.path if need else None, reached.by.get(oid))
 
 
 def _absent(found: Holdings, reached: Reach, wants: Wants) -> Iterator[Problem]:
@@ -130,9 +140,9 @@ def _absent(found: Holdings, reached: Reach, wants: Wants) -> Iterator[Problem]:
         if oid in known:
             continue
         if found.was_here(oid):
-            yield Problem("missing", need.path, "an index lists it here, but it is gone", oid)
+            yield named("missing", need.path, "an index lists it here, but it is gone", oid, reached)
         elif wants.elsewhere(oid) is None and not wants.unasked:
-            yield Problem("missing", need.path, "it is not here, and on no remote that is known here", oid)
+            yield named("missing", need.path, "it is not here, and on no remote that is known here", oid, reached)
 
 
 def _infos(found: Holdings, reached: Reach, wants: Wants) -> list[Info]:
@@ -161,3 +171,17 @@ def _infos(found: Holdings, reached: Reach, wants: Wants) -> list[Info]:
     if found.leftovers:
         infos.append(Info("leftover", f"{count(found.leftovers, 'temporary file')} of a killed command"))
     return infos
+
+
+def after_repair(before: Report, after: Report, absent: Container[ObjectId]) -> Report:
+    """The problems of `before`, those marked that `after` no longer has, and what is new. `absent` is needed, and
+    not there: an object that is still missed was not brought back, wherever its damaged bytes are now.
+    """
+    left = {each.key for each in after.problems}
+    problems = [
+        each._replace(repaired=each.key not in left and (each.oid is None or each.oid not in absent))
+        for each in before.problems
+    ]
+    known = {each.oid for each in problems if each.oid and not each.repaired} | {each.key for each in problems}
+    problems += [each for each in after.problems if each.key not in known and (not each.oid or each.oid not in known)]
+    return before._replace(problems=problems, infos=after.infos)

@@ -18,11 +18,12 @@ Has = Callable[[ObjectId], bool]
 
 
 class Reach(NamedTuple):
-    """What is `absent`, each object once with the first root and path that needs it, and `broken` trees: their
-    pages are what their ids say, but no tree; `whole` are the roots that are all there.
+    """What is `absent`, each object once with the first path that needs it, and `by` which root; `broken` trees:
+    their pages are what their ids say, but no tree; `whole` are the roots that are all there.
     """
 
     absent: dict[ObjectId, Need]
+    by: dict[ObjectId, Root]
     broken: dict[Root, str]
     whole: list[Root]
 
@@ -49,7 +50,7 @@ class _Walk:
     """What was found so far; a page that was looked at is not looked at again."""
 
     def __init__(self, algorithm: Algorithm, has: Has, read: Read) -> None:
-        self.found = Reach({}, {}, [])
+        self.found = Reach({}, {}, {}, [])
         self._algorithm, self._has, self._read = algorithm, has, read
         self._seen: set[tuple[ObjectId, bytes]] = set()
 
@@ -69,7 +70,7 @@ class _Walk:
                 elif isinstance(each, str):
                     self.found.broken.setdefault(root, each)
                 else:
-                    self.found.absent.setdefault(each, Need(each, -1, root.path))
+                    self._miss(root, Need(each, -1, root.path))
         return complete
 
     def _look_at_page(self, root: Root, oid: ObjectId, entries: Sequence[Entry]) -> bool:
@@ -82,8 +83,12 @@ class _Walk:
         if self._has(oid):
             return True
         size, inner = (entry.size, entry.path) if entry else (-1, b"")
-        self.found.absent.setdefault(oid, Need(oid, size, root.path, inner))
+        self._miss(root, Need(oid, size, root.path, inner))
         return False
+
+    def _miss(self, root: Root, need: Need) -> None:
+        self.found.absent.setdefault(need.oid, need)
+        self.found.by.setdefault(need.oid, root)
 
     def _pages(self, root: ObjectId) -> Iterator[Page | ObjectId | str]:
         """The pages of a tree that can be had, the ids of those that cannot, and what is wrong with others."""

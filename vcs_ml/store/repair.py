@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vcs_ml import fs
-from vcs_ml.errors import CorruptError, RemoteError, UserError, VmlError
+from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
@@ -22,9 +22,9 @@ from vcs_ml.store.catalog import Index
 from vcs_ml.store.fsck import Verdict, Wants
 from vcs_ml.store.holdings import Holdings
 from vcs_ml.store.inspect import LocalFile
-from vcs_ml.store.local import LocalStore, format_line
+from vcs_ml.store.local import Batch, LocalStore, format_line
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.pack import Pack
+from vcs_ml.store.pack import Pack, Row
 from vcs_ml.store.reach import Reach, reach
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import NotFound
@@ -34,6 +34,7 @@ _STAGING = "fsck-"
 
 # Puts into a scratch store what it has of the needs; each object enters only when it matches its id.
 Source = Callable[[LocalStore, Sequence[Need]], None]
+Note = Callable[[str], None]
 
 
 def restore_format(directory: Path, algorithm: Algorithm) -> None:
@@ -203,53 +204,51 @@ def _retire(found: Holdings) -> None:
 # ---------------------------------------------------------------------- remotes
 
 
-def from_remote(remote: Remote, *, jobs: int, meter: Meter, note: Callable[[str], None]) -> Source:
+def from_remote(remote: Remote, *, jobs: int, meter: Meter, note: Note) -> Source:
     """What a remote has; `note` is told where it cannot be had."""
 
     def seek(scratch: LocalStore, needs: Sequence[Need]) -> None:
         try:
             remote.refresh_index()
+        except VmlError as error:  # a damaged index there: what the others list can be had
+            note(f"{remote.name}: {error.message}")
+        try:
+            there = [(need, place) for need in needs if (place := remote.find(need.oid))]
+            with scratch.batch() as batch:
+                for need, place in there:
+                    if need.oid[-1] == objects.NODE:
+                        _read_node(remote, need, place, batch, note)
+            blobs = [
+                need if need.size >= 0 else need._replace(size=row.raw)
+                for need, (_, row) in there
+                if need.oid[-1] != objects.NODE
+            ]
+            _fetch(scratch, remote, blobs, jobs=jobs, meter=meter, note=note)
         except VmlError as error:
             note(f"{remote.name}: {error.message}")
-        there = [(need, place) for need in needs if (place := _find(remote, need.oid, note))]
-        nodes = [(need, place) for need, place in there if need.oid[-1] == objects.NODE]
-        blobs = [
-            need if need.size >= 0 else need._replace(size=row.raw)
-            for need, (_, row) in there
-            if need.oid[-1] != objects.NODE
-        ]
-        with scratch.batch() as batch:
-            for need, (name, row) in nodes:
-                try:
-                    batch.add(need.oid, transfer.read_one(remote, name, row, path=need.path))
-                except VmlError as error:
-                    note(error.message)
-        _fetch(scratch, remote, blobs, jobs=jobs, meter=meter, note=note)
 
     return seek
 
 
-def _find(remote: Remote, oid: ObjectId, note: Callable[[str], None]) -> tuple[bytes, pack.Row] | None:
+def _read_node(remote: Remote, need: Need, place: tuple[bytes, Row], batch: Batch, note: Note) -> None:
     try:
-        return remote.find(oid)
-    except VmlError as error:
-        note(f"{remote.name}: {error.message}")
-        return None
+        batch.add(need.oid, transfer.read_one(remote, *place, path=need.path))
+    except (CorruptError, NotFound) as error:
+        note(error.message)
 
 
-def _fetch(
-    scratch: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int, meter: Meter, note: Callable[[str], None]
-) -> None:
-    """Fetch all at once, and what stopped that one by one."""
+def _fetch(scratch: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int, meter: Meter, note: Note) -> None:
+    """Fetch all at once; where something is in the way of that, one half after the other."""
     if not needs:
         return
     try:
         download.fetch(scratch, remote, needs, jobs=jobs, meter=meter)
-        return
     except VmlError as error:
-        if len(needs) == 1 or (isinstance(error, RemoteError) and not isinstance(error, NotFound)):
+        remote.backend.stat("vml.json")  # raises where the remote cannot be reached at all
+        if len(needs) == 1:
             note(error.message)
-            if len(needs) == 1:
-                return
-    for need in scratch.lacking({need.oid: None for need in needs}):
-        _fetch(scratch, remote, [each for each in needs if each.oid == need], jobs=jobs, meter=meter, note=note)
+            return
+        missing = set(scratch.lacking(need.oid for need in needs))
+        rest = [need for need in needs if need.oid in missing]
+        for part in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
+            _fetch(scratch, remote, part, jobs=jobs, meter=meter, note=note)
