@@ -46,16 +46,17 @@ def fsck(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    if remote is None:
-        if repair:
-            found = verify.mend(
-                project, jobs=sync.jobs(project, jobs), show=session.progress, note=session.note, waiting=session.note
-            )
-        else:
-            found = verify.check(project, show=session.progress, waiting=session.note)
-        name = None
+    some, name = sync.jobs(project, jobs), None
+    if remote is not None:
+        config = project.remote(remote or None)
+        name = config.name
+        found = verify.check_remote(
+            project, config, deep=deep, mend=repair, jobs=some, show=session.progress, note=session.note
+        )
+    elif repair:
+        found = verify.mend(project, jobs=some, show=session.progress, note=session.note)
     else:
-        raise NotImplementedError
+        found = verify.check(project, show=session.progress, note=session.note)
     if json:
         session.json(_as_json(found, name, project.algorithm))
     else:

@@ -97,12 +97,14 @@ def check(directory: Path, algorithm: Algorithm, wants: Wants, meter: Meter) -> 
     for root in wants.roots:
         if root.oid not in whole:
             (directory / "complete" / root.oid[:-1].hex()).unlink(missing_ok=True)
-    problems = [*_damage(found, reached), *_absent(found, reached, wants)]
+    problems = [*damage(found, reached), *_absent(found, reached, wants)]
+    problems += [Problem("name", path, "nothing of this name belongs there") for path in found.strays]
     checked = Checked(*found.counts)._replace(roots=len({root.oid for root in wants.roots}))
     return Verdict(Report(checked, problems, _infos(found, reached, wants)), found, reached)
 
 
-def _damage(found: Holdings, reached: Reach) -> Iterator[Problem]:
+def damage(found: Holdings, reached: Reach) -> Iterator[Problem]:
+    """What is wrong with files that are there, or that indexes name."""
     if found.format:
         yield Problem("format", "vml.json", found.format)
     for path, why in sorted(found.bad_indexes.items()):
@@ -116,8 +118,6 @@ def _damage(found: Holdings, reached: Reach) -> Iterator[Problem]:
             yield named("object", pack.key(name), why, oid, reached)
     for path, (oid, why) in sorted(found.bad_loose.items()):
         yield named("object", path, why, oid, reached)
-    for path in found.strays:
-        yield Problem("name", path, "nothing of this name belongs there")
     for name, held in found.unlisted.items():
         needed = held & reached.absent.keys()
         if needed and not found.bad_indexes:  # they would have named it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -234,29 +235,26 @@ def _share(weights: Sequence[int]) -> list[list[int]]:
     return [share for share in shares if share]
 
 
-def _read_pack(
-    found: Holdings, item: _Item, listing: Sequence[Index], meter: Meter
-) -> tuple[str, int, list[tuple[bytes, str]], list[tuple[bytes, int]]]:
-    """(what is wrong with the table, objects read, those damaged, rows of it that stand in each index)."""
+def _read_pack(found: Holdings, item: _Item, listing: Sequence[Index], meter: Meter) -> inspect.PackState:
     try:
         with LocalFile(found.directory / item.path) as file:
-            why, rows = inspect.table_of(item.name, file, found.algorithm)
-            if why:  # the indexes tell where its objects were
-                rows = inspect.indexed_rows(item.name, listing)
-            bad = inspect.survey(rows, file, found.algorithm, meter)
+            return inspect.check_pack(file, item.name, found.algorithm, listing, meter)
     except (CorruptError, OSError) as error:
-        rows = inspect.indexed_rows(item.name, listing)
-        why = inspect.reason(error)
-        return why, 0, [(row.oid, why) for row in rows], []
-    same = [] if why else [(index.name, _agreeing(rows, item.name, index)) for index in listing]
-    return why, len(rows), [(bytes(oid), text) for oid, text in bad], same
+        return inspect.unreadable(item.name, inspect.reason(error), listing)
 
 
-def _agreeing(rows: Iterable[Row], name: bytes, index: Index) -> int:
-    try:
-        return inspect.agreeing(rows, name, index)
-    except CorruptError:
-        return -1
+def take_pack(
+    found: Holdings, name: bytes, size: int, state: inspect.PackState, same: dict[tuple[bytes, bytes], int]
+) -> None:
+    """Note what was found in a pack; in `same`, by (pack, index), how many rows of the two agree."""
+    why, number, bad, agreeing = state
+    found.packs[name] = size
+    found.counts[3] += number
+    if why:
+        found.tables[name] = why
+    if why or bad:
+        found.damaged[name] = {ObjectId(oid): text for oid, text in bad}
+    same.update(((name, index), n) for index, n in agreeing)
 
 
 def _take_in(found: Holdings, items: Sequence[_Item], indexes: dict[str, Index], results: Iterable[Any]) -> None:
@@ -266,14 +264,7 @@ def _take_in(found: Holdings, items: Sequence[_Item], indexes: dict[str, Index],
     for i, result in results:
         item = items[i]
         if item.what == "pack":
-            why, number, bad, agreeing = result
-            found.packs[item.name] = item.size
-            counts[3] += number
-            if why:
-                found.tables[item.name] = why
-            if why or bad:
-                found.damaged[item.name] = {ObjectId(oid): text for oid, text in bad}
-            same.update(((item.name, index), n) for index, n in agreeing)
+            take_pack(found, item.name, item.size, result, same)
         elif item.what == "index":
             why, totals[item.path] = result
             if why:
@@ -290,10 +281,13 @@ def _take_in(found: Holdings, items: Sequence[_Item], indexes: dict[str, Index],
     for i, what in enumerate(("pack", "index", "loose")):
         counts[i] = sum(item.what == what for item in items)
     counts[4] = sum(item.size for item in items)
-    _judge_indexes(found, indexes, totals, same)
+    judge_indexes(found, indexes, totals, same)
+    for name in found.unlisted:
+        with contextlib.suppress(CorruptError, OSError), LocalFile(found.directory / pack.key(name)) as file:
+            found.unlisted[name] = {row.oid for row in inspect.table_of(name, file, found.algorithm)[1]}
 
 
-def _judge_indexes(
+def judge_indexes(
     found: Holdings, indexes: dict[str, Index], totals: dict[str, list[int]], same: dict[tuple[bytes, bytes], int]
 ) -> None:
     """Which indexes count, and what they say of packs that are not there, or not of those that are."""
@@ -306,11 +300,4 @@ def _judge_indexes(
     found.indexes = sorted((index for index in good if index.name not in old), key=len, reverse=True)
     named = {name for index in found.indexes for name in index.packs}
     found.gone = named - found.packs.keys()
-    for name in sorted(found.packs.keys() - named):
-        rows: Iterable[Row] = ()
-        try:
-            with LocalFile(found.directory / pack.key(name)) as file:
-                rows = inspect.table_of(name, file, found.algorithm)[1]
-        except (CorruptError, OSError):
-            pass
-        found.unlisted[name] = {row.oid for row in rows}
+    found.unlisted = {name: set() for name in sorted(found.packs.keys() - named)}

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from vcs_ml.errors import CorruptError, RemoteError
+from vcs_ml.errors import CorruptError, VmlError
 from vcs_ml.hashing import SHA256, Algorithm, Buffer
 from vcs_ml.progress import Meter
 from vcs_ml.store import objects, pack, page
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Row
+from vcs_ml.store.remotes.protocol import NotFound
 from vcs_ml.store.transfer import WINDOW, limit
 
 Keep = Callable[[ObjectId, bytes], None]
@@ -25,8 +26,8 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a FIF
 class Readable(Protocol):
     """A file of `size` bytes; what `read(start, length)` gives is good until the next call."""
 
-    size: int
-
+    @property
+    def size(self) -> int: ...
     def read(self, start: int, length: int) -> Buffer: ...
 
 
@@ -41,7 +42,7 @@ def table_of(name: bytes, file: Readable, algorithm: Algorithm) -> tuple[str, li
 
     try:
         return "", pack.read_table(name, file.size, read, algorithm, source="the pack").rows
-    except (CorruptError, RemoteError, OSError) as error:
+    except (CorruptError, NotFound, OSError) as error:
         return reason(error), []
 
 
@@ -91,7 +92,7 @@ def _survey_group(group: Sequence[Row], file: Readable, algorithm: Algorithm, ba
             return
         end = max(row.offset + row.stored for row in group)
         data = memoryview(file.read(first.offset, end - first.offset))
-    except (CorruptError, RemoteError, OSError) as error:
+    except (CorruptError, NotFound, OSError) as error:
         if len(group) == 1:
             bad.append((first.oid, reason(error)))
             return
@@ -104,7 +105,7 @@ def _survey_group(group: Sequence[Row], file: Readable, algorithm: Algorithm, ba
             found = pack.decode_object(row, data[at : at + row.stored], algorithm)
             check_node(row.oid, found, algorithm)
         except CorruptError as error:
-            bad.append((row.oid, error.message))
+            bad.append((row.oid, _short(row.oid, error, algorithm)))
             continue
         if keep is not None:
             keep(row.oid, bytes(found))
@@ -113,18 +114,24 @@ def _survey_group(group: Sequence[Row], file: Readable, algorithm: Algorithm, ba
 def _stream(row: Row, file: Readable, algorithm: Algorithm) -> None:
     """CorruptError unless an object too large for memory is what its id says."""
     if row.flags != pack.RAW or row.oid[-1] == objects.NODE:
-        raise CorruptError(f"{objects.describe(row.oid, algorithm)}: {row.raw} bytes are more than it can have")
+        raise CorruptError(f"{row.raw} bytes are more than it can have")
     hasher = algorithm.new() if row.oid[-1] == objects.BLOB else SHA256.new()
     end = row.offset + row.stored
     for start in range(row.offset, end, WINDOW):
         hasher.update(file.read(start, min(WINDOW, end - start)))
-    check_digest(row.oid, hasher.digest(), algorithm)
+    check_digest(row.oid, hasher.digest())
 
 
-def check_digest(oid: ObjectId, digest: bytes, algorithm: Algorithm) -> None:
+def _short(oid: ObjectId, error: CorruptError, algorithm: Algorithm) -> str:
+    """The message without the name of the object, which is said beside it."""
+    name = objects.describe(oid, algorithm)
+    return error.message.removeprefix(f"damaged object {name}: ").removeprefix(f"{name}: ")
+
+
+def check_digest(oid: ObjectId, digest: bytes) -> None:
     """CorruptError unless bytes with this digest are the object."""
     if digest != oid[:-1]:
-        raise CorruptError(f"damaged object {objects.describe(oid, algorithm)}: its bytes hash to {digest.hex()}")
+        raise CorruptError(f"its bytes hash to {digest.hex()}")
 
 
 def check_node(oid: ObjectId, data: Buffer, algorithm: Algorithm) -> None:
@@ -133,7 +140,7 @@ def check_node(oid: ObjectId, data: Buffer, algorithm: Algorithm) -> None:
         page.decode(bytes(data), oid, algorithm)
 
 
-def reason(error: CorruptError | RemoteError | OSError) -> str:
+def reason(error: VmlError | OSError) -> str:
     if isinstance(error, OSError):
         return f"it cannot be read: {(error.strerror or str(error)).lower()}"
     return error.message
@@ -218,10 +225,34 @@ def _sha256(file: LocalFile) -> bytes:
     return hasher.digest()
 
 
-def agreeing(rows: Iterable[Row], name: bytes, index: Index) -> int:
-    """How many rows of a pack's table stand just so in an index that is whole."""
-    found = ((row, index.find(row.oid)) for row in rows)
-    return sum(has is not None and index.packs[has.pack] == name and has[2:] == row[2:] for row, has in found)
+PackState = tuple[str, int, list[tuple[bytes, str]], list[tuple[bytes, int]]]
+
+
+def check_pack(
+    file: Readable, name: bytes, algorithm: Algorithm, listing: Sequence[Index], meter: Meter, *, deep: bool = True
+) -> PackState:
+    """(what is wrong with a pack's table, how many objects it has, those damaged, rows of it that stand just so in
+    each index of `listing`). Objects are read if `deep`, or if the table is damaged.
+    """
+    why, rows = table_of(name, file, algorithm)
+    if why:  # the indexes tell where its objects were
+        rows = indexed_rows(name, listing)
+    bad = survey(rows, file, algorithm, meter) if deep or why else []
+    same = [] if why else [(index.name, _agreeing(rows, name, index)) for index in listing]
+    return why, len(rows), [(bytes(oid), text) for oid, text in bad], same
+
+
+def unreadable(name: bytes, why: str, listing: Sequence[Index]) -> PackState:
+    """The same of a pack that cannot even be opened."""
+    return why, 0, [(bytes(row.oid), why) for row in indexed_rows(name, listing)], []
+
+
+def _agreeing(rows: Iterable[Row], name: bytes, index: Index) -> int:
+    try:
+        found = ((row, index.find(row.oid)) for row in rows)
+        return sum(has is not None and index.packs[has.pack] == name and has[2:] == row[2:] for row, has in found)
+    except CorruptError:
+        return -1
 
 
 # ---------------------------------------------------------------------- loose files
@@ -240,7 +271,7 @@ def check_loose(path: Path | str, digest: bytes, algorithm: Algorithm, meter: Me
                 hasher.update(window)
                 meter.advance(0, len(window))
             meter.advance(1)
-            check_digest(oid, hasher.digest(), algorithm)
+            check_digest(oid, hasher.digest())
             if node:
                 check_node(oid, file.read(0, file.size), algorithm)
             return "", file.size

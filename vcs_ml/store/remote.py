@@ -86,8 +86,7 @@ class Remote:
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
                 hint="name an empty or new directory: vml remote modify NAME url DIRECTORY",
             )
-        content = {"algorithm": self.algorithm.name, "chunking": CHUNKING, "format": FORMAT}
-        self.backend.write_new("vml.json", json.dumps(content, indent=2).encode() + b"\n")
+        self.backend.write_new("vml.json", format_text(self.algorithm))
 
     def _check(self, raw: bytes) -> None:
         try:
@@ -224,6 +223,12 @@ class Remote:
         self.cache.mkdir(parents=True, exist_ok=True)
         content = json.dumps({"records": sorted(records), "roots": listing}).encode()
         fs.write_atomic(self.cache / "complete.json", content, sync=False)
+
+
+def format_text(algorithm: Algorithm) -> bytes:
+    """What a remote's vml.json holds."""
+    content = {"algorithm": algorithm.name, "chunking": CHUNKING, "format": FORMAT}
+    return json.dumps(content, indent=2).encode() + b"\n"
 
 
 def cache_directory(store_directory: Path, url: str) -> Path:

@@ -47,6 +47,8 @@ def restore_format(directory: Path, algorithm: Algorithm) -> None:
 def repair(store: LocalStore, verdict: Verdict, wants: Wants, sources: Sequence[Source], meter: Meter) -> None:
     """Mend what `verdict` found, as far as that can be done. The store's lock must be held exclusively."""
     found, reached = verdict.holdings, verdict.reach
+    for left in (store.directory / "tmp").glob(f"{_STAGING}*"):  # of a repair that was killed
+        shutil.rmtree(left, ignore_errors=True)
     needed = any(held & reached.absent.keys() for held in found.unlisted.values())
     if found.bad_indexes or needed:
         _list_again(found)
@@ -82,10 +84,7 @@ def _lacking(found: Holdings, reached: Reach, wants: Wants, tried: set[ObjectId]
 @contextmanager
 def staging(store: LocalStore) -> Iterator[LocalStore]:
     """A store inside this one's scratch, in which things gather before they are moved over; gone at the end."""
-    tmp = store.directory / "tmp"
-    for left in tmp.glob(f"{_STAGING}*"):  # of a repair that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    place = tmp / f"{_STAGING}{os.urandom(8).hex()}"
+    place = store.directory / "tmp" / f"{_STAGING}{os.urandom(8).hex()}"
     try:
         yield LocalStore(place, store.algorithm, pack_below=store.pack_below, link=store.link)
     finally:
@@ -205,13 +204,9 @@ def _retire(found: Holdings) -> None:
 
 
 def from_remote(remote: Remote, *, jobs: int, meter: Meter, note: Note) -> Source:
-    """What a remote has; `note` is told where it cannot be had."""
+    """What a remote has, as of the last look at its index; `note` is told what cannot be had."""
 
     def seek(scratch: LocalStore, needs: Sequence[Need]) -> None:
-        try:
-            remote.refresh_index()
-        except VmlError as error:  # a damaged index there: what the others list can be had
-            note(f"{remote.name}: {error.message}")
         try:
             there = [(need, place) for need in needs if (place := remote.find(need.oid))]
             with scratch.batch() as batch:

@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from vcs_ml import git, locks, paths
+from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.progress import SILENT, Meter
-from vcs_ml.store import catalog, fsck, holdings, ingest, manifest, objects, repair
+from vcs_ml.store import catalog, fsck, fsck_remote, holdings, ingest, manifest, objects, repair, repair_remote
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.catalog import Catalog
 from vcs_ml.store.fsck import Problem, Report, Wants
 from vcs_ml.store.ingest import Folder
 from vcs_ml.store.local import Batch, LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.remote import Root
+from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.repair import Note, Source
 from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import index as stat_index
@@ -137,20 +139,20 @@ class Checkup(NamedTuple):
     revisions: dict[Root, str]
 
 
-def check(project: Project, *, show: sync.Show, waiting: Note) -> Checkup:
+def check(project: Project, *, show: sync.Show, note: Note) -> Checkup:
     """Check the local store; nothing is changed."""
     _check_algorithm(project)
     names = named(project)
     wants = _wants(project, names.roots)
-    with _locked(project, waiting, shared=True), show("checking") as meter:
+    with _locked(project, note, shared=True), show("checking") as meter:
         report = fsck.check(project.cache_dir, project.algorithm, wants, meter).report
     return _checkup(project, report, names)
 
 
-def mend(project: Project, *, jobs: int, show: sync.Show, note: Note, waiting: Note) -> Checkup:
+def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup:
     """Check the local store and repair what is wrong with it; writers wait meanwhile."""
     _check_algorithm(project)
-    with sync.changing(project, waiting), _locked(project, waiting, shared=False):
+    with sync.changing(project, note), _locked(project, note, shared=False):
         names = named(project)
         wants = _wants(project, names.roots)
         with show("checking") as meter:
@@ -193,6 +195,28 @@ def _locked(project: Project, waiting: Note, *, shared: bool) -> Iterator[None]:
         yield
 
 
+# ---------------------------------------------------------------------- a remote
+
+
+def check_remote(
+    project: Project, config: RemoteConfig, *, deep: bool, mend: bool, jobs: int, show: sync.Show, note: Note
+) -> Checkup:
+    """Check a remote, and with `mend` repair it from what is here. Raises RemoteError where it cannot be reached."""
+    backend = open_remote(config.url, base=project.main_root)
+    remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
+    if not fsck_remote.check_format(remote):
+        remote.open()
+    store = sync.open_store(project)
+    with _locked(project, note, shared=True):
+        with show(f"checking {config.name}") as meter:
+            verdict = fsck_remote.check(remote, store, deep=deep, jobs=jobs, meter=meter)
+        report = verdict.report
+        if mend and report.problems:
+            with show(f"repairing {config.name}") as meter:
+                report = repair_remote.repair(remote, store, verdict, jobs=jobs, meter=meter, note=note)
+    return Checkup(report, dict.fromkeys(verdict.reach.by.values(), "record"))
+
+
 # ---------------------------------------------------------------------- where lost objects are sought
 
 
@@ -205,6 +229,10 @@ def _sources(project: Project, jobs: int, meter: Meter, note: Note) -> Iterator[
         except VmlError as error:
             note(error.message)
             continue
+        try:
+            there.refresh_index()
+        except VmlError as error:  # what its other indexes list can be had
+            note(error.message)
         yield repair.from_remote(there, jobs=jobs, meter=meter, note=note)
 
 
