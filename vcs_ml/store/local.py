@@ -24,6 +24,7 @@ PACK_BELOW = 256 << 10
 COMPLETE = "complete {}"  # the first line of a proof, with the number of lines after it
 MAPS = 16  # packs mapped at a time: each map keeps a file open
 FEW = 8  # fewer objects than this in a batch are not worth a pack and an index
+REMEDY = "vml fsck --repair brings back what is damaged, from the workspace or a remote"
 GATHER = 4 << 20  # bytes of small objects a batch holds before it knows whether they are few
 
 
@@ -66,7 +67,7 @@ class LocalStore:
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is damaged", hint="vml fsck --repair") from None
+            raise UserError(f"{path} is damaged", hint=REMEDY) from None
         if version != FORMAT:
             raise UserError(f"{self.directory} was written by a newer vml (format {version})", hint="upgrade vml")
         if name != self.algorithm.name:
@@ -81,7 +82,10 @@ class LocalStore:
     def catalog(self) -> Catalog:
         """Where packed objects lie."""
         if self._catalog is None:
-            self._catalog = Catalog(self.directory / "index", self.algorithm)
+            try:
+                self._catalog = Catalog(self.directory / "index", self.algorithm)
+            except CorruptError as error:
+                raise CorruptError(error.message, hint=REMEDY) from None
         return self._catalog
 
     def loose_path(self, oid: ObjectId) -> Path:
@@ -120,9 +124,9 @@ class LocalStore:
             except FileNotFoundError:
                 continue
             except ValueError:
-                raise CorruptError(f"{self.pack_path(name)} is empty", hint="vml fetch") from None
+                raise CorruptError(f"{self.pack_path(name)} is empty", hint=REMEDY) from None
             if row.offset + row.stored > len(data):
-                raise CorruptError(f"{self.pack_path(name)} is shorter than its index says", hint="vml fetch")
+                raise CorruptError(f"{self.pack_path(name)} is shorter than its index says", hint=REMEDY)
             return data, row
         return None
 
@@ -159,7 +163,7 @@ class LocalStore:
                 return data
             return bytes(decode(place, self.algorithm))
         except CorruptError as error:
-            raise CorruptError(error.message, hint=self.remedy(oid)) from None
+            raise CorruptError(error.message, hint=REMEDY) from None
 
     def holds(self, oid: ObjectId) -> bool:
         """Whether an object is here and its bytes are what it names: they are read."""
@@ -175,12 +179,6 @@ class LocalStore:
             while window := file.read(GATHER):
                 hasher.update(window)
         return hasher.digest() == oid[:-1]
-
-    def remedy(self, oid: ObjectId) -> str:
-        """What to do about a damaged object."""
-        found = self.catalog.find(oid)
-        file = self.pack_path(found[0]) if found else self.loose_path(oid)
-        return f"move {file} away; vml fetch, or vml add where the data is at hand, then stores its objects again"
 
     def size(self, oid: ObjectId) -> int:
         """An object's size in bytes; MissingObject."""

@@ -95,7 +95,7 @@ class Remote:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url}/vml.json is damaged",
-                hint="restore it from a backup",
+                hint=remedy(self.name),
             ) from None
         if version != FORMAT:
             raise RemoteError(
@@ -138,7 +138,7 @@ class Remote:
             if SHA256.digest(content)[:16] != name[:16]:
                 raise CorruptError(
                     f"remote {self.name!r}: {listed[name]} does not match its name",
-                    hint="the remote is damaged there; vml push --check from a clone that has the data may mend it",
+                    hint=remedy(self.name),
                 )
             catalog.publish(directory, name, content)
             try:
@@ -223,6 +223,11 @@ class Remote:
         self.cache.mkdir(parents=True, exist_ok=True)
         content = json.dumps({"records": sorted(records), "roots": listing}).encode()
         fs.write_atomic(self.cache / "complete.json", content, sync=False)
+
+
+def remedy(name: str) -> str:
+    """What to do about damage on a remote."""
+    return f"vml fsck --remote {name} --repair, in a clone that has the data"
 
 
 def format_text(algorithm: Algorithm) -> bytes:
