@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +89,7 @@ def check(remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Me
     found.gone -= deleted  # that is how gc takes a pack out of an index
     spoiled = found.damaged.keys() & found.unlisted.keys()  # nobody reads them; an earlier repair left them there
     for name in spoiled:
-        del found.damaged[name]
+        del found.damaged[name], found.unlisted[name]
         found.tables.pop(name, None)
     records, unreadable = _read_records(remote)
     roots = list(dict.fromkeys(root for record in reversed(records) for root in record.roots))
@@ -102,7 +102,7 @@ def check(remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Me
     if problems and check_format(remote) != found.format:  # its disk was taken away, perhaps
         raise RemoteError(f"remote {remote.name!r} went away while it was checked", hint="run the command again")
     checked = Checked(*found.counts)._replace(roots=len({root.oid for root in roots}))
-    report = Report(checked, problems, _infos(found, reached))
+    report = Report(checked, problems, _infos(found, reached, spoiled))
     return RemoteVerdict(report, found, reached, records, unreadable, condemned | deleted | spoiled)
 
 
@@ -247,8 +247,8 @@ def _missing(found: Holdings, reached: Reach) -> Iterator[Problem]:
             yield named("missing", need.path, "a root record promises it, and it is not there", oid, reached)
 
 
-def _infos(found: Holdings, reached: Reach) -> list[Info]:
-    spare = [name for name, held in found.unlisted.items() if not held & reached.absent.keys()]
+def _infos(found: Holdings, reached: Reach, spoiled: Collection[bytes]) -> list[Info]:
+    spare = [*spoiled, *(name for name, held in found.unlisted.items() if not held & reached.absent.keys())]
     infos = []
     if spare:
         amount = size(sum(found.packs[name] for name in spare))
