@@ -130,6 +130,14 @@ def test_what_nobody_has_is_taken_from_the_damaged_pack(repo: Repo, remote: Path
     has_all(repo, remote, content)
 
 
+def test_a_damaged_pack_without_index_is_not_listed_again(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
+    """Also where its table is good, and only its bytes would tell."""
+    flip(largest(remote), 100)
+    index_of(remote).unlink()
+    fsck(repo, "--remote", "--repair", code=0)
+    has_all(repo, remote, content)
+
+
 def test_a_record_that_promises_what_was_never_there(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
     record = json.loads(record_of(remote).read_bytes())
     record["roots"].append({"hash": f"xxh128:{'0' * 32}", "path": "ghost"})
@@ -167,10 +175,10 @@ def test_packs_that_no_index_names_are_left_alone(repo: Repo, remote: Path, cont
 
 def test_a_pack_that_gc_deleted_is_no_damage(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
     """Its name still stands in an index; what was alive in it was sent again."""
-    pack = smallest(remote)
-    flip(pack, 100)
+    before = {*remote.glob("packs/*/*")}
+    flip(smallest(remote), 100)
     fsck(repo, "--remote", "--deep", "--repair", code=0)
-    new = smallest(remote)
+    (new,) = {*remote.glob("packs/*/*")} - before
     new.unlink()
     (remote / "gc/deleted").mkdir(parents=True)
     (remote / "gc/deleted/01ARZ3NDEKTSV4RRFFQ69G5FAV.json").write_text(json.dumps({"packs": [new.stem]}))

@@ -77,9 +77,11 @@ def check_format(remote: Remote) -> str:
         return "it is damaged"
 
 
-def check(remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Meter) -> RemoteVerdict:
+def check(
+    remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Meter, damaged: Collection[bytes] = ()
+) -> RemoteVerdict:
     """Look at every index, pack and root record; with `deep` at every byte. Pages that are also in `store` are read
-    there. Raises RemoteError where the remote cannot be reached.
+    there. Packs in `damaged` are known to be. Raises RemoteError where the remote cannot be reached.
     """
     found = Holdings(remote.cache, remote.algorithm)
     found.format = check_format(remote)
@@ -87,9 +89,10 @@ def check(remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Me
     condemned, deleted = (_packs_named(remote.backend, f"gc/{what}/") for what in ("condemned", "deleted"))
     _read_packs(remote, found, indexes, deep=deep, jobs=jobs, meter=meter)
     found.gone -= deleted  # that is how gc takes a pack out of an index
-    spoiled = found.damaged.keys() & found.unlisted.keys()  # nobody reads them; an earlier repair left them there
+    spoiled = {*found.damaged, *damaged} & found.unlisted.keys()  # an earlier repair left them there
     for name in spoiled:
-        del found.damaged[name], found.unlisted[name]
+        del found.unlisted[name]
+        found.damaged.pop(name, None)
         found.tables.pop(name, None)
     records, unreadable = _read_records(remote)
     roots = list(dict.fromkeys(root for record in reversed(records) for root in record.roots))

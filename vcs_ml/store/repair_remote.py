@@ -28,11 +28,12 @@ def repair(remote: Remote, store: LocalStore, verdict: RemoteVerdict, *, jobs: i
         remote.backend.delete("vml.json")
         remote.backend.write_new("vml.json", format_text(remote.algorithm))
     remote.open()
-    _send_again(remote, store, verdict, jobs=jobs, meter=meter, note=note)
-    _replace_indexes(remote, verdict)
+    usable = _usable(remote, verdict, meter)
+    _send_again(remote, store, verdict, usable, jobs=jobs, meter=meter, note=note)
+    _replace_indexes(remote, verdict, usable)
     for key in (*found.bad_indexes, *verdict.unreadable):
         _take_away(remote, store, key)
-    after = fsck_remote.check(remote, store, deep=False, jobs=jobs, meter=meter)
+    after = fsck_remote.check(remote, store, deep=False, jobs=jobs, meter=meter, damaged=found.damaged)
     for record in after.records:
         _correct(remote, store, record, after, note)
     lost = {oid for each in verdict.report.problems if (oid := each.oid) and oid not in after.holdings}
@@ -40,7 +41,14 @@ def repair(remote: Remote, store: LocalStore, verdict: RemoteVerdict, *, jobs: i
 
 
 def _send_again(
-    remote: Remote, store: LocalStore, verdict: RemoteVerdict, *, jobs: int, meter: Meter, note: Note
+    remote: Remote,
+    store: LocalStore,
+    verdict: RemoteVerdict,
+    usable: Sequence[bytes],
+    *,
+    jobs: int,
+    meter: Meter,
+    note: Note,
 ) -> None:
     """Send what lies only in damaged packs, or is promised and not there: from the store, or from those packs."""
     found, absent = verdict.holdings, verdict.reach.absent
@@ -56,7 +64,7 @@ def _send_again(
             place = found.place(row.oid)
             if not isinstance(place, tuple) or place[0] in bad:
                 wanted.setdefault(row.oid, Need(row.oid, row.raw, ""))
-    spare = {oid for name in _usable(verdict) for oid in found.unlisted[name]}
+    spare = {oid for name in usable for oid in found.unlisted[name]}
     here = [need for oid, need in wanted.items() if oid not in spare and store.holds(oid)]
     rest = wanted.keys() - {need.oid for need in here} - spare
     upload.push(store, remote, here, jobs=jobs, meter=meter)
@@ -67,24 +75,27 @@ def _send_again(
         upload.push(scratch, remote, saved, jobs=jobs, meter=meter)
 
 
-def _usable(verdict: RemoteVerdict) -> list[bytes]:
-    """Packs that lost their index, or hold what is needed, and can be trusted to stay."""
+def _usable(remote: Remote, verdict: RemoteVerdict, meter: Meter) -> list[bytes]:
+    """Packs that lost their index, or hold what is needed, and that can be trusted: every object in them is read."""
     found, absent = verdict.holdings, verdict.reach.absent
-    return [
-        name
-        for name, held in found.unlisted.items()
-        if (found.bad_indexes or held & absent.keys()) and name not in verdict.useless
-    ]
+    names = []
+    for name, held in found.unlisted.items():
+        if (found.bad_indexes or held & absent.keys()) and name not in verdict.useless:
+            file = RemoteFile(remote.backend, pack.key(name), found.packs[name])
+            why, rows = inspect.table_of(name, file, remote.algorithm)
+            if not why and not inspect.survey(rows, file, remote.algorithm, meter):
+                names.append(name)
+    return names
 
 
-def _replace_indexes(remote: Remote, verdict: RemoteVerdict) -> None:
+def _replace_indexes(remote: Remote, verdict: RemoteVerdict, usable: Iterable[bytes]) -> None:
     """Publish an index over the good packs of those that name damaged ones, and over packs that lost theirs."""
     found = verdict.holdings
     remote.catalog.refresh()
     bad = found.damaged.keys() | found.gone
     affected = [index for index in remote.catalog.indexes if not bad.isdisjoint(index.packs)]
     names = {name for index in affected for name in index.packs} - bad
-    names.update(_usable(verdict))
+    names.update(usable)
     if affected or names:
         name, content = catalog.encode(
             _tables(remote, sorted(names)), remote.algorithm, [index.name for index in affected]
