@@ -117,6 +117,12 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
     shown("status")
     for command in (("ls",), ("ls", "-R", "data"), ("push",), ("fetch",), ("pull",), ("config",), ("remote", "list")):
         shown(*command)
+    shown("fsck")
+    repo.write(f"{next((repo.path / '.vml/cache/packs').rglob('*.pack')).parent.relative_to(repo.path)}/stranger", "")
+    assert repo.run("fsck", ok=False).code == 1
+    page = text_of(DOCS / "commands/fsck.md")
+    keys = set(keys_of(json.loads(repo.run("fsck", "--json", ok=False).out)))
+    assert not {key for key in keys if f'"{key}"' not in page}
     there = repo.clone("clone")
     words = json.loads(there.run("status", "--json").out)
     assert words["missing"]

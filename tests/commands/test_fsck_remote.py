@@ -182,7 +182,7 @@ def test_a_pack_that_gc_deleted_is_no_damage(repo: Repo, remote: Path, content: 
     new.unlink()
     (remote / "gc/deleted").mkdir(parents=True)
     (remote / "gc/deleted/01ARZ3NDEKTSV4RRFFQ69G5FAV.json").write_text(json.dumps({"packs": [new.stem]}))
-    assert kinds(fsck(repo, "--remote", code=1)) == {"missing"}
+    assert kinds(fsck(repo, "--remote", "--deep", code=1)) == {"missing"}
 
 
 def test_a_pack_without_index_that_gc_condemned_is_not_used(

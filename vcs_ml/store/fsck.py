@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -96,7 +97,8 @@ def check(directory: Path, algorithm: Algorithm, wants: Wants, meter: Meter) -> 
     whole = {root.oid for root in reached.whole}
     for root in wants.roots:
         if root.oid not in whole:
-            (directory / "complete" / root.oid[:-1].hex()).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (directory / "complete" / root.oid[:-1].hex()).unlink()
     problems = [*damage(found, reached), *_absent(found, reached, wants)]
     problems += [Problem("name", path, "nothing of this name belongs there") for path in found.strays]
     checked = Checked(*found.counts)._replace(roots=len({root.oid for root in wants.roots}))
@@ -170,6 +172,10 @@ def _infos(found: Holdings, reached: Reach, wants: Wants) -> list[Info]:
         )
     if found.leftovers:
         infos.append(Info("leftover", f"{count(found.leftovers, 'temporary file')} of a killed command"))
+    kept = [path.stat().st_size for path in (found.directory / "quarantine").rglob("*") if path.is_file()]
+    if kept:
+        some = f"{count(len(kept), 'damaged file')} ({size(sum(kept))}) in {quote(found.directory / 'quarantine')}"
+        infos.append(Info("quarantine", some, "delete them when nobody misses anything"))
     return infos
 
 

@@ -85,6 +85,7 @@ def check(
     """
     found = Holdings(remote.cache, remote.algorithm)
     found.format = check_format(remote)
+    records, unreadable = _read_records(remote)  # first: what a push promises, it has sent before
     indexes = _read_indexes(remote, found)
     condemned, deleted = (_packs_named(remote.backend, f"gc/{what}/") for what in ("condemned", "deleted"))
     _read_packs(remote, found, indexes, deep=deep, jobs=jobs, meter=meter)
@@ -94,7 +95,6 @@ def check(
         del found.unlisted[name]
         found.damaged.pop(name, None)
         found.tables.pop(name, None)
-    records, unreadable = _read_records(remote)
     roots = list(dict.fromkeys(root for record in reversed(records) for root in record.roots))
     reached = reach(roots, remote.algorithm, found.__contains__, _reader(remote, store, found))
     for name in found.unlisted if reached.absent else ():
@@ -201,11 +201,12 @@ def _read(backend: Backend, key: str) -> bytes:
 def _read_records(remote: Remote) -> tuple[list[Record], list[str]]:
     """(the root records, oldest first; keys of those that cannot be read)."""
     records, unreadable = [], []
+    known: dict[Root, Root] = {}  # most records name what the one before them named
     for item in remote.backend.list("roots/"):
         if not _RECORD.fullmatch(item.key):
             continue
         try:
-            records.append(_parse(item.key, remote.backend.read(item.key), remote.algorithm))
+            records.append(_parse(item.key, remote.backend.read(item.key), remote.algorithm, known))
         except NotFound:
             continue
         except (ValueError, KeyError, TypeError, RecursionError, UserError):
@@ -213,11 +214,11 @@ def _read_records(remote: Remote) -> tuple[list[Record], list[str]]:
     return records, unreadable
 
 
-def _parse(key: str, raw: bytes, algorithm: Algorithm) -> Record:
+def _parse(key: str, raw: bytes, algorithm: Algorithm, known: dict[Root, Root]) -> Record:
     content = json.loads(raw)
-    roots = [
-        Root(str(each["path"]), objects.parse_hash(each["hash"], algorithm, source=key)) for each in content["roots"]
-    ]
+    listed = content["roots"]
+    roots = [Root(str(each["path"]), objects.parse_hash(each["hash"], algorithm, source=key)) for each in listed]
+    roots = [known.setdefault(root, root) for root in roots]
     commit = content["commit"]
     return Record(key, str(content["project"]), commit if isinstance(commit, str) else None, roots)
 

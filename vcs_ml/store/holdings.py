@@ -128,25 +128,34 @@ def scan(directory: Path, algorithm: Algorithm, meter: Meter) -> Holdings:
                 f"{quote(directory / part)} is a symlink: vml does not check what is behind it",
                 hint="put the directory itself there; cache.dir may lead to another disk",
             )
+    while True:
+        found, listed = _scan(directory, algorithm, meter)
+        if all((directory / path).exists() for path in listed):
+            return found
+        # A writer has merged indexes meanwhile: what they say stands in one that was not listed.
+
+
+def _scan(directory: Path, algorithm: Algorithm, meter: Meter) -> tuple[Holdings, list[str]]:
+    """What lies there, and the indexes that were listed."""
     found = Holdings(directory, algorithm)
     items = list(_items(found))
     found.format = check_format(directory) if items or (directory / "vml.json").exists() else ""
     indexes: dict[str, Index] = {}
-    for item in items:
-        if item.what == "index":
-            try:
-                indexes[item.path] = Index(directory / item.path, item.name, algorithm)
-            except (CorruptError, OSError) as error:
-                found.bad_indexes[item.path] = inspect.reason(error)
+    listed = [item for item in items if item.what == "index"]
+    for item in listed:
+        try:
+            indexes[item.path] = Index(directory / item.path, item.name, algorithm)
+        except (CorruptError, OSError) as error:
+            found.bad_indexes[item.path] = inspect.reason(error)
     found.loaded = list(indexes.values())
     _take_in(found, items, indexes, _read(found, items, indexes, meter))
-    return found
+    return found, [item.path for item in listed]
 
 
 def _items(found: Holdings) -> Iterator[_Item]:
     """The files of a store that are to be read; others are counted as leftovers or strays."""
     own = re.compile(f"loose/({found.algorithm.name}|sha256)/([0-9a-f]{{2}})/([0-9a-f]+)")
-    for part in ("packs", "index", "loose"):
+    for part in ("index", "packs", "loose"):  # as they are read: a writer makes the pack first, then its index
         for path, st in _files(found.directory, part):
             name = b""
             if match := _PACK.fullmatch(path) or _INDEX.fullmatch(path):

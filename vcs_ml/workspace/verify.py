@@ -107,7 +107,8 @@ def known_remotes(project: Project) -> tuple[list[Known], list[str]]:
             try:
                 catalog.Index(path, catalog.parse_name(path.stem) or b"", project.algorithm, verify=True)
             except (CorruptError, OSError):  # only a copy
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
         if (cache / "index").is_dir():
             complete = remote_state.known_complete(cache, project.algorithm)
             known.append(Known(name, Catalog(cache / "index", project.algorithm), complete))
