@@ -310,15 +310,17 @@ def test_a_broken_pointer_is_a_problem(repo: Repo) -> None:
     assert kinds(fsck(repo, "--repair", code=1)) == {"pointer"}
 
 
-def test_a_false_proof_is_dropped(repo: Repo, remote: Path) -> None:
-    fill(repo)
+def test_what_a_proof_says_is_here_is_sought(repo: Repo, remote: Path) -> None:
+    content = fill(repo)
     repo.run("push")
     root = json.loads(repo.read("data.vml"))["hash"].removeprefix("tree:sha256:")
     big(repo).unlink()
+    assert fsck(repo, code=0)["info"][0]["kind"] == "elsewhere"
     repo.write(f"{STORE}/complete/{root}", "complete 0\n")
     assert repo.json("status")["missing"] == []
-    fsck(repo, code=0)
-    assert repo.json("status")["missing"][0]["objects"] == 1
+    assert kinds(fsck(repo, code=1)) == {"missing"}
+    fsck(repo, "--repair", code=0)
+    restored(repo, content)
 
 
 def test_a_list_of_files_that_is_none_of_ours(repo: Repo) -> None:

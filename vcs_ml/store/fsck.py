@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import count, size
+from vcs_ml.output import count, quote, size
 from vcs_ml.progress import Meter
 from vcs_ml.store import holdings, pack
 from vcs_ml.store.holdings import Holdings
@@ -91,14 +90,11 @@ class Verdict(NamedTuple):
 
 
 def check(directory: Path, algorithm: Algorithm, wants: Wants, meter: Meter) -> Verdict:
-    """Read the whole store and follow every root. Changes nothing but proofs in `complete/` that are wrong."""
+    """Read the whole store and follow every root; nothing is changed."""
     found = holdings.scan(directory, algorithm, meter)
     reached = reach(wants.roots, algorithm, found.__contains__, found.read)
     whole = {root.oid for root in reached.whole}
-    for root in wants.roots:
-        if root.oid not in whole:
-            with contextlib.suppress(OSError):
-                (directory / "complete" / root.oid[:-1].hex()).unlink()
+    found.take_proofs({root.oid for root in wants.roots} - whole)
     problems = [*damage(found, reached), *_absent(found, reached, wants)]
     problems += [Problem("name", path, "nothing of this name belongs there") for path in found.strays]
     checked = Checked(*found.counts)._replace(roots=len({root.oid for root in wants.roots}))
@@ -141,8 +137,8 @@ def _absent(found: Holdings, reached: Reach, wants: Wants) -> Iterator[Problem]:
     for oid, need in reached.absent.items():
         if oid in known:
             continue
-        if found.was_here(oid):
-            yield named("missing", need.path, "an index lists it here, but it is gone", oid, reached)
+        if found.was_here(oid, reached.by[oid].oid):
+            yield named("missing", need.path, "it was here, and is gone", oid, reached)
         elif wants.elsewhere(oid) is None and not wants.unasked:
             yield named("missing", need.path, "it is not here, and on no remote that is known here", oid, reached)
 
@@ -150,7 +146,8 @@ def _absent(found: Holdings, reached: Reach, wants: Wants) -> Iterator[Problem]:
 def _infos(found: Holdings, reached: Reach, wants: Wants) -> list[Info]:
     infos = []
     known = found.lost()
-    places = [wants.elsewhere(oid) for oid in reached.absent if oid not in known and not found.was_here(oid)]
+    lost = [oid for oid, root in reached.by.items() if oid in known or found.was_here(oid, root.oid)]
+    places = [wants.elsewhere(oid) for oid in reached.absent.keys() - lost]
     for name in sorted({place for place in places if place is not None}):
         some = count(places.count(name), "object")
         infos.append(Info("elsewhere", f"{some} not here, on {name} as of the last look", "vml fetch brings them"))

@@ -19,6 +19,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, inspect, objects, pack, workers
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.inspect import LocalFile
+from vcs_ml.store.local import COMPLETE
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
 from vcs_ml.store.transfer import limit
@@ -27,6 +28,7 @@ _PARTS = ("packs", "index", "loose", "complete", "tmp", "quarantine")
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30}-[0-9a-f]{16})\.pack")
 _INDEX = re.compile(r"index/([0-9a-f]{32}-[0-9a-f]{16})\.idx")
 _PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
+_PROOF_MAX = 64 << 20
 _A_FILE = 20_000  # opening a file costs what reading so many bytes does
 
 
@@ -50,6 +52,7 @@ class Holdings:
         self.unlisted: dict[bytes, set[ObjectId]] = {}
         self.loose: set[tuple[str, bytes]] = set()
         self.bad_loose: dict[str, tuple[ObjectId, str]] = {}
+        self.proven: set[ObjectId] = set()
         self.strays: list[str] = []
         self.leftovers = 0
         self.counts = [0, 0, 0, 0, 0]  # packs, indexes, loose files, objects, bytes that were read
@@ -87,9 +90,24 @@ class Holdings:
         except (CorruptError, OSError) as error:  # changed since it was checked
             raise MissingObject(oid, inspect.reason(error)) from None
 
-    def was_here(self, oid: ObjectId) -> bool:
-        """Whether an index says that an object is here: it was not left elsewhere, it was lost."""
-        return any(index.find(oid) for index in self.indexes)
+    def was_here(self, oid: ObjectId, root: ObjectId) -> bool:
+        """Whether an index, or a proof of the root that needs it, says that an object is here: it was not left
+        elsewhere, it was lost.
+        """
+        return root in self.proven or any(index.find(oid) for index in self.indexes)
+
+    def take_proofs(self, roots: Iterable[ObjectId]) -> None:
+        """Note which of these roots, none of them complete, `complete/` says are."""
+        for root in roots:
+            try:
+                with LocalFile(self.directory / "complete" / root[:-1].hex()) as file:
+                    lines = bytes(file.read(0, min(file.size, _PROOF_MAX))).decode().splitlines()
+            except (CorruptError, OSError, UnicodeDecodeError):
+                continue
+            head, lines = lines[:1], lines[1:]
+            # One that names what is gone is not believed by anybody.
+            if head == [COMPLETE.format(len(lines))] and all((self.directory / line).exists() for line in lines):
+                self.proven.add(root)
 
     def lost(self) -> dict[ObjectId, str]:
         """Damaged objects of which there is no good copy here, and how they are damaged."""
