@@ -29,7 +29,6 @@ def fsck(
         bool, typer.Option("--deep", help="Read every byte on the remote; of the local store always.")
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Bring back what can be brought back.")] = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Check the local store, or a remote: that all there is has the bytes it should, and that nothing is lost.
@@ -46,15 +45,15 @@ def fsck(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    some, name = sync.jobs(project, jobs), None
+    jobs, name = sync.jobs(project, None), None
     if remote is not None:
         config = project.remote(remote or None)
         name = config.name
         found = verify.check_remote(
-            project, config, deep=deep, mend=repair, jobs=some, show=session.progress, note=session.note
+            project, config, deep=deep, mend=repair, jobs=jobs, show=session.progress, note=session.note
         )
     elif repair:
-        found = verify.mend(project, jobs=some, show=session.progress, note=session.note)
+        found = verify.mend(project, jobs=jobs, show=session.progress, note=session.note)
     else:
         found = verify.check(project, show=session.progress, note=session.note)
     if json:

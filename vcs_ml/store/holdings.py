@@ -106,7 +106,9 @@ class Holdings:
                 continue
             head, lines = lines[:1], lines[1:]
             # One that names what is gone is not believed by anybody.
-            if head == [COMPLETE.format(len(lines))] and all((self.directory / line).exists() for line in lines):
+            if head == [COMPLETE.format(len(lines))] and all(
+                os.path.exists(f"{self.directory}/{line}") for line in lines
+            ):
                 self.proven.add(root)
 
     def lost(self) -> dict[ObjectId, str]:
