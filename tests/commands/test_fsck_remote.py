@@ -157,11 +157,14 @@ def test_a_forged_record_is_a_problem_not_a_crash(repo: Repo, remote: Path, cont
         (b"[" * 100_000, b"{}", b'{"roots": 3}', b'{"roots": [{"path": 1, "hash": "../x"}]}', b"\xff")
     ):
         (remote / f"roots/0{i}ARZ3NDEKTSV4RRFFQ69G5FAV.json").write_bytes(raw)
+    newer = remote / "roots/0ZARZ3NDEKTSV4RRFFQ69G5FAV.json"
+    newer.write_text('{"schema": 2, "project": "p", "commit": null}')
     found = fsck(repo, "--remote", code=1)
     assert [each["kind"] for each in found["problems"]] == ["record"] * 5
     fsck(repo, "--remote", "--repair", code=0)
     assert fsck(repo, "--remote", code=0)["problems"] == []
     assert len(list((repo.path / ".vml/cache/quarantine").rglob("*.json"))) == 5
+    assert newer.exists()
 
 
 def test_packs_that_no_index_names_are_left_alone(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:

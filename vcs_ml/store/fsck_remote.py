@@ -216,11 +216,14 @@ def _read_records(remote: Remote) -> tuple[list[Record], list[str]]:
 
 def _parse(key: str, raw: bytes, algorithm: Algorithm, known: dict[Root, Root]) -> Record:
     content = json.loads(raw)
-    listed = content["roots"]
+    if not isinstance(schema := content["schema"], int):
+        raise TypeError("no number")
+    # What a newer vml wrote says nothing to us, and is not ours to remove.
+    listed = content["roots"] if schema == 1 else []
     roots = [Root(str(each["path"]), objects.parse_hash(each["hash"], algorithm, source=key)) for each in listed]
     roots = [known.setdefault(root, root) for root in roots]
-    commit = content["commit"]
-    return Record(key, str(content["project"]), commit if isinstance(commit, str) else None, roots)
+    commit = content.get("commit")
+    return Record(key, str(content.get("project")), commit if isinstance(commit, str) else None, roots)
 
 
 def _reader(remote: Remote, store: LocalStore, found: Holdings) -> Callable[[ObjectId], bytes]:
