@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,20 @@ def end(pid: int, *, kill: bool = False, alone: bool = False) -> bool:
         with contextlib.suppress(ProcessLookupError):  # its own children, where it was killed by itself
             os.killpg(pid, signal.SIGKILL)
     return os.WIFSIGNALED(status)
+
+
+def killed_after(seconds: float, work: Callable[[], object], log: Path) -> bool:
+    """Run `work` in a process and kill its group after so many seconds; whether it was still at work."""
+    pid = in_child(work, log)
+    time.sleep(seconds)
+    return end(pid, kill=True)
+
+
+def duration(work: Callable[[], object], log: Path) -> float:
+    """How long `work` takes in a process of its own, in seconds: the range of moments to choose from."""
+    start = time.monotonic()
+    assert not end(in_child(work, log))
+    return time.monotonic() - start
 
 
 @contextmanager

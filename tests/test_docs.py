@@ -129,6 +129,13 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
         "gc",
     ):
         shown(*line.split())
+    shown("fsck")
+    repo.write(".vml/cache/loose/stranger", "")
+    assert repo.run("fsck", ok=False).code == 1
+    page = text_of(DOCS / "commands/fsck.md")
+    keys = set(keys_of(json.loads(repo.run("fsck", "--json", ok=False).out)))
+    assert not {key for key in keys if f'"{key}"' not in page}
+    repo.path.joinpath(".vml/cache/loose/stranger").unlink()
     repo.commit()
     there = repo.clone("clone")
     words = json.loads(there.run("status", "--json").out)

@@ -203,6 +203,19 @@ def many_fetched(world: World) -> None:
     shutil.rmtree(world.project / "data")
 
 
+def thrown_away(world: World) -> None:
+    """Packs with objects that are needed and others that are not, many small ones, and single files of both kinds."""
+    tracked(world)
+    for i in range(18):
+        for name in ("data/0", "data/1", *(f"data/some/{k}" for k in range(10))):
+            write(world, name, f"{i} {name}".encode())
+        if i % 5 == 0:
+            write(world, "one", f"{i}".encode())
+        world.ok("add", *TRACKED)
+        if i % 3 == 0:
+            world.commit()
+
+
 class Case(NamedTuple):
     """A command, and the state it begins from. `drops`: it may remove objects that no pointer names."""
 
@@ -237,6 +250,8 @@ CASES = {
     "rm --force": Case(edited, ("rm", "--force", "data", "one")),
     "config": Case(tracked, ("config", "transfer.jobs", "3")),
     "status": Case(edited, ("status",)),
+    "gc": Case(thrown_away, ("gc", "--force", "--include-unpushed"), drops=True),
+    "fsck": Case(edited, ("fsck", "--repair")),
 }
 LARGE_CASES = {
     "add many": Case(many, ("add", *TRACKED)),
@@ -245,7 +260,7 @@ LARGE_CASES = {
 
 
 # Commands that must find nothing wrong, whatever was killed before.
-SOUND: tuple[tuple[str, ...], ...] = ()
+SOUND: tuple[tuple[str, ...], ...] = (("fsck",),)
 # Commands that leave no temporary file behind.
 SWEEPS: tuple[tuple[str, ...], ...] = ()
 

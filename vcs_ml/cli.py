@@ -57,10 +57,12 @@ COMMANDS: Final = {
     "fetch": Command("Remotes", "Get data from a remote into the local store.", "fetch"),
     "pull": Command("Remotes", "Fetch data and check it out.", "pull"),
     "gc": Command("Remotes", "Remove data that nothing needs any more.", "gc"),
+    "fsck": Command("Remotes", "Check the store or a remote for damage, and repair it.", "fsck"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.
 OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
     "doctor": frozenset({"--remote"}),
+    "fsck": frozenset({"--remote"}),
     "status": frozenset({"--remote"}),
 }
 

@@ -15,7 +15,7 @@ from vcs_ml.store import objects, pack, page, workers
 from vcs_ml.store.local import FEW, Batch, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Row
-from vcs_ml.store.remote import Remote
+from vcs_ml.store.remote import Remote, remedy
 from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, WINDOW, Moved, Need, limit, missing_on, read_one
 
 GAP = 1 << 20  # unwanted bytes worth reading to save a request
@@ -165,7 +165,7 @@ def _locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Nee
         if 0 <= need.size != row.raw:
             raise CorruptError(
                 f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
-                hint="the index over there is damaged: move it away; vml push --check then sends what it listed again",
+                hint=remedy(remote.name),
             )
         found.append((name, row, need))
     if lacking:
@@ -220,7 +220,7 @@ def _fetch_large(store: LocalStore, remote: Remote, need: Need, meter: Meter) ->
             if attempt == 2:
                 raise CorruptError(
                     f"{need.path}: what remote {remote.name!r} holds in {key} does not match its id",
-                    hint="that pack is damaged: move it away over there; vml push --check then sends it again",
+                    hint=remedy(remote.name),
                 )
         finally:
             tmp.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from vcs_ml.hashing import SHA256
 from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, objects, pack, page
 from vcs_ml.store.catalog import Catalog
-from vcs_ml.store.local import LocalStore, decode
+from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Pack, Row
 
@@ -251,7 +251,7 @@ def _read(store: LocalStore, oid: ObjectId) -> bytes:
     try:
         return bytes(decode(place, store.algorithm))
     except CorruptError as error:
-        raise CorruptError(error.message, hint=store.remedy(oid)) from None
+        raise CorruptError(error.message, hint=REMEDY) from None
 
 
 def _replace_indexes(store: LocalStore, packs: list[Pack]) -> None:

@@ -21,11 +21,13 @@ from vcs_ml.store.pack import Builder, Pack, Row
 from vcs_ml.store.remotes.local import Directory
 
 FORMAT = 1
+LOCK = "lock"
 PACK_BELOW = 256 << 10
 COMPLETE = "complete {}"  # the first line of a proof, with the number of lines after it
 MAPS = 16  # packs mapped at a time: each map keeps a file open
 UNMAP = 64 << 20  # bytes read from maps, after which their pages are given back: they count as ours, though none is
 FEW = 8  # fewer objects than this in a batch are not worth a pack and an index
+REMEDY = "vml fsck --repair brings back what is damaged, from the workspace or a remote"
 GATHER = 4 << 20  # bytes of small objects a batch holds before it knows whether they are few
 
 
@@ -52,7 +54,7 @@ class LocalStore:
         self.algorithm = algorithm
         self.pack_below = min(pack_below, pack.BUFFER >> 1)
         self.link = link
-        self._lock = directory / "lock"  # in the store itself: all who share it share the lock
+        self._lock = directory / LOCK  # in the store itself: all who share it share the lock
         self._lock_timeout = lock_timeout
         self._waiting = waiting
         self._register = register
@@ -70,7 +72,7 @@ class LocalStore:
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise UserError(f"{path} is damaged", hint=f"it should hold {self._format().decode().strip()}") from None
+            raise UserError(f"{path} is damaged", hint=REMEDY) from None
         if version != FORMAT:
             raise UserError(f"{self.directory} was written by a newer vml (format {version})", hint="upgrade vml")
         if name != self.algorithm.name:
@@ -79,16 +81,16 @@ class LocalStore:
                 hint="give this project another cache.dir",
             )
 
-    def _format(self) -> bytes:
-        return json.dumps({"algorithm": self.algorithm.name, "format": FORMAT}).encode() + b"\n"
-
     # ------------------------------------------------------------------ reading
 
     @property
     def catalog(self) -> Catalog:
         """Where packed objects lie."""
         if self._catalog is None:
-            self._catalog = Catalog(self.directory / "index", self.algorithm)
+            try:
+                self._catalog = Catalog(self.directory / "index", self.algorithm)
+            except CorruptError as error:
+                raise CorruptError(error.message, hint=REMEDY) from None
         return self._catalog
 
     def loose_path(self, oid: ObjectId) -> Path:
@@ -132,9 +134,9 @@ class LocalStore:
             except FileNotFoundError:
                 continue
             except ValueError:
-                raise CorruptError(f"{self.pack_path(name)} is empty", hint="vml fetch") from None
+                raise CorruptError(f"{self.pack_path(name)} is empty", hint=REMEDY) from None
             if row.offset + row.stored > len(data):
-                raise CorruptError(f"{self.pack_path(name)} is shorter than its index says", hint="vml fetch")
+                raise CorruptError(f"{self.pack_path(name)} is shorter than its index says", hint=REMEDY)
             return data, row
         return None
 
@@ -179,7 +181,7 @@ class LocalStore:
                 return data
             return bytes(decode(place, self.algorithm))
         except CorruptError as error:
-            raise CorruptError(error.message, hint=self.remedy(oid)) from None
+            raise CorruptError(error.message, hint=REMEDY) from None
 
     def holds(self, oid: ObjectId) -> bool:
         """Whether an object is here and its bytes are what it names: they are read."""
@@ -195,12 +197,6 @@ class LocalStore:
             while window := file.read(GATHER):
                 hasher.update(window)
         return hasher.digest() == oid[:-1]
-
-    def remedy(self, oid: ObjectId) -> str:
-        """What to do about a damaged object."""
-        found = self.catalog.find(oid)
-        file = self.pack_path(found[0]) if found else self.loose_path(oid)
-        return f"move {file} away; vml fetch, or vml add where the data is at hand, then stores its objects again"
 
     def size(self, oid: ObjectId) -> int:
         """An object's size in bytes; MissingObject."""
@@ -316,7 +312,7 @@ class LocalStore:
         fs.make_directory(self.directory)
         with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
             if not (self.directory / "vml.json").exists():
-                self.backend.write_new("vml.json", self._format())
+                self.backend.write_new("vml.json", format_line(self.algorithm))
                 self._check_format()
             if self._register is not None:
                 self._register()
@@ -351,6 +347,11 @@ class LocalStore:
         directory = self.directory / "tmp"
         fs.make_directory(directory)
         return directory / fs.tmp_name()
+
+
+def format_line(algorithm: Algorithm) -> bytes:
+    """What a store's vml.json holds."""
+    return json.dumps({"algorithm": algorithm.name, "format": FORMAT}).encode() + b"\n"
 
 
 class Batch:

@@ -301,9 +301,10 @@ def read_table(
     """
     if size < FOOTER.size:
         raise CorruptError(f"{source}: too short for a pack")
-    magic, version, code, width, count, digest = FOOTER.unpack(read_range(size - FOOTER.size, FOOTER.size))
+    footer = read_range(size - FOOTER.size, FOOTER.size)
+    magic, version, code, width, count, digest = FOOTER.unpack(footer)
     row_bytes = width + 1 + 1 + 24
-    if magic != MAGIC or version != VERSION:
+    if magic != MAGIC or version != VERSION or footer[7]:
         raise CorruptError(f"{source}: not a pack of a version this vml reads")
     if code != algorithm.code or hashing.by_code(code) is None:
         raise CorruptError(f"{source}: its algorithm is not {algorithm.name}")

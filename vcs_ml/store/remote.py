@@ -97,8 +97,7 @@ class Remote:
             )
 
     def _create(self) -> None:
-        content = {"algorithm": self.algorithm.name, "chunking": CHUNKING, "format": FORMAT}
-        self.is_new = self.backend.write_new("vml.json", json.dumps(content, indent=2).encode() + b"\n")
+        self.is_new = self.backend.write_new("vml.json", format_text(self.algorithm))
 
     def _check(self, raw: bytes) -> None:
         try:
@@ -107,7 +106,7 @@ class Remote:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url}/vml.json is damaged",
-                hint="restore it from a backup",
+                hint=remedy(self.name),
             ) from None
         if version != FORMAT:
             raise RemoteError(
@@ -151,7 +150,7 @@ class Remote:
             if SHA256.digest(content)[:16] != name[:16]:
                 raise CorruptError(
                     f"remote {self.name!r}: {listed[name]} does not match its name",
-                    hint="the remote is damaged there; vml push --check from a clone that has the data may mend it",
+                    hint=remedy(self.name),
                 )
             catalog.publish(directory, name, content)
             try:
@@ -244,6 +243,17 @@ class Remote:
                     "roots": [{"hash": hash, "path": path} for hash, path in every.items()],
                 }
                 fs.write_atomic(self.cache / "complete.json", json.dumps(content).encode(), sync=False)
+
+
+def remedy(name: str) -> str:
+    """What to do about damage on a remote."""
+    return f"vml fsck --remote {name} --repair, in a clone that has the data"
+
+
+def format_text(algorithm: Algorithm) -> bytes:
+    """What a remote's vml.json holds."""
+    content = {"algorithm": algorithm.name, "chunking": CHUNKING, "format": FORMAT}
+    return json.dumps(content, indent=2).encode() + b"\n"
 
 
 def cache_directory(store_directory: Path, url: str) -> Path:

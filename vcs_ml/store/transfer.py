@@ -11,7 +11,7 @@ from vcs_ml.store import objects, pack, page
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
-from vcs_ml.store.remote import Remote
+from vcs_ml.store.remote import Remote, remedy
 
 LARGE = 8 << 20  # above this a blob is streamed, never held in memory
 WINDOW = 4 << 20
@@ -74,7 +74,7 @@ def read_one(remote: Remote, name: bytes, row: Row, *, path: str = "") -> bytes:
     except CorruptError as error:
         raise CorruptError(
             f"{where}remote {remote.name!r}, {pack.key(name)}: {error.message}",
-            hint="move that pack away over there; `vml push --check` from a clone that has the data sends it again",
+            hint=remedy(remote.name),
         ) from None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from vcs_ml.errors import CorruptError
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects, pack, workers
-from vcs_ml.store.local import LocalStore, decode
+from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Columns, Pack, Row
 from vcs_ml.store.page import Entry
@@ -177,7 +177,7 @@ def _send(store: LocalStore, remote: Remote, needs: Sequence[Need], meter: Meter
             try:
                 size = _send_one(store, builder, need.oid, place, meter)
             except CorruptError as error:
-                raise CorruptError(f"{need.path}: {error.message}", hint=store.remedy(need.oid)) from None
+                raise CorruptError(f"{need.path}: {error.message}", hint=REMEDY) from None
             total += size
             meter.advance(1, 0 if size > limit(need.oid) else size)  # large ones report as they go
         return builder.finish(), total

@@ -16,7 +16,7 @@ from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, objects
 from vcs_ml.store.ingest import Folder
-from vcs_ml.store.local import LocalStore
+from vcs_ml.store.local import REMEDY, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.remote import new_ulid
 from vcs_ml.workspace import index
@@ -59,7 +59,7 @@ def keep(project: Project, store: LocalStore, paths: Sequence[str], meter: Meter
             kept.append(Saved(path, objects.blob(stored.digests), stored.stats[0]))
     for each in kept:
         if not store.holds(each.oid):  # a damaged object of this id was there before
-            raise CorruptError(f"{quote(each.path)}: the store could not keep it", hint=store.remedy(each.oid))
+            raise CorruptError(f"{quote(each.path)}: the store could not keep it", hint=REMEDY)
     record(project, kept)
     return kept
 

@@ -16,7 +16,7 @@ from vcs_ml.output import quote
 from vcs_ml.progress import SILENT, Meter
 from vcs_ml.store import ingest, objects, page, workers
 from vcs_ml.store.ingest import stat_numbers
-from vcs_ml.store.local import LocalStore, decode
+from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.pack import Row
 from vcs_ml.store.page import Entry
 
@@ -154,8 +154,7 @@ class _Writer:
                 try:
                     numbers.extend(self._one(directory, name, entry))
                 except CorruptError as error:
-                    hint = self._store.remedy(objects.blob(entry.digest))
-                    raise CorruptError(f"{quote(entry.path)}: {error.message}", hint=hint) from None
+                    raise CorruptError(f"{quote(entry.path)}: {error.message}", hint=REMEDY) from None
                 done, size = done + 1, size + entry.size
                 if done == _REPORT or size > ingest.WINDOW:
                     meter.advance(done, size)

@@ -96,7 +96,7 @@ class Directory:
         if item.size > (_INDEX_MAX if key.startswith("index/") else _RECORD_MAX):
             raise RemoteError(
                 f"{self.url}: {key} has {item.size} bytes, more than vml ever wrote there",
-                hint="move it away there; vml push --check from a clone that has the data sends it again",
+                hint="vml fsck --remote NAME --repair, in a clone that has the data",
             )
         try:
             with self.path(key).open("rb") as file:
@@ -168,11 +168,11 @@ class Directory:
     def _truncated(self, key: str, start: int, length: int) -> RemoteError:
         return RemoteError(
             f"{self.url}: {key} is truncated: it has no bytes {start}-{start + length}",
-            hint="move it away there; vml push --check from a clone that has the data sends it again",
+            hint="vml fsck --remote NAME --repair, in a clone that has the data",
         )
 
     def _not_found(self, key: str) -> NotFound:
         return NotFound(
             f"{self.url}: there is no {key}",
-            hint="run the command again; if it is gone for good: vml push --check from a clone that has the data",
+            hint="run the command again; if it is gone for good: vml fsck --remote NAME --repair",
         )

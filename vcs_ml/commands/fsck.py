@@ -1,0 +1,123 @@
+"""`vml fsck`: reads everything there is, says what is damaged or lost, and repairs what can be repaired."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml import output
+from vcs_ml.hashing import Algorithm
+from vcs_ml.session import Session
+from vcs_ml.store import objects
+from vcs_ml.store.fsck import Checked, Problem
+from vcs_ml.workspace import sync, verify
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.verify import Checkup
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_SHOWN = 50
+
+
+@app.command()
+def fsck(
+    ctx: typer.Context,
+    *,
+    remote: Annotated[str | None, typer.Option("--remote", metavar="[NAME]", help="Check a remote instead.")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every byte on the remote; of the local store always.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Bring back what can be brought back.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check the local store, or a remote: that all there is has the bytes it should, and that nothing is lost.
+
+    Everything that the workspace, Git's index or any ref names must be here or on a remote. Damaged files are
+    moved to `quarantine/` in the store by --repair, never deleted.
+
+    \b
+    Examples:
+      vml fsck
+      vml fsck --repair
+      vml fsck --remote
+      vml fsck --remote storage --deep --repair
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    jobs, name = sync.jobs(project, None), None
+    if remote is not None:
+        config = project.remote(remote or None)
+        name = config.name
+        found = verify.check_remote(
+            project, config, deep=deep, mend=repair, jobs=jobs, show=session.progress, note=session.note
+        )
+    elif repair:
+        found = verify.mend(project, jobs=jobs, show=session.progress, note=session.note)
+    else:
+        found = verify.check(project, show=session.progress, note=session.note)
+    if json:
+        session.json(_as_json(found, name, project.algorithm))
+    else:
+        _print(session, found, name, project.algorithm, repair=repair)
+    if not found.report.clean:
+        raise typer.Exit(1)
+
+
+def _as_json(found: Checkup, remote: str | None, algorithm: Algorithm) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "remote": remote,
+        "clean": found.report.clean,
+        "checked": found.report.checked._asdict(),
+        "problems": [_problem_json(each, found, algorithm) for each in found.report.problems],
+        "info": [each._asdict() for each in found.report.infos],
+    }
+
+
+def _problem_json(each: Problem, found: Checkup, algorithm: Algorithm) -> dict[str, object]:
+    return {
+        "kind": each.kind,
+        "path": each.path,
+        "object": objects.format_hash(each.oid, algorithm) if each.oid else None,
+        "message": each.message,
+        "needed_by": each.needs,
+        "revision": found.revisions[each.root] if each.root else None,
+        "repaired": each.repaired,
+    }
+
+
+def _print(session: Session, found: Checkup, remote: str | None, algorithm: Algorithm, *, repair: bool) -> None:
+    report = found.report
+    shown = sorted(report.problems, key=lambda each: each.repaired)
+    for each in shown[:_SHOWN]:
+        label, colour = ("repaired", "green") if each.repaired else (each.kind, "red")
+        session.out(f"{output.paint(f'{label}:', colour, on=session.colour)} {_line(each, found, algorithm)}")
+    if len(shown) > _SHOWN:
+        session.out(f"... and {len(shown) - _SHOWN:,} more (--json lists all)")
+    for info in report.infos:
+        session.note(f"note: {info.message}{f' ({info.hint})' if info.hint else ''}")
+    session.out(f"checked {_amount(report.checked)}{f' on {remote}' if remote else ''}")
+    left = sum(not each.repaired for each in report.problems)
+    if not report.problems:
+        session.out("no damage found")
+        return
+    session.out(f"{output.count(len(report.problems), 'problem')}, {len(report.problems) - left} repaired")
+    if left and not repair:
+        session.note(f"hint: vml fsck {f'--remote {remote} ' if remote else ''}--repair mends what can be mended")
+
+
+def _line(each: Problem, found: Checkup, algorithm: Algorithm) -> str:
+    what = f" {objects.format_hash(each.oid, algorithm)}" if each.oid and each.kind != "tree" else ""
+    needs = ""
+    if each.root is not None:
+        where = found.revisions[each.root]
+        needs = f" [{output.quote(each.needs or each.root.path)}, {where[:12]}]"
+    return f"{output.quote(each.path)}{what}: {each.message}{needs}"
+
+
+def _amount(checked: Checked) -> str:
+    loose = f"{output.count(checked.loose, 'loose file')}, " if checked.loose else ""
+    files = f"{output.count(checked.packs, 'pack')}, {output.count(checked.indexes, 'index')}, {loose}"
+    inside = f"{output.count(checked.objects, 'object')}, {output.size(checked.bytes)}"
+    return f"{files}{inside}, {output.count(checked.roots, 'root')}"

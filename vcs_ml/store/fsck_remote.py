@@ -1,0 +1,265 @@
+"""The check of a remote: its indexes, its packs, and whether what its root records promise is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from vcs_ml.errors import CorruptError, RemoteError, UserError
+from vcs_ml.hashing import NAMES, SHA256, Algorithm
+from vcs_ml.output import count, size
+from vcs_ml.progress import Meter
+from vcs_ml.store import catalog, inspect, objects, pack, transfer, workers
+from vcs_ml.store.catalog import Index
+from vcs_ml.store.fsck import Checked, Info, Problem, Report, damage, named
+from vcs_ml.store.holdings import Holdings, judge_indexes, take_pack
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import MissingObject, ObjectId
+from vcs_ml.store.reach import Reach, reach
+from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.remotes.protocol import Backend, NotFound
+
+_RECORD = re.compile(r"roots/[0-9A-Z]{26}\.json")
+_INDEX = re.compile(r"index/([0-9a-f]{32}-[0-9a-f]{16})\.idx")
+_PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30}-[0-9a-f]{16})\.pack")
+_PACK_NAME = re.compile(rb"[0-9a-f]{32}-[0-9a-f]{16}")
+_INDEX_MAX = 1 << 30
+_SEVERAL = 16  # fewer packs than this are looked at by one process
+
+
+class Record(NamedTuple):
+    """A root record: what it promises, and for whom."""
+
+    key: str
+    project: str
+    commit: str | None
+    roots: list[Root]
+
+
+class RemoteVerdict(NamedTuple):
+    """A report, with what it rests on. `useless` are packs that may not be given an index again: damaged, or
+    condemned by a gc.
+    """
+
+    report: Report
+    holdings: Holdings
+    reach: Reach
+    records: list[Record]
+    unreadable: list[str]
+    useless: set[bytes]
+
+
+class RemoteFile(NamedTuple):
+    """A pack on a remote, read in ranges."""
+
+    backend: Backend
+    key: str
+    size: int
+
+    def read(self, start: int, length: int) -> bytes:
+        """`length` bytes from `start`; RemoteError."""
+        return self.backend.read_range(self.key, start, length)
+
+
+def check_format(remote: Remote) -> str:
+    """Why the remote's vml.json says nothing; "" if it does, or if this never was a remote. RemoteError."""
+    try:
+        content = json.loads(remote.backend.read("vml.json"))
+        good = isinstance(content["format"], int) and content["algorithm"] in NAMES
+        return "" if good else "it is damaged"
+    except NotFound:
+        return "it is gone" if any(_INDEX.fullmatch(item.key) for item in remote.backend.list("index/")) else ""
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "it is damaged"
+
+
+def check(
+    remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Meter, damaged: Collection[bytes] = ()
+) -> RemoteVerdict:
+    """Look at every index, pack and root record; with `deep` at every byte. Pages that are also in `store` are read
+    there. Packs in `damaged` are known to be. Raises RemoteError where the remote cannot be reached.
+    """
+    found = Holdings(remote.cache, remote.algorithm)
+    found.format = check_format(remote)
+    records, unreadable = _read_records(remote)  # first: what a push promises, it has sent before
+    indexes = _read_indexes(remote, found)
+    condemned, deleted = (_packs_named(remote.backend, f"gc/{what}/") for what in ("condemned", "deleted"))
+    _read_packs(remote, found, indexes, deep=deep, jobs=jobs, meter=meter)
+    found.gone -= deleted  # that is how gc takes a pack out of an index
+    spoiled = {*found.damaged, *damaged} & found.unlisted.keys()  # an earlier repair left them there
+    for name in spoiled:
+        del found.unlisted[name]
+        found.damaged.pop(name, None)
+        found.tables.pop(name, None)
+    roots = list(dict.fromkeys(root for record in reversed(records) for root in record.roots))
+    reached = reach(roots, remote.algorithm, found.__contains__, _reader(remote, store, found))
+    for name in found.unlisted if reached.absent else ():
+        file = RemoteFile(remote.backend, pack.key(name), found.packs[name])
+        found.unlisted[name] = {row.oid for row in inspect.table_of(name, file, remote.algorithm)[1]}
+    problems = [*damage(found, reached), *_missing(found, reached)]
+    problems += [Problem("record", key, "it cannot be read") for key in unreadable]
+    if problems and check_format(remote) != found.format:  # its disk was taken away, perhaps
+        raise RemoteError(f"remote {remote.name!r} went away while it was checked", hint="run the command again")
+    checked = Checked(*found.counts)._replace(roots=len({root.oid for root in roots}))
+    report = Report(checked, problems, _infos(found, reached, spoiled))
+    return RemoteVerdict(report, found, reached, records, unreadable, condemned | deleted | spoiled)
+
+
+def _read_indexes(remote: Remote, found: Holdings) -> dict[str, Index]:
+    """Every index that can be read, by its key; the local copies become those that are whole over there."""
+    directory = remote.cache / "index"
+    indexes: dict[str, Index] = {}
+    for item in list(remote.backend.list("index/")):
+        if not (match := _INDEX.fullmatch(item.key)):
+            found.strays.append(item.key)
+            continue
+        name = catalog.parse_name(match[1]) or b""
+        copy = directory / Path(item.key).name
+        try:
+            if item.size > _INDEX_MAX:
+                raise CorruptError("it is larger than anything that vml wrote")
+            content = remote.backend.read(item.key)
+            if SHA256.digest(content)[:16] != name[:16]:
+                raise CorruptError("its bytes do not match its name")
+            catalog.publish(directory, name, content)
+            indexes[item.key] = Index(copy, name, remote.algorithm)
+            found.counts[4] += len(content)
+        except NotFound:
+            continue  # superseded and deleted since the listing
+        except CorruptError as error:
+            found.bad_indexes[item.key] = error.message
+            copy.unlink(missing_ok=True)
+    for copy in directory.glob("*.idx"):
+        if f"index/{copy.name}" not in indexes:
+            copy.unlink(missing_ok=True)
+    found.counts[1] = len(indexes) + len(found.bad_indexes)
+    found.loaded = list(indexes.values())
+    return indexes
+
+
+def _read_packs(
+    remote: Remote, found: Holdings, indexes: dict[str, Index], *, deep: bool, jobs: int, meter: Meter
+) -> None:
+    listed: dict[bytes, list[Index]] = {}
+    totals: dict[str, list[int]] = {}
+    for key, index in indexes.items():
+        for name in set(index.packs):
+            listed.setdefault(name, []).append(index)
+        why, totals[key] = inspect.check_index(index, remote.cache / key)
+        if why:
+            found.bad_indexes[key] = why
+            index.path.unlink(missing_ok=True)
+    files: list[tuple[bytes, RemoteFile]] = []
+    for item in remote.backend.list("packs/"):
+        if match := _PACK.fullmatch(item.key):
+            files.append((catalog.parse_name(match[2]) or b"", RemoteFile(remote.backend, item.key, item.size)))
+        else:
+            found.strays.append(item.key)
+    meter.expect(len(files), sum(file.size for _, file in files) if deep else 0)
+    workers_ = min(workers.count(), -(-len(files) // _SEVERAL)) or 1
+
+    def work(part: Sequence[int], meter: Meter) -> list[tuple[int, inspect.PackState]]:
+        def look(i: int) -> tuple[int, inspect.PackState]:
+            name, file = files[i]
+            state = inspect.check_pack(file, name, remote.algorithm, listed.get(name, ()), meter, deep=deep)
+            meter.advance(1)
+            return i, state
+
+        with ThreadPoolExecutor(max(jobs // workers_, 1)) as pool:
+            return list(pool.map(look, part))
+
+    same: dict[tuple[bytes, bytes], int] = {}
+    for part in workers.fork_map(work, [range(at, len(files), workers_) for at in range(workers_)], meter):
+        for i, state in part:
+            name, file = files[i]
+            take_pack(found, name, file.size, state, same)
+            found.counts[4] += file.size if deep else 0
+    found.counts[0] = len(files)
+    judge_indexes(found, indexes, totals, same)
+
+
+def _packs_named(backend: Backend, prefix: str) -> set[bytes]:
+    """Every pack that the files below `prefix` name, in whatever form."""
+    texts = (text.decode() for item in backend.list(prefix) for text in _PACK_NAME.findall(_read(backend, item.key)))
+    return {name for text in texts if (name := catalog.parse_name(text))}
+
+
+def _read(backend: Backend, key: str) -> bytes:
+    try:
+        return backend.read(key)
+    except NotFound:
+        return b""
+
+
+# ---------------------------------------------------------------------- what is promised
+
+
+def _read_records(remote: Remote) -> tuple[list[Record], list[str]]:
+    """(the root records, oldest first; keys of those that cannot be read)."""
+    records, unreadable = [], []
+    known: dict[Root, Root] = {}  # most records name what the one before them named
+    for item in remote.backend.list("roots/"):
+        if not _RECORD.fullmatch(item.key):
+            continue
+        try:
+            records.append(_parse(item.key, remote.backend.read(item.key), remote.algorithm, known))
+        except NotFound:
+            continue
+        except (ValueError, KeyError, TypeError, RecursionError, UserError):
+            unreadable.append(item.key)
+    return records, unreadable
+
+
+def _parse(key: str, raw: bytes, algorithm: Algorithm, known: dict[Root, Root]) -> Record:
+    content = json.loads(raw)
+    if not isinstance(schema := content["schema"], int):
+        raise TypeError("no number")
+    # What a newer vml wrote says nothing to us, and is not ours to remove.
+    listed = content["roots"] if schema == 1 else []
+    roots = [Root(str(each["path"]), objects.parse_hash(each["hash"], algorithm, source=key)) for each in listed]
+    roots = [known.setdefault(root, root) for root in roots]
+    commit = content.get("commit")
+    return Record(key, str(content.get("project")), commit if isinstance(commit, str) else None, roots)
+
+
+def _reader(remote: Remote, store: LocalStore, found: Holdings) -> Callable[[ObjectId], bytes]:
+    """Nodes from the store where it has them, else from a good place of the remote."""
+
+    def read(oid: ObjectId) -> bytes:
+        try:
+            return store.read(oid)
+        except (MissingObject, CorruptError):
+            pass  # the store's damage is not asked for here
+        place = found.place(oid)
+        if not isinstance(place, tuple):
+            raise MissingObject(oid, f"{objects.describe(oid, remote.algorithm)} is not on {remote.name}")
+        name, row = place
+        try:
+            return transfer.read_one(remote, name, row)
+        except CorruptError as error:
+            found.damaged.setdefault(name, {})[oid] = error.message
+            raise MissingObject(oid, error.message) from None
+
+    return read
+
+
+def _missing(found: Holdings, reached: Reach) -> Iterator[Problem]:
+    known = found.lost().keys() | {oid for held in found.unlisted.values() for oid in held}
+    for oid, need in reached.absent.items():
+        if oid not in known:
+            yield named("missing", need.path, "a root record promises it, and it is not there", oid, reached)
+
+
+def _infos(found: Holdings, reached: Reach, spoiled: Collection[bytes]) -> list[Info]:
+    spare = [*spoiled, *(name for name, held in found.unlisted.items() if not held & reached.absent.keys())]
+    infos = []
+    if spare:
+        amount = size(sum(found.packs[name] for name in spare))
+        infos.append(Info("unlisted", f"{count(len(spare), 'pack')} ({amount}) that no index names"))
+    if found.strays:
+        infos.append(Info("name", f"{count(len(found.strays), 'key')} that vml never wrote, such as {found.strays[0]}"))
+    return infos
