@@ -244,6 +244,19 @@ def test_a_tree_remembered_as_it_was_stored_is_not_believed_without_its_files(st
         assert again(store).missing(root.oid) != []
 
 
+def test_proofs_do_not_grow_with_history(store: LocalStore) -> None:
+    files = {b"%d" % i: b"%d" % i for i in range(3)}
+    old = put_tree(store, files)
+    assert store.missing(old.oid) == []
+    for version in range(300):
+        new = put_tree(store, files | {b"0": b"version %d" % version})
+        assert store.missing(new.oid, base=old.oid) == []
+        old = new
+
+    (proof,) = (store.directory / "complete").iterdir()
+    assert len(proof.read_text().splitlines()) < 300  # were nothing dropped, 900
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_damaged_record_of_completeness_proves_nothing(

@@ -210,7 +210,7 @@ class LocalStore:
 
         A tree found complete is remembered with the packs and loose files that make it so; as long as those
         are there, asking again costs one look at each of them and not one at each file of the tree. With a
-        `base` that is remembered, only what differs from it is looked up.
+        `base` that is remembered, only what differs from it is looked up, and `root` is remembered in its place.
         """
         if root[-1] != objects.NODE:
             return [] if root in self else [(root, b"")]
@@ -218,7 +218,8 @@ class LocalStore:
             return []
         if base is not None and base[-1] != objects.NODE:
             base = None
-        proof = self._remembered(base) if base is not None else None
+        # One in 256 is looked up whole, for a proof keeps what only older versions needed.
+        proof = self._remembered(base) if base is not None and root[0] else None
         absent: list[tuple[ObjectId, bytes]] = []
         lines = set(proof or ())
         gone: dict[bytes, bool] = {}
@@ -246,6 +247,8 @@ class LocalStore:
             return [*absent, (error.oid, b"")]
         if not absent:
             self._remember(root, lines)
+            if base is not None:
+                self._record(base).unlink(missing_ok=True)
         elif self.catalog.refresh():  # gc may have moved them meanwhile
             absent = [(oid, path) for oid, path in absent if not self._has(oid)]
         return absent

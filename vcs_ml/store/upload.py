@@ -18,6 +18,8 @@ from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.transfer import ROUND, WINDOW, Moved, Need, limit, reader
 
+_HISTORY = 64  # roots from which a look at every object costs less than one at each root
+
 
 def plan(
     store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: bool = False
@@ -49,6 +51,7 @@ def plan(
                     blob = objects.blob(entry.digest)
                     if blob not in blobs and remote.find(blob) is None:
                         blobs[blob] = Need(blob, entry.size, root.path, entry.path)
+            bases[root.path] = root.oid  # all of it is looked up now: the next version costs what differs
         except MissingObject as error:
             raise _nowhere(store, remote, Need(error.oid, -1, root.path)) from None
         except CorruptError as error:
@@ -81,9 +84,9 @@ def _closure(
 
 
 def _check_present(store: LocalStore, remote: Remote, news: Sequence[Root], needs: Sequence[Need]) -> None:
-    # What is known to be complete needs no look at each of its objects.
-    broken = {root.path for root in news if store.missing(root.oid)}
-    asked = {need.oid: need for need in needs if need.tracked in broken}
+    # What is known to be complete needs no look at each of its objects; of a long history, all are looked at once.
+    doubtful = {root.path for root in news if len(news) > _HISTORY or store.missing(root.oid)}
+    asked = {need.oid: need for need in needs if need.tracked in doubtful}
     absent = store.lacking(asked)
     if absent:
         raise _nowhere(store, remote, asked[absent[0]], len(absent) - 1)
