@@ -85,15 +85,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_small_disk(name: str, above: Path, small_disk: Path, soak: int, capfd: pytest.CaptureFixture[str]) -> None:
     """A disk that is really full, at different points, and then has room again."""
     ready = worlds.prepared(CASES[name], above)
-    for step in range(soak):
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    for _ in range(soak):
         world = ready.state.copy(small_disk / "world")
-        free = shutil.disk_usage(small_disk).free
-        (small_disk / "ballast").write_bytes(bytes(max(free - step * step * 4096, 0)))
+        room = chance.randrange(chance.choice((100_000, 1_000_000)))
+        (small_disk / "ballast").write_bytes(bytes(max(shutil.disk_usage(small_disk).free - room, 0)))
         capfd.readouterr()
         code = world.vml(*ready.case.args)
         said = capfd.readouterr().err
         (small_disk / "ballast").unlink()
-        failed(world, ready, code, said)
+        try:
+            failed(world, ready, code, said)
+        except AssertionError as error:
+            raise AssertionError(f"with {room} bytes of room (seed {seed}), exit {code}, {said!r}: {error}") from error
         shutil.rmtree(world.path)
 
 
