@@ -217,6 +217,16 @@ def test_an_index_that_is_gone_is_made_again_from_the_packs(repo: Repo) -> None:
     restored(repo, content)
 
 
+def test_what_comes_to_light_during_the_repair_is_sought_too(repo: Repo) -> None:
+    """Without the index, the list of files that names the large file cannot be read at first."""
+    content = fill(repo)
+    files(repo, "index/*.idx")[0].unlink()
+    big(repo).unlink()
+    assert "missing" not in kinds(fsck(repo, code=1))
+    fsck(repo, "--repair", code=0)
+    restored(repo, content)
+
+
 def test_what_is_good_in_a_damaged_pack_survives_without_any_source(repo: Repo) -> None:
     content = fill(repo)
     lose_workspace(repo)
