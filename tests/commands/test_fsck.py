@@ -261,6 +261,15 @@ def test_damage_that_nothing_needs_is_set_aside(repo: Repo) -> None:
     assert fsck(repo, code=0)["problems"] == []
 
 
+def test_in_a_shared_store_what_is_lost_is_lost_for_somebody(repo: Repo, tmp_path: Path) -> None:
+    repo.run("config", "--local", "cache.dir", str(tmp_path / "shared"))
+    path = tmp_path / "shared" / "loose/xxh128/ab" / ("0" * 30)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"of another project")
+    assert kinds(fsck(repo, "--repair", code=1)) == {"object", "format"}
+    assert fsck(repo, code=0)["problems"] == []
+
+
 def test_history_is_followed_and_the_commit_named(repo: Repo) -> None:
     fill(repo)
     old = big(repo)
