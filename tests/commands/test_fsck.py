@@ -217,6 +217,16 @@ def test_an_index_that_is_gone_is_made_again_from_the_packs(repo: Repo) -> None:
     restored(repo, content)
 
 
+def test_what_comes_to_light_during_the_repair_is_sought_too(repo: Repo) -> None:
+    """Without the index, the list of files that names the large file cannot be read at first."""
+    content = fill(repo)
+    files(repo, "index/*.idx")[0].unlink()
+    big(repo).unlink()
+    assert "missing" not in kinds(fsck(repo, code=1))
+    fsck(repo, "--repair", code=0)
+    restored(repo, content)
+
+
 def test_what_is_good_in_a_damaged_pack_survives_without_any_source(repo: Repo) -> None:
     content = fill(repo)
     lose_workspace(repo)
@@ -248,6 +258,15 @@ def test_damage_that_nothing_needs_is_set_aside(repo: Repo) -> None:
     assert kinds(fsck(repo, "--repair", code=0)) == {"object"}
     kept = files(repo, "quarantine/loose/xxh128/ab/*")
     assert [each.read_bytes() for each in kept] == [b"no such object", b"another"]
+    assert fsck(repo, code=0)["problems"] == []
+
+
+def test_in_a_shared_store_what_is_lost_is_lost_for_somebody(repo: Repo, tmp_path: Path) -> None:
+    repo.run("config", "--local", "cache.dir", str(tmp_path / "shared"))
+    path = tmp_path / "shared" / "loose/xxh128/ab" / ("0" * 30)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"of another project")
+    assert kinds(fsck(repo, "--repair", code=1)) == {"object", "format"}
     assert fsck(repo, code=0)["problems"] == []
 
 

@@ -56,15 +56,18 @@ def repair(store: LocalStore, verdict: Verdict, wants: Wants, sources: Sequence[
         _salvage(found, scratch, meter)
         _adopt(found, scratch)
     tried: set[ObjectId] = set()
-    while lacking := _lacking(found, reached, wants, tried):
+    while True:
+        # Again each time: a list of files that is back may name files that are lost, too.
+        reached = reach(wants.roots, store.algorithm, found.__contains__, found.read)
+        lacking = _lacking(found, reached, wants, tried)
+        if not lacking:
+            break
         tried.update(lacking)
         for source in sources:
             if still := [need for oid, need in lacking.items() if oid not in found]:
                 with staging(store) as scratch:
                     source(scratch, still)
                     _adopt(found, scratch)
-        # A list of files that is back may name files that are lost, too.
-        reached = reach(wants.roots, store.algorithm, found.__contains__, found.read)
     _retire(found)
 
 

@@ -103,6 +103,9 @@ def known_remotes(project: Project) -> tuple[list[Known], list[str]]:
     known, unasked = [], []
     for name in project.config.remotes():
         cache = remote_state.cache_directory(project.cache_dir, project.remote(name).url)
+        if any(place.is_symlink() for place in (cache / "index", cache, cache.parent)):
+            unasked.append(name)  # not ours: nothing is read or removed behind a link
+            continue
         for path in (cache / "index").glob("*.idx"):
             try:
                 catalog.Index(path, catalog.parse_name(path.stem) or b"", project.algorithm, verify=True)
@@ -167,7 +170,10 @@ def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup
             repair.repair(store, before, wants, list(_sources(project, jobs, meter, note)), meter)
         with show("checking again") as meter:
             after = fsck.check(project.cache_dir, project.algorithm, wants, meter)
-        report = fsck.after_repair(before.report, after.report, after.reach.absent)
+        lost = set(after.reach.absent)
+        if project.store_lock.parent == project.cache_dir:  # shared: what we do not need, another project may
+            lost.update(each.oid for each in before.report.problems if each.oid and each.oid not in after.holdings)
+        report = fsck.after_repair(before.report, after.report, lost)
         return _checkup(project, report, names)
 
 
