@@ -8,13 +8,15 @@ import mmap
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import SHA256, Algorithm, Buffer
-from vcs_ml.store import catalog, manifest, objects, pack
+from vcs_ml.store import catalog, manifest, objects, pack, seal
 from vcs_ml.store.catalog import Catalog
+from vcs_ml.store.link import SHARING
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Pack, Row
 from vcs_ml.store.remotes.local import Directory
@@ -43,13 +45,13 @@ class LocalStore:
         lock_timeout: float | None = None,
         waiting: Callable[[str], None] | None = None,
         pack_below: int = PACK_BELOW,
-        link: Sequence[str] = ("reflink", "copy"),
+        link: Callable[[], Sequence[str]] = lambda: ("reflink", "copy"),
     ) -> None:
         self.directory = directory
         self._directory = str(directory)
         self.algorithm = algorithm
-        self.pack_below = min(pack_below, pack.BUFFER >> 1)
-        self.link = link
+        self._pack_below = min(pack_below, pack.BUFFER >> 1)
+        self._link = link
         self._lock = lock or directory / "lock"
         self._lock_timeout = lock_timeout
         self._waiting = waiting
@@ -77,6 +79,21 @@ class LocalStore:
 
     def _format(self) -> bytes:
         return json.dumps({"algorithm": self.algorithm.name, "format": FORMAT}).encode() + b"\n"
+
+    @cached_property
+    def links(self) -> Sequence[str]:
+        """The ways from here into the workspace that work, in order. Found out when somebody asks."""
+        return self._link()
+
+    @cached_property
+    def shares(self) -> bool:
+        """Whether workspace files and objects are one file, where they can be."""
+        return self.links[0] in SHARING
+
+    @cached_property
+    def pack_below(self) -> int:
+        """Blobs up to this size go into packs; none where files are shared, because only a loose file can be."""
+        return 0 if self.shares else self._pack_below
 
     # ------------------------------------------------------------------ reading
 
@@ -179,9 +196,37 @@ class LocalStore:
                 hasher.update(window)
         return hasher.digest() == oid[:-1]
 
+    def unsafe(self, oids: Iterable[ObjectId]) -> list[ObjectId]:
+        """Those of `oids` that cannot be relied on: absent, or damaged by a write to a file that is linked to them.
+
+        Only what shows a write is read.
+        """
+        wanted = list(oids)
+        absent = self.lacking(wanted)
+        gone = set(absent)
+        return absent + [oid for oid in wanted if oid not in gone and self.was_written(oid) and not self.holds(oid)]
+
+    def is_loose(self, oid: ObjectId) -> bool:
+        """Whether an object is a file of its own."""
+        return os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}")
+
+    def was_written(self, oid: ObjectId) -> bool:
+        """Whether an object is a loose file that may have been written to since it was hashed."""
+        if self.is_packed(oid):
+            return False
+        try:
+            return not seal.is_intact(os.stat(f"{self._directory}/{_loose_name(oid, self.algorithm)}"))
+        except FileNotFoundError:
+            return False
+
     def remedy(self, oid: ObjectId) -> str:
         """What to do about a damaged object."""
         found = self.catalog.find(oid)
+        if not found and self.was_written(oid):
+            return (
+                "a file that is linked to it was changed in place (vml unprotect makes files safe to change): "
+                "vml fsck --repair mends the store"
+            )
         file = self.pack_path(found[0]) if found else self.loose_path(oid)
         return f"move {file} away; vml fetch, or vml add where the data is at hand, then stores its objects again"
 
@@ -286,13 +331,14 @@ class LocalStore:
         """Store one object as a file of its own."""
         path = self.loose_path(oid)
         with contextlib.suppress(FileNotFoundError):
-            if path.read_bytes() == data:  # a damaged one is replaced
+            if seal.is_intact(path.stat()) and path.read_bytes() == data:  # a damaged one is replaced
                 return
         fs.make_directory(path.parent)
         fs.write_atomic(path, data, mode=0o444)
+        seal.put(path)
 
     def adopt_loose(self, oid: ObjectId, tmp: Path) -> None:
-        """Give a finished, synced temporary file of this store its final place."""
+        """Give a finished, synced and sealed temporary file of this store its final place."""
         path = self.loose_path(oid)
         fs.make_directory(path.parent)
         tmp.rename(path)

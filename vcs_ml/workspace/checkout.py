@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -139,7 +140,9 @@ def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
 def _plan_tree(work: _Work, each: Pointer, inner: bytes) -> Plan:
     project, store = work.project, work.store
     root = project.root / each.path
-    if root.is_symlink() or not (root.is_dir() or root.is_file() or not root.exists()):
+    if (root.is_symlink() and not tree.is_object(os.fsencode(root), project.loose)) or not (
+        root.is_dir() or root.is_file() or not root.exists()
+    ):
         raise UserError(
             f"{quote(each.path)} is not a directory, but a directory is tracked there",
             hint="move it away, then run the command again",
@@ -178,7 +181,7 @@ def _plan_tree(work: _Work, each: Pointer, inner: bytes) -> Plan:
 
 def _unsaved(store: LocalStore, entries: Iterable[Entry]) -> list[Entry]:
     looked_at = list(entries)
-    absent = set(store.lacking(objects.blob(entry.digest) for entry in looked_at if entry.digest))
+    absent = set(store.unsafe(objects.blob(entry.digest) for entry in looked_at if entry.digest))
     return [entry for entry in looked_at if not entry.digest or objects.blob(entry.digest) in absent]
 
 
@@ -200,9 +203,12 @@ def _unseen(work: _Work, root: Path, wanted: Iterable[bytes]) -> Iterator[tuple[
         except (FileNotFoundError, NotADirectoryError):
             continue
         if stat.S_ISREG(st.st_mode) or stat.S_ISLNK(st.st_mode):
-            folder = ingest.Folder(os.path.dirname(path), [os.path.basename(path)], stat_index.numbers(st))
+            loose = work.project.loose if stat.S_ISLNK(st.st_mode) else None
+            if (numbers := tree.look(os.path.join(base, path), st, loose)) is None:
+                continue
+            folder = ingest.Folder(os.path.dirname(path), [os.path.basename(path)], array("q", numbers))
             (stored,) = ingest.measure(work.project.algorithm, base, [folder], work.meter)
-            yield path, Entry(path, tree.entry_kind(st.st_mode), st.st_size, stored.digests)
+            yield path, Entry(path, tree.entry_kind(numbers[4]), numbers[0], stored.digests)
 
 
 def _link_above(project: Project, path: str) -> str | None:
@@ -502,7 +508,7 @@ def _remove_gone_file(work: _Work, path: str) -> int:
         return 0
     before = work.files.known(path)
     here, _ = work.files.look(path, meter=work.meter)
-    if here is None or before is None or here.digest != before or objects.blob(before) not in work.store:
+    if here is None or before is None or here.digest != before or work.store.unsafe([objects.blob(before)]):
         return 0
     (work.project.root / path).unlink()
     work.files.forget(path)

@@ -149,7 +149,7 @@ def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Itera
     for folder, group in groups.items():
         numbers = stat_index.unpack(b"")
         for target in group:
-            numbers += stat_index.numbers(os.lstat(project.root / target.path))
+            numbers.extend(_look(project, target.path))
         folders.append(Folder(folder, [os.fsencode(os.path.basename(t.path)) for t in group], numbers))
     entries: dict[str, Entry] = {}
     stored = ingest.ingest(job.store, job.batch, os.fsencode(project.root), folders, job.meter) if folders else []
@@ -163,6 +163,17 @@ def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Itera
     ]
 
 
+def _look(project: Project, path: str) -> Sequence[int]:
+    full = os.fsencode(project.root / path)
+    loose = project.loose if os.path.islink(full) else None
+    if (found := tree.look(full, os.lstat(full), loose)) is None:
+        raise UserError(
+            f"{quote(path)} cannot be tracked: {tree.GONE}",
+            hint=f"vml pull {quote(path)} brings it, where a remote has it; vml fsck tells what else is missing",
+        )
+    return found
+
+
 def _forget_tree(job: Job, target: Target) -> None:
     """A file stands where a directory was tracked."""
     if target.pointer is not None and target.pointer.kind == "tree":
@@ -171,7 +182,7 @@ def _forget_tree(job: Job, target: Target) -> None:
 
 def _is_as_recorded(job: Job, files: single.Files, target: Target) -> bool:
     """Whether the file is what its pointer says, and the store has it: then nothing is read again."""
-    if target.pointer is None or target.pointer.kind == "tree" or target.pointer.oid not in job.store:
+    if target.pointer is None or target.pointer.kind == "tree" or job.store.unsafe([target.pointer.oid]):
         return False
     here, _ = files.look(target.path, meter=job.meter)
     return here == single.entry_of(target.pointer)
@@ -207,7 +218,7 @@ def _add_whole(job: Job, target: Target) -> _Done:
     """Read and store every file: a first add, or one whose index or store was lost."""
     project, store, algorithm = job.project, job.store, job.project.algorithm
     root = os.fsencode(project.root / target.path)
-    walk = tree.walk(root, job.ignore, project_path=target.path)
+    walk = tree.walk(root, job.ignore, project_path=target.path, loose=project.loose)
     _check_refused(target, walk)
     if target.pointer is None:
         check_pointers(job.project, target.path, walk.folders)
@@ -365,7 +376,10 @@ def _check_refused(target: Target, walk: tree.Tree) -> None:
     if walk.refused:
         path, why = walk.refused[0]
         where = quote(os.path.join(os.fsencode(target.path), path))
-        raise UserError(f"{where} cannot be tracked: {why}", hint="remove it, or name it in .vmlignore")
+        hint = "remove it, or name it in .vmlignore"
+        if why == tree.GONE:
+            hint = "vml pull brings it, where a remote has it; to record that it was deleted, remove the link"
+        raise UserError(f"{where} cannot be tracked: {why}", hint=hint)
 
 
 def _check_names(target: Target, names: Iterable[bytes]) -> None:

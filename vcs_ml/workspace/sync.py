@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import git, locks
@@ -13,7 +14,7 @@ from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Progress
-from vcs_ml.store import download, manifest, objects, transfer, upload
+from vcs_ml.store import download, link, manifest, objects, transfer, upload
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import FEW, LocalStore
 from vcs_ml.store.page import Entry
@@ -50,8 +51,14 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
         lock_timeout=config.lock_timeout,
         waiting=waiting,
         pack_below=config.pack_below,
-        link=config.links,
+        link=lambda: link.working(config.links, project.cache_dir, scratch(project), project.index_dir / "links"),
     )
+
+
+def scratch(project: Project) -> Path:
+    """A directory for temporary files on the file system of the workspace's top."""
+    project.tmp_dir.mkdir(parents=True, exist_ok=True)
+    return project.tmp_dir if project.tmp_dir.stat().st_dev == project.root.stat().st_dev else project.root
 
 
 def jobs(project: Project, wanted: int | None) -> int:
