@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "diff": Command("Data", "Compare data between two revisions.", "diff"),
     "checkout": Command("Data", "Bring data into the workspace.", "checkout"),
     "commit": Command("Data", "Record changed data in its pointers.", "commit"),
+    "unprotect": Command("Data", "Make linked files private and writable.", "unprotect"),
     "ls": Command("Data", "List tracked data.", "ls"),
     "remote": Command("Remotes", "Set up the places where data is shared.", "remote"),
     "push": Command("Remotes", "Send data to a remote.", "push"),

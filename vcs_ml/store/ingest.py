@@ -51,20 +51,22 @@ class Stored(NamedTuple):
 stat_numbers = link.numbers
 
 
-def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folder], meter: Meter) -> list[Stored]:
+def ingest(
+    store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folder], meter: Meter, *, share: bool = True
+) -> list[Stored]:
     """Store every file of `folders`, directories below `base`.
 
     A file that others keep changing is an error and nothing is recorded. Workers share the files by size, so
-    that equal files meet in one worker and are stored once. Where the store shares its files with workspaces,
-    these become links to it.
+    that equal files meet in one worker and are stored once. Where the store shares its files with workspaces, the
+    files become links to it, unless `share` is False.
     """
-    shares = store.shares  # found out before workers fork
+    share = share and store.shares  # found out before workers fork
     parts = _share(folders, meter)
     # Only in this process: what a forked worker put into the batch would be lost.
     few = batch if len(parts) == 1 and len(parts[0]) < FEW else None
 
     def work(part: Part, meter: Meter) -> Result:
-        reader = _Storer(store, few, meter, shares=shares)
+        reader = _Storer(store, few, meter, shares=share)
         try:
             digests, changed = _read_part(base, folders, part, reader, meter)
             packs = pack.to_plain(reader.finish())

@@ -56,7 +56,7 @@ def keep(project: Project, store: LocalStore, paths: Sequence[str], meter: Meter
             full = os.path.join(root, raw)
             numbers = array("q", tree.look(full, os.lstat(full), project.loose) or ())
             folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
-            (stored,) = ingest.ingest(store, batch, root, [folder], meter)
+            (stored,) = ingest.ingest(store, batch, root, [folder], meter, share=False)
             kept.append(Saved(path, objects.blob(stored.digests), stored.stats[0]))
     for each in kept:
         if not store.holds(each.oid):  # a damaged object of this id was there before
