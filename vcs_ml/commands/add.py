@@ -37,6 +37,8 @@ def add(
     with sync.changing(project, session.note), session.progress("adding") as meter:
         targets = targeting.targets(project, project.expand(paths, session.directory))
         done = record.add(project, store, targets, meter=meter)
+    for text in record.warnings(done):
+        session.warn(text, record.MEND)
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in done]})
         return

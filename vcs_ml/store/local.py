@@ -204,7 +204,11 @@ class LocalStore:
         wanted = list(oids)
         absent = self.lacking(wanted)
         gone = set(absent)
-        return absent + [oid for oid in wanted if oid not in gone and self.was_written(oid) and not self.holds(oid)]
+        return absent + [oid for oid in wanted if oid not in gone and self.is_damaged(oid)]
+
+    def is_damaged(self, oid: ObjectId) -> bool:
+        """Whether a write to a file that is linked to it has changed a loose object."""
+        return self.was_written(oid) and not self.holds(oid)
 
     def is_loose(self, oid: ObjectId) -> bool:
         """Whether an object is a file of its own."""

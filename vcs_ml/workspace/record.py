@@ -31,10 +31,14 @@ from vcs_ml.workspace.snapshot import Snapshot
 from vcs_ml.workspace.targets import Target, check_pointers
 
 _SHOWN = 20
+MEND = "vml fsck --repair mends the store; vml unprotect makes files private before they are changed"
 
 
 class Recorded(NamedTuple):
-    """One tracked thing after `add`: its pointer as it was and is, and how many files came, changed and went."""
+    """One tracked thing after `add`: its pointer as it was and is, and how many files came, changed and went.
+
+    `damaged` are files that were changed in place while linked into the store: it lacks their former version now.
+    """
 
     path: str
     old: Pointer | None
@@ -42,6 +46,7 @@ class Recorded(NamedTuple):
     added: int
     modified: int
     deleted: int
+    damaged: tuple[str, ...] = ()
 
     @property
     def state(self) -> Literal["new", "changed", "unchanged"]:
@@ -159,7 +164,8 @@ def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Itera
             one = Stored(each.digests[i * size : (i + 1) * size], stats)
             entries[target.path] = files.learn(target.path, one)
     return [
-        _Done(_recorded_file(target, entries.get(target.path)), partial(_forget_tree, job, target)) for target in wanted
+        _Done(_recorded_file(job.store, target, entries.get(target.path)), partial(_forget_tree, job, target))
+        for target in wanted
     ]
 
 
@@ -188,7 +194,7 @@ def _is_as_recorded(job: Job, files: single.Files, target: Target) -> bool:
     return here == single.entry_of(target.pointer)
 
 
-def _recorded_file(target: Target, entry: Entry | None) -> Recorded:
+def _recorded_file(store: LocalStore, target: Target, entry: Entry | None) -> Recorded:
     old = target.pointer
     if entry is None:
         assert old is not None
@@ -196,7 +202,8 @@ def _recorded_file(target: Target, entry: Entry | None) -> Recorded:
     extra = old.extra if old else {}
     new = Pointer(target.path, objects.blob(entry.digest), single.kind_of(entry), entry.size, None, extra)
     changed = old is not None and old.oid != new.oid
-    return Recorded(target.path, old, new, int(old is None), int(changed), 0)
+    damaged = (target.path,) if changed and old is not None and store.is_damaged(old.oid) else ()
+    return Recorded(target.path, old, new, int(old is None), int(changed), 0, damaged)
 
 
 # ---------------------------------------------------------------------- directories
@@ -301,8 +308,16 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
             f"the manifest of {quote(target.path)} is not in the local store",
             hint=f"vml fetch --metadata {quote(target.path)} brings it, without the files",
         ) from None
-    done = _recorded_tree(target, summary)
+    done = _recorded_tree(target, summary)._replace(damaged=_damaged(job.store, target, shot))
     return _Done(done, partial(_settle, job.store, done, shot), shot)
+
+
+def _damaged(store: LocalStore, target: Target, shot: Snapshot) -> tuple[str, ...]:
+    return tuple(
+        f"{target.path}/{os.fsdecode(path)}"
+        for path, old in shot.before.items()
+        if old is not None and shot.edits[path] is not None and store.is_damaged(objects.blob(old.digest))
+    )
 
 
 def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot]) -> dict[bytes, Entry | None]:
@@ -401,6 +416,15 @@ def _check_there(store: LocalStore, target: Target, shot: Snapshot) -> None:
             hint=f"vml checkout {missing} brings it, vml rm {missing} drops it from the directory",
         )
     raise UserError(f"{missing} does not exist", hint="check the path: ls, vml ls")
+
+
+def warnings(done: Iterable[Recorded]) -> list[str]:
+    """What people should know of files that were changed in place while they were linked into the store."""
+    return [
+        f"{quote(path)} was linked into the store when it was changed: its former version is damaged there"
+        for each in done
+        for path in each.damaged[:_SHOWN]
+    ]
 
 
 def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:
