@@ -93,6 +93,33 @@ def test_add(repo: Repo, moments: Moments) -> None:
         reset()
 
 
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_add_with_links(repo: Repo, moments: Moments, kind: str) -> None:
+    repo.run("config", "cache.link", kind)
+    content = {f"{i % 7}/{i}": f"{i}".encode() * (i + 1) for i in range(12)}
+    content["big"] = random.Random(1).randbytes(1_000_000)
+
+    def reset() -> None:
+        for name in (".vml/cache", ".vml/index", "data"):
+            shutil.rmtree(repo.path / name, ignore_errors=True)
+        for name in ("data.vml", ".gitignore"):
+            (repo.path / name).unlink(missing_ok=True)
+        for name, data in content.items():
+            repo.write(f"data/{name}", data)
+
+    reset()
+    for after in moments(duration(repo, ["add", "data"], reset)):
+        killed(repo, ["add", "data"], after)
+        here = (path for path in (repo.path / "data").rglob("*") if path.is_file())
+        assert {path.relative_to(repo.path / "data").as_posix(): path.read_bytes() for path in here} == content
+        repo.run("add", "data")
+        shutil.rmtree(repo.path / "data")
+        repo.run("checkout")
+        assert repo.changes() == {}
+        assert all(repo.read(f"data/{name}") == data for name, data in content.items())
+        reset()
+
+
 def test_add_of_an_edit(repo: Repo, moments: Moments) -> None:
     fill(repo)
     repo.run("add", "data", "one")

@@ -151,15 +151,24 @@ def _replace(store: LocalStore, directory: int, name: bytes, seen: os.stat_resul
     """Put a link to `path` in the place of a file that has not changed since it was `seen`; False if none works."""
     if store.links[0] == "hardlink" and os.path.samestat(path.stat(), seen):
         return True
-    tmp = fs.tmp_name().encode()
-    if link.make(store.links, path, tmp, directory) is None:
-        return False
-    try:
-        if _key(_lstat(directory, name)) == _key(seen):
-            os.rename(tmp, name, src_dir_fd=directory, dst_dir_fd=directory)
-    finally:
-        link.discard(tmp, directory)
-    return True
+    for kind in store.links:
+        if kind not in link.SHARING:
+            break
+        # In the store's scratch, so that a kill leaves nothing in the workspace. A rename reaches it wherever
+        # a hard link does; a symlink may have to be made in its own directory.
+        for tmp, place in ((os.fsencode(store.scratch()), None), (fs.tmp_name().encode(), directory)):
+            try:
+                if link.make([kind], path, tmp, place) is None:
+                    continue
+                if _key(_lstat(directory, name)) == _key(seen):
+                    os.rename(tmp, name, src_dir_fd=place, dst_dir_fd=directory)
+                return True
+            except OSError as error:
+                if error.errno not in link.CANNOT:
+                    raise
+            finally:
+                link.discard(tmp, place)
+    return False
 
 
 def _settled(directory: int, name: bytes, path: Path, seen: os.stat_result) -> Numbers | None:

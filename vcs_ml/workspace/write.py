@@ -67,25 +67,24 @@ def check_unchanged(directory: int, name: bytes, path: bytes, seen: Mapping[byte
 
     Asked just before a file is replaced or removed, so that an edit made meanwhile is not lost.
     """
-    try:
-        st = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        there = None
-        if stat.S_ISLNK(st.st_mode) and _is_through(seen.get(path)):
-            there = os.stat(name, dir_fd=directory)
-    except FileNotFoundError:
-        now = None
-    else:
-        now = array("q", stat_numbers(st, there)).tobytes()
-    if now != seen.get(path):
+    if not _is_as_seen(directory, name, seen.get(path)):
         raise UserError(
             f"{quote(path or name)} changed meanwhile; it is left as it is",
             hint="run the command again: what is done stays done",
         )
 
 
-def _is_through(stats: bytes | None) -> bool:
-    """Whether what was seen is a symlink that counts as the object it leads to."""
-    return bool(stats and array("q", stats)[4] & link.THROUGH)
+def _is_as_seen(directory: int, name: bytes, stats: bytes | None) -> bool:
+    before = tuple(array("q", stats)) if stats else ()
+    try:
+        st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        through = before and before[4] & link.THROUGH and stat.S_ISLNK(st.st_mode)
+        now = stat_numbers(st, os.stat(name, dir_fd=directory) if through else None)
+    except FileNotFoundError:
+        return not before
+    if before and not before[2]:  # there were other links, which may be gone
+        now = (*now[:2], 0, *now[3:])
+    return now == before
 
 
 def write(
