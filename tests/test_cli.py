@@ -342,6 +342,6 @@ def test_completion_lists_commands_without_importing_them(tmp_path: Path) -> Non
 
 
 def test_every_command_has_its_row(tmp_path: Path) -> None:
-    assert len(cli.COMMANDS) == 15
+    assert len(cli.COMMANDS) == 16
     for name, row in cli.COMMANDS.items():
         assert row.help.endswith("."), name

@@ -128,6 +128,19 @@ def test_a_write_through_a_link_is_seen_and_told(repo: Repo, remote: Path, kind:
     assert object_of(repo, b"one").read_bytes() == b"one"
 
 
+def test_mending_an_object_does_not_undo_what_was_written_through_a_symlink(repo: Repo) -> None:
+    begin(repo, "symlink")
+    write_through(repo, "one", b"bad")
+    repo.write("copy", "one")
+    assert "vml add it first" in repo.fails("add", "copy", code=3).err
+    assert repo.read("one") == b"bad"
+    assert (repo.path / "copy").stat().st_mode & 0o200
+    repo.run("add", "one")
+    repo.run("add", "copy")
+    assert (repo.read("one"), repo.read("copy")) == (b"bad", b"one")
+    assert repo.changes() == {}
+
+
 @KINDS
 def test_force_keeps_what_was_written_through(repo: Repo, kind: str) -> None:
     begin(repo, kind)

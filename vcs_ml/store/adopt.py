@@ -65,9 +65,9 @@ def _linked(store: LocalStore, directory: int, name: bytes, fd: int, meter: Mete
         seen = os.fstat(fd)
         digest = content.digest(fd, store.algorithm, meter)
         if seal.is_intact(seen) and seal.is_intact(os.fstat(fd)):
-            hashed = _Hashed(digest, seen)
             if not _is_loose(store, oid := objects.blob(digest)):  # a damaged one is replaced
                 store.adopt_loose(oid, tmp)
+            hashed = _Hashed(digest, seen)
         return hashed
     finally:
         if hashed is None:

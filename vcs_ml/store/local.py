@@ -14,7 +14,8 @@ from pathlib import Path
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import SHA256, Algorithm, Buffer
-from vcs_ml.store import catalog, manifest, objects, pack, seal
+from vcs_ml.progress import SILENT
+from vcs_ml.store import catalog, content, manifest, objects, pack, seal
 from vcs_ml.store.catalog import Catalog
 from vcs_ml.store.link import SHARING
 from vcs_ml.store.objects import MissingObject, ObjectId
@@ -338,6 +339,7 @@ class LocalStore:
             if seal.is_intact(path.stat()) and path.read_bytes() == data:  # a damaged one is replaced
                 return
         fs.make_directory(path.parent)
+        self._check_replaceable(oid, path)
         fs.write_atomic(path, data, mode=0o444)
         seal.put(path)
 
@@ -345,8 +347,24 @@ class LocalStore:
         """Give a finished, synced and sealed temporary file of this store its final place."""
         path = self.loose_path(oid)
         fs.make_directory(path.parent)
+        self._check_replaceable(oid, path)
         tmp.rename(path)
         fs.fsync_dir(path.parent)
+
+    def _check_replaceable(self, oid: ObjectId, path: Path) -> None:
+        """CorruptError if a loose object was written to, perhaps through a symlink to it, and only here are the
+        bytes: to put it right would change a workspace file.
+        """
+        if "symlink" not in self.links or not path.exists() or seal.is_intact(path.stat()):
+            return
+        with path.open("rb", buffering=0) as file:
+            held = objects.blob(content.digest(file.fileno(), self.algorithm, SILENT))
+        if held != oid and self.unsafe([held]):
+            raise CorruptError(
+                f"{objects.describe(oid, self.algorithm)} was written to through a symlink into the store, "
+                "and what was written is stored nowhere else",
+                hint="vml status names the file; vml add it first, then run the command again",
+            )
 
     def scratch(self) -> Path:
         """A new path for a temporary file on this store's file system."""
