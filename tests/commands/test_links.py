@@ -132,13 +132,19 @@ def test_mending_an_object_does_not_undo_what_was_written_through_a_symlink(repo
     begin(repo, "symlink")
     write_through(repo, "one", b"bad")
     repo.write("copy", "one")
-    assert "vml add it first" in repo.fails("add", "copy", code=3).err
-    assert repo.read("one") == b"bad"
-    assert (repo.path / "copy").stat().st_mode & 0o200
-    repo.run("add", "one")
     repo.run("add", "copy")
     assert (repo.read("one"), repo.read("copy")) == (b"bad", b"one")
-    assert repo.changes() == {}
+    assert repo.changes() == {"one": "modified"}
+
+    write_through(repo, "copy", b"too")
+    (repo.path / "copy").rename(repo.path / "moved")  # nobody knows of this link
+    repo.write("copy", "one")
+    assert "vml add it first" in repo.fails("add", "copy", code=3).err
+    assert repo.read("moved") == b"too"
+    assert (repo.path / "copy").stat().st_mode & 0o200
+    repo.run("add", "moved")
+    repo.run("add", "copy")
+    assert (repo.read("moved"), repo.read("copy")) == (b"too", b"one")
 
 
 @KINDS

@@ -47,12 +47,14 @@ class LocalStore:
         waiting: Callable[[str], None] | None = None,
         pack_below: int = PACK_BELOW,
         link: Callable[[], Sequence[str]] = lambda: ("reflink", "copy"),
+        mend: Callable[[Path, bytes], bool] = lambda place, digest: False,
     ) -> None:
         self.directory = directory
         self._directory = str(directory)
         self.algorithm = algorithm
         self._pack_below = min(pack_below, pack.BUFFER >> 1)
         self._link = link
+        self._mend = mend
         self._lock = lock or directory / "lock"
         self._lock_timeout = lock_timeout
         self._waiting = waiting
@@ -339,7 +341,7 @@ class LocalStore:
             if seal.is_intact(path.stat()) and path.read_bytes() == data:  # a damaged one is replaced
                 return
         fs.make_directory(path.parent)
-        self._check_replaceable(oid, path)
+        self._before_mending(oid, path)
         fs.write_atomic(path, data, mode=0o444)
         seal.put(path)
 
@@ -347,19 +349,21 @@ class LocalStore:
         """Give a finished, synced and sealed temporary file of this store its final place."""
         path = self.loose_path(oid)
         fs.make_directory(path.parent)
-        self._check_replaceable(oid, path)
+        self._before_mending(oid, path)
         tmp.rename(path)
         fs.fsync_dir(path.parent)
 
-    def _check_replaceable(self, oid: ObjectId, path: Path) -> None:
-        """CorruptError if a loose object was written to, perhaps through a symlink to it, and only here are the
-        bytes: to put it right would change a workspace file.
+    def _before_mending(self, oid: ObjectId, path: Path) -> None:
+        """Tell the workspace of a loose object that was written to before it is put right: a symlink to it would
+        hold other bytes then. CorruptError if no such link is known, and what was written is stored nowhere else.
         """
-        if "symlink" not in self.links or not path.exists() or seal.is_intact(path.stat()):
+        if not path.exists() or seal.is_intact(path.stat()):
             return
         with path.open("rb", buffering=0) as file:
-            held = objects.blob(content.digest(file.fileno(), self.algorithm, SILENT))
-        if held != oid and self.unsafe([held]):
+            held = content.digest(file.fileno(), self.algorithm, SILENT)
+        if objects.blob(held) == oid or self._mend(path, held) or "symlink" not in self.links:
+            return
+        if self.unsafe([objects.blob(held)]):
             raise CorruptError(
                 f"{objects.describe(oid, self.algorithm)} was written to through a symlink into the store, "
                 "and what was written is stored nowhere else",

@@ -333,7 +333,7 @@ def _apply(work: _Work, plan: Plan) -> None:
                 root,
                 plan.puts,
                 work.meter,
-                scratch=_scratch(work.project, work.project.root / plan.each.path),
+                scratch=write.scratch(work.project, work.project.root / plan.each.path),
                 seen=plan.seen,
             )
         finally:
@@ -369,17 +369,11 @@ def _write_file(work: _Work, plan: Plan) -> None:
     try:
         entry = plan.puts[0]._replace(path=os.fsencode(name))
         seen = {entry.path: plan.seen[b""]} if b"" in plan.seen else {}
-        scratch = _scratch(project, project.root / parent)
+        scratch = write.scratch(project, project.root / parent)
         (stats,) = write.write(work.store, folder, [entry], work.meter, scratch=scratch, seen=seen)
     finally:
         os.close(folder)
     work.files.learn(plan.each.path, ingest.Stored(entry.digest, stat_index.unpack(stats)))
-
-
-def _scratch(project: Project, directory: Path) -> Path:
-    """A directory for temporary files from which a rename reaches `directory`."""
-    project.tmp_dir.mkdir(parents=True, exist_ok=True)
-    return project.tmp_dir if project.tmp_dir.stat().st_dev == directory.stat().st_dev else directory
 
 
 def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) -> None:
@@ -387,7 +381,7 @@ def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) 
     parent, _, name = plan.each.path.rpartition("/")
     beside = write.open_below(project.root, parent, create=True)
     try:
-        place = _scratch(project, project.root / parent) / fs.tmp_name()
+        place = write.scratch(project, project.root / parent) / fs.tmp_name()
         place.mkdir()
         base = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs
-from vcs_ml.errors import UserError
-from vcs_ml.output import quote
-from vcs_ml.progress import SILENT, Meter
-from vcs_ml.store import content, objects, page
-from vcs_ml.store.ingest import Stored, stat_numbers
+from vcs_ml.progress import Meter
+from vcs_ml.store import objects, page
+from vcs_ml.store.ingest import Stored
 from vcs_ml.store.link import THROUGH
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, single, snapshot, sync, tree, write
+from vcs_ml.workspace import delete, detach, single, snapshot, tree, write
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import Pointer
@@ -162,7 +160,7 @@ def _attach(project: Project, store: LocalStore, top: Path, files: Sequence[_Fil
     entries, seen = [file.entry for file in files], {file.entry.path: file.stats for file in files}
     directory = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        stats = write.write(store, directory, entries, meter, scratch=sync.scratch(project), seen=seen)
+        stats = write.write(store, directory, entries, meter, scratch=write.scratch(project, top), seen=seen)
     finally:
         os.close(directory)
     return [file._replace(stats=raw) for file, raw in zip(files, stats, strict=True)]
@@ -171,35 +169,8 @@ def _attach(project: Project, store: LocalStore, top: Path, files: Sequence[_Fil
 def _detach(project: Project, top: Path, files: Sequence[_File], meter: Meter) -> list[_File]:
     """Replace files by private copies of what they hold."""
     meter.expect(len(files), sum(file.entry.size for file in files))
-    scratch = sync.scratch(project)
     done = []
     for file in files:
-        folder, _, name = file.entry.path.rpartition(b"/")
-        directory = write.open_below(top, os.fsdecode(folder))
-        try:
-            done.append(file._replace(stats=_detach_one(project, directory, name, file, scratch)))
-        finally:
-            os.close(directory)
+        done.append(file._replace(stats=detach.file(project, top, file.entry, file.stats)))
         meter.advance(1, file.entry.size)
     return done
-
-
-def _detach_one(project: Project, directory: int, name: bytes, file: _File, scratch: Path) -> bytes:
-    follow = 0 if file.mode & THROUGH else os.O_NOFOLLOW
-    source = os.open(name, os.O_RDONLY | os.O_NONBLOCK | follow, dir_fd=directory)
-    tmp = scratch / fs.tmp_name()
-    try:
-        mode = 0o777 if file.entry.kind == page.EXECUTABLE else 0o666
-        target = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            copied = content.clone(source, target) or content.copy(source, target, project.algorithm, SILENT)
-            if copied not in (True, file.entry.digest):
-                raise UserError(f"{quote(file.entry.path)} changed meanwhile", hint="run the command again")
-            write.check_unchanged(directory, name, file.entry.path, {file.entry.path: file.stats})
-            os.rename(tmp, name, dst_dir_fd=directory)
-            return array("q", stat_numbers(os.fstat(target))).tobytes()
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
-        tmp.unlink(missing_ok=True)

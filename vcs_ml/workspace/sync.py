@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import git, locks
@@ -21,7 +20,7 @@ from vcs_ml.store.page import Entry
 from vcs_ml.store.remote import Remote, Root
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.transfer import NOTHING, Moved, Need
-from vcs_ml.workspace import status, tracked
+from vcs_ml.workspace import detach, status, tracked, write
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -51,14 +50,14 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
         lock_timeout=config.lock_timeout,
         waiting=waiting,
         pack_below=config.pack_below,
-        link=lambda: link.working(config.links, project.cache_dir, scratch(project), project.index_dir / "links"),
+        link=lambda: _links(project),
+        mend=lambda place, digest: detach.links_to(project, place, digest),
     )
 
 
-def scratch(project: Project) -> Path:
-    """A directory for temporary files on the file system of the workspace's top."""
-    project.tmp_dir.mkdir(parents=True, exist_ok=True)
-    return project.tmp_dir if project.tmp_dir.stat().st_dev == project.root.stat().st_dev else project.root
+def _links(project: Project) -> Sequence[str]:
+    workspace = write.scratch(project, project.root)
+    return link.working(project.config.links, project.cache_dir, workspace, project.index_dir / "links")
 
 
 def jobs(project: Project, wanted: int | None) -> int:

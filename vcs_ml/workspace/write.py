@@ -20,6 +20,7 @@ from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.store.local import LocalStore, decode
 from vcs_ml.store.pack import Row
 from vcs_ml.store.page import Entry
+from vcs_ml.workspace.project import Project
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -85,6 +86,12 @@ def _is_as_seen(directory: int, name: bytes, stats: bytes | None) -> bool:
     if before and not before[2]:  # there were other links, which may be gone
         now = (*now[:2], 0, *now[3:])
     return now == before
+
+
+def scratch(project: Project, directory: Path) -> Path:
+    """A directory for temporary files from which a rename reaches `directory`."""
+    project.tmp_dir.mkdir(parents=True, exist_ok=True)
+    return project.tmp_dir if project.tmp_dir.stat().st_dev == directory.stat().st_dev else directory
 
 
 def write(
