@@ -81,3 +81,10 @@ def test_what_is_not_tracked_is_an_error(linked: Repo) -> None:
     linked.fails("unprotect", "stranger", code=3)
     linked.fails("unprotect", "nosuch", code=3)
     linked.fails("unprotect", code=2)
+
+
+def test_nothing_is_changed_through_a_link_above(linked: Repo, tmp_path: Path) -> None:
+    (linked.path / "data").rename(tmp_path / "elsewhere")
+    (linked.path / "data").symlink_to(tmp_path / "elsewhere")
+    linked.run("unprotect", "data", ok=False)
+    assert not is_private(linked, "data/a")

@@ -200,13 +200,9 @@ class LocalStore:
         return hasher.digest() == oid[:-1]
 
     def unsafe(self, oids: Iterable[ObjectId]) -> list[ObjectId]:
-        """Those of `oids` that cannot be relied on: absent, or damaged by a write to a file that is linked to them.
-
-        Only what shows a write is read.
-        """
+        """Those of `oids` that are not here, or damaged by a write to a linked file; only what shows one is read."""
         wanted = list(oids)
-        absent = self.lacking(wanted)
-        gone = set(absent)
+        gone = set(absent := self.lacking(wanted))
         return absent + [oid for oid in wanted if oid not in gone and self.is_damaged(oid)]
 
     def is_damaged(self, oid: ObjectId) -> bool:
@@ -230,10 +226,7 @@ class LocalStore:
         """What to do about a damaged object."""
         found = self.catalog.find(oid)
         if not found and self.was_written(oid):
-            return (
-                "a file that is linked to it was changed in place (vml unprotect makes files safe to change): "
-                "vml fsck --repair mends the store"
-            )
+            return "a file that is linked to it was changed in place; vml fsck --repair mends the store"
         file = self.pack_path(found[0]) if found else self.loose_path(oid)
         return f"move {file} away; vml fetch, or vml add where the data is at hand, then stores its objects again"
 

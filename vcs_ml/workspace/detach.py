@@ -26,7 +26,7 @@ def file(project: Project, top: Path, entry: Entry, stats: bytes) -> bytes:
     `entry` and `stats` are what it was seen to hold and to be: UserError if that is no longer so.
     """
     folder, _, name = entry.path.rpartition(b"/")
-    directory = write.open_below(top, os.fsdecode(folder))
+    directory = write.open_below(project.root, os.path.normpath(top.relative_to(project.root) / os.fsdecode(folder)))
     try:
         return _file(project, directory, name, entry, stats)
     finally:

@@ -35,10 +35,7 @@ MEND = "vml fsck --repair mends the store; vml unprotect makes files private bef
 
 
 class Recorded(NamedTuple):
-    """One tracked thing after `add`: its pointer as it was and is, and how many files came, changed and went.
-
-    `damaged` are files that were changed in place while linked into the store: it lacks their former version now.
-    """
+    """One tracked thing after `add`: its pointer as it was and is, and how many files came, changed and went."""
 
     path: str
     old: Pointer | None
@@ -46,7 +43,7 @@ class Recorded(NamedTuple):
     added: int
     modified: int
     deleted: int
-    damaged: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()  # changed in place while they were linked into the store
 
     @property
     def state(self) -> Literal["new", "changed", "unchanged"]:

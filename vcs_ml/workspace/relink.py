@@ -158,7 +158,7 @@ def _file(project: Project, files: single.Files, path: str, change: _Change, met
 def _attach(project: Project, store: LocalStore, top: Path, files: Sequence[_File], meter: Meter) -> list[_File]:
     """Write files again as the store's settings say."""
     entries, seen = [file.entry for file in files], {file.entry.path: file.stats for file in files}
-    directory = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    directory = write.open_below(project.root, os.fspath(top.relative_to(project.root)))
     try:
         stats = write.write(store, directory, entries, meter, scratch=write.scratch(project, top), seen=seen)
     finally:
