@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from tests import oscalls, verify, worlds
+from tests.conftest import Repo
 from tests.worlds import CASES, LARGE_CASES, Case, Prepared, World
 
 
@@ -167,3 +169,34 @@ def _step(world: World, args: tuple[str, ...], n: int, log: Path, done: list[str
     log.unlink(missing_ok=True)
     if not oscalls.end(oscalls.in_child(killed, log.with_name("said"))):
         assert log.read_text() in ("0", "1", "3", "4"), (done, log.with_name("said").read_text())
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_add_with_links(kind: str, repo: Repo, tmp_path: Path, chance: random.Random, soak: int) -> None:
+    repo.run("config", "cache.link", kind)
+    content = {f"{i % 7}/{i}": f"{i}".encode() * (i + 1) for i in range(12)}
+    content["big"] = random.Random(1).randbytes(1_000_000)
+
+    def command() -> None:
+        repo.run("add", "data")
+
+    def reset() -> None:
+        for name in (".vml/cache", ".vml/index", "data"):
+            shutil.rmtree(repo.path / name, ignore_errors=True)
+        for name in ("data.vml", ".gitignore"):
+            (repo.path / name).unlink(missing_ok=True)
+        for name, data in content.items():
+            repo.write(f"data/{name}", data)
+
+    reset()
+    length = oscalls.duration(command, tmp_path / "log")
+    for _ in range(soak):
+        reset()
+        oscalls.killed_after(chance.uniform(0, length), command, tmp_path / "log")
+        here = (path for path in (repo.path / "data").rglob("*") if path.is_file())
+        assert {path.relative_to(repo.path / "data").as_posix(): path.read_bytes() for path in here} == content
+        repo.run("add", "data")
+        shutil.rmtree(repo.path / "data")
+        repo.run("checkout")
+        assert repo.changes() == {}
+        assert all(repo.read(f"data/{name}") == data for name, data in content.items())

@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "diff": Command("Data", "Compare data between two revisions.", "diff"),
     "checkout": Command("Data", "Bring data into the workspace.", "checkout"),
     "commit": Command("Data", "Record changed data in its pointers.", "commit"),
+    "unprotect": Command("Data", "Make linked files private and writable.", "unprotect"),
     "ls": Command("Data", "List tracked data.", "ls"),
     "du": Command("Data", "Show how much room data takes.", "du"),
     "remote": Command("Remotes", "Set up the places where data is shared.", "remote"),

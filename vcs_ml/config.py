@@ -31,13 +31,13 @@ SETTINGS: Final = {
     "core.id": Setting("text", "the project's id, written once by vml init"),
     "core.hash": Setting("text", "the algorithm that names data, fixed at vml init --hash"),
     "cache.dir": Setting("text", "where the local store is, from the project's top"),
-    "cache.link": Setting("links", "ways to try, in order: reflink, copy"),
+    "cache.link": Setting("links", "ways to try, in order: reflink, hardlink, symlink, copy"),
     "cache.pack_below": Setting("size", "files up to this size are stored together in packs"),
     "transfer.jobs": Setting("whole", "how many transfers run at a time"),
     "transfer.memory": Setting("size", "memory for what is in flight"),
     "lock.timeout": Setting("seconds", "how long to wait for another vml (default: for ever)"),
 }
-LINKS: Final = ("reflink", "copy")
+LINKS: Final = ("reflink", "hardlink", "symlink", "copy")
 SECRETS: Final = frozenset({"access_key_id", "secret_access_key", "session_token", "password"})
 REMOTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 GROUP_NAME: Final = REMOTE_NAME

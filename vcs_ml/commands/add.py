@@ -53,6 +53,8 @@ def add(
             done = record.label(project, store, targets, labels, meter=meter)
         else:
             done = record.add(project, store, targets, meter=meter)
+    for text in record.warnings(done):
+        session.warn(text, record.MEND)
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in done]})
         return

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from vcs_ml import output
+from vcs_ml.errors import UsageError
 from vcs_ml.session import Session
 from vcs_ml.store.objects import MissingObject
+from vcs_ml.store.page import Entry
 from vcs_ml.workspace import checkout as checking
 from vcs_ml.workspace import opening, sync, tracked
+from vcs_ml.workspace import relink as relinking
 from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
 
@@ -25,18 +29,24 @@ def checkout(
     group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
     rev: Annotated[str | None, typer.Option("--rev", metavar="R", help="As of this commit; pointers stay.")] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
+    relink: Annotated[bool, typer.Option("--relink", help="Only bring files into the form of cache.link.")] = False,
 ) -> None:
     """Bring workspace data to what the pointers say, from the local store.
 
     Only what differs is touched. Untracked files are left alone. Files whose bytes are in no store are never
     replaced without --force.
 
+    --relink changes no content: copies become links, or links copies, as cache.link says now.
+
     \b
     Examples:
       git checkout v1 && vml checkout
       vml checkout data/labels.csv
       vml checkout --rev HEAD~2 data
+      vml checkout --relink
     """
+    if relink and (rev is not None or force):
+        raise UsageError("--relink changes no content", hint="vml checkout first, then vml checkout --relink")
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
@@ -46,6 +56,9 @@ def checkout(
         pointers = tracked.at_revision(project, rev) if rev is not None else now
         selection = Selection(targets, group or ())
         wanted = sync.selected(project, pointers, selection, where=f"at {rev}" if rev is not None else "")
+        if relink:
+            _report_relinked(session, relinking.relink(project, store, wanted, meter))
+            return
         everything = now if selection.everything and rev is None else None
         try:
             done = checking.checkout(project, store, wanted, now=everything, force=force, meter=meter)
@@ -55,6 +68,11 @@ def checkout(
     report(session, project, done)
     if said := sync.left_out(project, pointers, selection):
         session.note(said)
+
+
+def _report_relinked(session: Session, done: Sequence[Entry]) -> None:
+    size = output.size(sum(entry.size for entry in done))
+    session.note(f"{output.count(len(done), 'file')} relinked ({size})" if done else "nothing to do")
 
 
 def report(session: Session, project: Project, done: checking.Result) -> None:

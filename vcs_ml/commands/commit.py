@@ -52,6 +52,8 @@ def commit(
                 )
         with session.progress("recording") as meter:
             done = record.add(project, store, targets, meter=meter)
+    for text in record.warnings(done):
+        session.warn(text, record.MEND)
     changed = [each for each in done if each.state != "unchanged"]
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in changed]})

@@ -12,7 +12,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import opening, saved
+from vcs_ml.workspace import opening, relink, saved
 from vcs_ml.workspace import status as looking
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -66,6 +66,11 @@ def status(
         _print(session, found, waiting)
         for line in saved.news(project):
             session.note(f"note: {line}")
+    for path in relink.written_through(project, store, found.data):
+        session.warn(
+            f"{output.quote(path)} is linked into the store, where its recorded version is damaged by this change",
+            hint="vml add or vml unprotect keeps what it holds now; vml fsck --repair then mends the store",
+        )
     for _, error in found.broken[1:]:
         session.warn(error.message, error.hint)
     if found.broken:  # said last, after all that could be told

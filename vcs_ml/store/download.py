@@ -11,7 +11,7 @@ from vcs_ml import fs
 from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import Buffer
 from vcs_ml.progress import Meter
-from vcs_ml.store import objects, pack, page, workers
+from vcs_ml.store import objects, pack, page, seal, workers
 from vcs_ml.store.local import FEW, Batch, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Row
@@ -212,6 +212,7 @@ def _fetch_large(store: LocalStore, remote: Remote, need: Need, meter: Meter) ->
                     fs.write_all(file.fileno(), data)
                     meter.advance(0, len(data))
                 os.fchmod(file.fileno(), 0o444)
+                seal.put(file.fileno())
                 os.fsync(file.fileno())
             if hasher.digest() == need.oid[:-1]:
                 store.adopt_loose(need.oid, tmp)

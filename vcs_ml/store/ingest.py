@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from vcs_ml import fs
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.progress import Meter
-from vcs_ml.store import objects, pack, workers
+from vcs_ml.store import adopt, content, link, objects, pack, seal, workers
+from vcs_ml.store.content import WINDOW
+from vcs_ml.store.link import Numbers
 from vcs_ml.store.local import FEW, Batch, LocalStore
 from vcs_ml.store.pack import Builder, Pack
 
-WINDOW = 1 << 20
-_HOLE = bytes(WINDOW)
-FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _PARALLEL_FILES = 500  # below both, a second process costs more than it saves
 _PARALLEL_BYTES = 16 << 20
 _RETRIES = 3
@@ -34,8 +30,6 @@ _REPORT = 64  # files between two reports of progress
 
 # Five numbers a file: size, mtime_ns, ctime_ns (0 where links share the inode), inode, mode.
 STAT_FIELDS = 5
-INODE_MASK = 2**63 - 1  # some network file systems use all 64 bits, the index has signed numbers
-Numbers = tuple[int, ...]
 Result = tuple[bytes, list[tuple[int, int, Numbers]], pack.Plain]
 
 
@@ -61,25 +55,25 @@ class Stored(NamedTuple):
     stats: array[int]
 
 
-def stat_numbers(st: os.stat_result) -> Numbers:
-    """The five numbers that tell whether a file is still the one that was hashed."""
-    # Linking a file changes its ctime, so it says nothing where other links exist.
-    ctime = st.st_ctime_ns if st.st_nlink == 1 else 0
-    return st.st_size, st.st_mtime_ns, ctime, st.st_ino & INODE_MASK, st.st_mode
+stat_numbers = link.numbers
 
 
-def ingest(store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folder], meter: Meter) -> list[Stored]:
+def ingest(
+    store: LocalStore, batch: Batch, base: bytes, folders: Sequence[Folder], meter: Meter, *, share: bool = True
+) -> list[Stored]:
     """Store every file of `folders`, directories below `base`.
 
     A file that others keep changing is an error and nothing is recorded. Workers share the files by size, so
-    that equal files meet in one worker and are stored once.
+    that equal files meet in one worker and are stored once. Where the store shares its files with workspaces, the
+    files become links to it, unless `share` is False.
     """
+    share = share and store.shares  # found out before workers fork
     parts = _share(folders, meter)
     # Only in this process: what a forked worker put into the batch would be lost.
     few = batch if len(parts) == 1 and len(parts[0].files) < FEW else None
 
     def work(part: Part, meter: Meter) -> Result:
-        reader = _Storer(store, few, meter)
+        reader = _Storer(store, few, meter, shares=share)
         try:
             digests, changed = _read_part(base, folders, part, reader, meter)
             packs = pack.to_plain(reader.finish())
@@ -155,12 +149,18 @@ def _share(folders: Sequence[Folder], meter: Meter) -> list[Part]:
 class _Reader(Protocol):
     """What is done with a file's bytes: they are hashed, and stored or not. Counts bytes, not files."""
 
+    shares: bool  # whether `share` is to be used where a file can be one with its object
+
     def take_file(self, fd: int, size: int) -> bytes | None:
         """The digest of an open file; None if it does not have the expected size."""
         ...
 
     def take_bytes(self, data: bytes) -> bytes:
         """The digest of the target of a symbolic link."""
+        ...
+
+    def share(self, directory: int, name: bytes, fd: int) -> tuple[bytes, Numbers] | None:
+        """(digest, stats) of an open file that becomes a link to its object; None if it changed."""
         ...
 
 
@@ -243,10 +243,16 @@ def _steady(directory: int, folder: bytes, name: bytes, before: Numbers, reader:
             if stat.S_ISLNK(before[4]):
                 digest = reader.take_bytes(os.readlink(name, dir_fd=directory))
                 after = stat_numbers(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            elif before[4] & link.THROUGH:
+                digest, after = _through(directory, name, before, reader)
             else:
                 fd = _open(directory, folder, name)
                 try:
-                    digest = reader.take_file(fd, before[0])
+                    if reader.shares and before[0] and not before[4] & stat.S_IXUSR:
+                        if shared := reader.share(directory, name, fd):
+                            return shared
+                    else:
+                        digest = reader.take_file(fd, before[0])
                 finally:
                     after = stat_numbers(os.fstat(fd))
                     os.close(fd)
@@ -263,6 +269,24 @@ def _steady(directory: int, folder: bytes, name: bytes, before: Numbers, reader:
     )
 
 
+def _through(directory: int, name: bytes, before: Numbers, reader: _Reader) -> tuple[bytes | None, Numbers]:
+    """(digest, stats) of a symlink into the store: of the object there, which is read only if it was written to."""
+    there = os.stat(name, dir_fd=directory)
+    if seal.is_intact(there):
+        digest: bytes | None = link.digest(os.readlink(name, dir_fd=directory))
+    else:
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=directory)
+        try:
+            if reader.shares:
+                shared = reader.share(directory, name, fd)
+                return shared if shared else (None, before)
+            digest = reader.take_file(fd, there.st_size)
+        finally:
+            os.close(fd)
+    here = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return digest, stat_numbers(here, os.stat(name, dir_fd=directory) if stat.S_ISLNK(here.st_mode) else None)
+
+
 def _open(directory: int, folder: bytes, name: bytes) -> int:
     try:
         # Nothing is waited for, if the file has become a FIFO since it was found.
@@ -275,6 +299,8 @@ def _open(directory: int, folder: bytes, name: bytes) -> int:
 class _Hasher:
     """Hashes files and keeps nothing."""
 
+    shares = False
+
     def __init__(self, algorithm: Algorithm, meter: Meter) -> None:
         self._algorithm = algorithm
         self._meter = meter
@@ -282,7 +308,7 @@ class _Hasher:
 
     def take_file(self, fd: int, size: int) -> bytes | None:
         if size >= WINDOW:
-            return _digest(fd, self._algorithm, self._meter)
+            return content.digest(fd, self._algorithm, self._meter)
         n = os.readv(fd, [self._window])
         self._meter.advance(0, n)
         return self._algorithm.digest(self._window[:n]) if n == size else None
@@ -290,11 +316,15 @@ class _Hasher:
     def take_bytes(self, data: bytes) -> bytes:
         return self._algorithm.digest(data)
 
+    def share(self, directory: int, name: bytes, fd: int) -> tuple[bytes, Numbers] | None:
+        raise NotImplementedError
+
 
 class _Storer:
     """Puts small files into packs and large ones into loose objects of one store."""
 
-    def __init__(self, store: LocalStore, few: Batch | None, meter: Meter) -> None:
+    def __init__(self, store: LocalStore, few: Batch | None, meter: Meter, *, shares: bool) -> None:
+        self.shares = shares
         self._store = store
         self._few = few  # where a handful of files go: the batch then decides that no pack is worth it
         self._meter = meter
@@ -302,7 +332,7 @@ class _Storer:
         self._builder = Builder(store.backend, store.algorithm)
         self._seen: set[bytes] = set()
         self._empty = not store.catalog.indexes
-        self._reflink = "reflink" in store.link
+        self._reflink = "reflink" in store.links
         self._unreported = 0
 
     def take_file(self, fd: int, size: int) -> bytes | None:
@@ -342,65 +372,14 @@ class _Storer:
             self._builder.keep(oid, size)
 
     def _large(self, fd: int) -> bytes:
-        tmp = self._store.scratch()
-        try:
-            digest, self._reflink = copy_in(fd, tmp, self._store.algorithm, reflink=self._reflink, meter=self._meter)
-            oid = objects.blob(digest)
-            if not self._store.holds(oid):  # a damaged one is replaced
-                self._store.adopt_loose(oid, tmp)
-            return digest
-        finally:
-            tmp.unlink(missing_ok=True)
+        digest, self._reflink = adopt.copy(self._store, fd, reflink=self._reflink, meter=self._meter)
+        return digest
+
+    def share(self, directory: int, name: bytes, fd: int) -> tuple[bytes, Numbers] | None:
+        return adopt.adopt(self._store, directory, name, fd, self._meter)
 
     def finish(self) -> list[Pack]:
         return self._builder.finish()
 
     def abort(self) -> None:
         self._builder.abort()
-
-
-def clone(source: int, target: int) -> bool:
-    """Make `target` share the blocks of `source` (FICLONE); False where the file system cannot."""
-    try:
-        fcntl.ioctl(target, FICLONE, source)
-    except OSError:
-        return False
-    return True
-
-
-def copy(source: int, target: int, algorithm: Algorithm, meter: Meter) -> bytes:
-    """Copy all bytes of one open file to another; the digest is of what was written. Holes stay holes."""
-    hasher = algorithm.new()
-    window = memoryview(bytearray(WINDOW))
-    has_holes = (st := os.fstat(source)).st_blocks * 512 < st.st_size
-    while n := os.readv(source, [window]):
-        hasher.update(window[:n])
-        if has_holes and bytes(window) == _HOLE:
-            os.truncate(target, os.lseek(target, n, os.SEEK_CUR))
-        else:
-            fs.write_all(target, window[:n])
-        meter.advance(0, n)
-    return hasher.digest()
-
-
-def copy_in(source: int, target: Path, algorithm: Algorithm, *, reflink: bool, meter: Meter) -> tuple[bytes, bool]:
-    """Copy or clone an open file to a new, synced one: (digest of what `target` holds, whether it is a clone)."""
-    out = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
-    try:
-        fs.share(out, target.parent)
-        os.lseek(source, 0, os.SEEK_SET)
-        cloned = reflink and clone(source, out)
-        digest = _digest(out, algorithm, meter) if cloned else copy(source, out, algorithm, meter)
-        os.fsync(out)
-        return digest, cloned
-    finally:
-        os.close(out)
-
-
-def _digest(fd: int, algorithm: Algorithm, meter: Meter) -> bytes:
-    hasher = algorithm.new()
-    window = memoryview(bytearray(WINDOW))
-    while n := os.readv(fd, [window]):
-        hasher.update(window[:n])
-        meter.advance(0, n)
-    return hasher.digest()

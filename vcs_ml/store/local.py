@@ -9,13 +9,16 @@ import os
 import re
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import SHA256, Algorithm, Buffer
-from vcs_ml.store import catalog, manifest, objects, pack
+from vcs_ml.progress import SILENT
+from vcs_ml.store import catalog, content, manifest, objects, pack, seal
 from vcs_ml.store.catalog import Catalog
+from vcs_ml.store.link import SHARING
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Pack, Row
 from vcs_ml.store.remotes.local import Directory
@@ -46,14 +49,16 @@ class LocalStore:
         lock_timeout: float | None = None,
         waiting: Callable[[str], None] | None = None,
         pack_below: int = PACK_BELOW,
-        link: Sequence[str] = ("reflink", "copy"),
+        link: Callable[[], Sequence[str]] = lambda: ("reflink", "copy"),
         register: Callable[[], None] | None = None,
+        mend: Callable[[Path, bytes], bool] = lambda place, digest: False,
     ) -> None:
         self.directory = directory
         self._directory = str(directory)
         self.algorithm = algorithm
-        self.pack_below = min(pack_below, pack.BUFFER >> 1)
-        self.link = link
+        self._pack_below = min(pack_below, pack.BUFFER >> 1)
+        self._link = link
+        self._mend = mend
         self._lock = directory / LOCK  # in the store itself: all who share it share the lock
         self._lock_timeout = lock_timeout
         self._waiting = waiting
@@ -80,6 +85,21 @@ class LocalStore:
                 f"the store {self.directory} names data with {name}, this project with {self.algorithm.name}",
                 hint="give this project another cache.dir",
             )
+
+    @cached_property
+    def links(self) -> Sequence[str]:
+        """The ways from here into the workspace that work, in order. Found out when somebody asks."""
+        return self._link()
+
+    @cached_property
+    def shares(self) -> bool:
+        """Whether workspace files and objects are one file, where they can be."""
+        return self.links[0] in SHARING
+
+    @cached_property
+    def pack_below(self) -> int:
+        """Blobs up to this size go into packs; none where files are shared, because only a loose file can be."""
+        return 0 if self.shares else self._pack_below
 
     # ------------------------------------------------------------------ reading
 
@@ -197,6 +217,29 @@ class LocalStore:
             while window := file.read(GATHER):
                 hasher.update(window)
         return hasher.digest() == oid[:-1]
+
+    def unsafe(self, oids: Iterable[ObjectId]) -> list[ObjectId]:
+        """Those of `oids` that are not here, or damaged by a write to a linked file; only what shows one is read."""
+        wanted = list(oids)
+        gone = set(absent := self.lacking(wanted))
+        return absent + [oid for oid in wanted if oid not in gone and self.is_damaged(oid)]
+
+    def is_damaged(self, oid: ObjectId) -> bool:
+        """Whether a write to a file that is linked to it has changed a loose object."""
+        return self.was_written(oid) and not self.holds(oid)
+
+    def is_loose(self, oid: ObjectId) -> bool:
+        """Whether an object is a file of its own."""
+        return os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}")
+
+    def was_written(self, oid: ObjectId) -> bool:
+        """Whether an object is a loose file that may have been written to since it was hashed."""
+        if self.is_packed(oid):
+            return False
+        try:
+            return not seal.is_intact(os.stat(f"{self._directory}/{_loose_name(oid, self.algorithm)}"))
+        except FileNotFoundError:
+            return False
 
     def size(self, oid: ObjectId) -> int:
         """An object's size in bytes; MissingObject."""
@@ -333,17 +376,37 @@ class LocalStore:
         """Store one object as a file of its own."""
         path = self.loose_path(oid)
         with contextlib.suppress(FileNotFoundError):
-            if path.read_bytes() == data:  # a damaged one is replaced
+            if seal.is_intact(path.stat()) and path.read_bytes() == data:  # a damaged one is replaced
                 return
         fs.make_directory(path.parent)
+        self._before_mending(oid, path)
         fs.write_atomic(path, data, mode=0o444)
+        seal.put(path)
 
     def adopt_loose(self, oid: ObjectId, tmp: Path) -> None:
-        """Give a finished, synced temporary file of this store its final place."""
+        """Give a finished, synced and sealed temporary file of this store its final place."""
         path = self.loose_path(oid)
         fs.make_directory(path.parent)
+        self._before_mending(oid, path)
         tmp.rename(path)
         fs.fsync_dir(path.parent)
+
+    def _before_mending(self, oid: ObjectId, path: Path) -> None:
+        """Tell the workspace of a loose object that was written to before it is put right: a symlink to it would
+        hold other bytes then. CorruptError if no such link is known, and what was written is stored nowhere else.
+        """
+        if not path.exists() or seal.is_intact(path.stat()):
+            return
+        with path.open("rb", buffering=0) as file:
+            held = content.digest(file.fileno(), self.algorithm, SILENT)
+        if objects.blob(held) == oid or self._mend(path, held) or "symlink" not in self.links:
+            return
+        if self.unsafe([objects.blob(held)]):
+            raise CorruptError(
+                f"{objects.describe(oid, self.algorithm)} was written to through a symlink into the store, "
+                "and what was written is stored nowhere else",
+                hint="vml status names the file; vml add it first, then run the command again",
+            )
 
     def scratch(self) -> Path:
         """A new path for a temporary file on this store's file system."""

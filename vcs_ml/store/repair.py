@@ -89,7 +89,7 @@ def staging(store: LocalStore) -> Iterator[LocalStore]:
     """A store inside this one's scratch, in which things gather before they are moved over; gone at the end."""
     place = store.directory / "tmp" / f"{_STAGING}{os.urandom(8).hex()}"
     try:
-        yield LocalStore(place, store.algorithm, pack_below=store.pack_below, link=store.link)
+        yield LocalStore(place, store.algorithm, pack_below=store.pack_below, link=lambda: store.links)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

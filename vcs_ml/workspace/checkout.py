@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -122,7 +123,9 @@ def _plan(work: _Work, each: Pointer, inner: bytes) -> Plan:
 def _plan_tree(work: _Work, each: Pointer, inner: bytes) -> Plan:
     project, store = work.project, work.store
     root = project.root / each.path
-    if root.is_symlink() or not (root.is_dir() or root.is_file() or not root.exists()):
+    if (root.is_symlink() and not tree.is_object(os.fsencode(root), project.loose)) or not (
+        root.is_dir() or root.is_file() or not root.exists()
+    ):
         raise UserError(
             f"{quote(each.path)} is not a directory, but a directory is tracked there",
             hint="move it away, then run the command again",
@@ -161,7 +164,7 @@ def _plan_tree(work: _Work, each: Pointer, inner: bytes) -> Plan:
 
 def _unsaved(store: LocalStore, entries: Iterable[Entry]) -> list[Entry]:
     looked_at = list(entries)
-    absent = set(store.lacking(objects.blob(entry.digest) for entry in looked_at if entry.digest))
+    absent = set(store.unsafe(objects.blob(entry.digest) for entry in looked_at if entry.digest))
     return [entry for entry in looked_at if not entry.digest or objects.blob(entry.digest) in absent]
 
 
@@ -183,9 +186,12 @@ def _unseen(work: _Work, root: Path, wanted: Iterable[bytes]) -> Iterator[tuple[
         except (FileNotFoundError, NotADirectoryError):
             continue
         if stat.S_ISREG(st.st_mode) or stat.S_ISLNK(st.st_mode):
-            folder = ingest.Folder(os.path.dirname(path), [os.path.basename(path)], stat_index.numbers(st))
+            loose = work.project.loose if stat.S_ISLNK(st.st_mode) else None
+            if (numbers := tree.look(os.path.join(base, path), st, loose)) is None:
+                continue
+            folder = ingest.Folder(os.path.dirname(path), [os.path.basename(path)], array("q", numbers))
             (stored,) = ingest.measure(work.project.algorithm, base, [folder], work.meter)
-            yield path, Entry(path, tree.entry_kind(st.st_mode), st.st_size, stored.digests)
+            yield path, Entry(path, tree.entry_kind(numbers[4]), numbers[0], stored.digests)
 
 
 def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:
@@ -304,7 +310,7 @@ def _apply(work: _Work, plan: Plan) -> None:
                 root,
                 plan.puts,
                 work.meter,
-                scratch=_scratch(work.project, work.project.root / plan.each.path),
+                scratch=write.scratch(work.project, work.project.root / plan.each.path),
                 seen=plan.seen,
             )
         finally:
@@ -340,17 +346,11 @@ def _write_file(work: _Work, plan: Plan) -> None:
     try:
         entry = plan.puts[0]._replace(path=os.fsencode(name))
         seen = {entry.path: plan.seen[b""]} if b"" in plan.seen else {}
-        scratch = _scratch(project, project.root / parent)
+        scratch = write.scratch(project, project.root / parent)
         (stats,) = write.write(work.store, folder, [entry], work.meter, scratch=scratch, seen=seen)
     finally:
         os.close(folder)
     work.files.learn(plan.each.path, ingest.Stored(entry.digest, stat_index.unpack(stats)))
-
-
-def _scratch(project: Project, directory: Path) -> Path:
-    """A directory for temporary files from which a rename reaches `directory`."""
-    project.tmp_dir.mkdir(parents=True, exist_ok=True)
-    return project.tmp_dir if project.tmp_dir.stat().st_dev == directory.stat().st_dev else directory
 
 
 def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) -> None:
@@ -358,7 +358,7 @@ def _write_fresh(project: Project, store: LocalStore, plan: Plan, meter: Meter) 
     parent, _, name = plan.each.path.rpartition("/")
     beside = write.open_below(project.root, parent, create=True)
     try:
-        place = _scratch(project, project.root / parent) / fs.tmp_name()
+        place = write.scratch(project, project.root / parent) / fs.tmp_name()
         place.mkdir()
         base = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -479,7 +479,7 @@ def _remove_gone_file(work: _Work, path: str) -> int:
         return 0
     before = work.files.known(path)
     here, _ = work.files.look(path, meter=work.meter)
-    if here is None or before is None or here.digest != before or objects.blob(before) not in work.store:
+    if here is None or before is None or here.digest != before or work.store.unsafe([objects.blob(before)]):
         return 0
     (work.project.root / path).unlink()
     work.files.forget(path)

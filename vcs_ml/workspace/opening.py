@@ -11,12 +11,12 @@ from vcs_ml import locks
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.store import manifest, transfer
+from vcs_ml.store import link, manifest, transfer
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
-from vcs_ml.workspace import sharing, status
+from vcs_ml.workspace import detach, sharing, status, write
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
@@ -30,9 +30,15 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
         lock_timeout=config.lock_timeout,
         waiting=waiting,
         pack_below=config.pack_below,
-        link=config.links,
+        link=lambda: _links(project),
         register=partial(sharing.register, project) if config.cache_dir else None,
+        mend=lambda place, digest: detach.links_to(project, place, digest),
     )
+
+
+def _links(project: Project) -> Sequence[str]:
+    workspace = write.scratch(project, project.root)
+    return link.working(project.config.links, project.cache_dir, workspace, project.index_dir / "links")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs
-from vcs_ml.store import ingest
+from vcs_ml.store import content
 
 
 class Abilities(NamedTuple):
@@ -96,7 +96,7 @@ def executable_bits(place: Path) -> bool:
 
 def _reflink(source: Path, target: Path) -> bool:
     with source.open("rb") as old, target.open("wb") as new:
-        return ingest.clone(old.fileno(), new.fileno())
+        return content.clone(old.fileno(), new.fileno())
 
 
 def _works(link: Callable[[], None]) -> bool:

@@ -15,6 +15,7 @@ from vcs_ml.config import Config, RemoteConfig
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
+from vcs_ml.store.link import Loose
 
 _CONFIG: Final = """\
 # Settings of this vml project; `vml config --help` lists them all.
@@ -139,6 +140,11 @@ class Project:
                 )
             return place
         return self.main_state_dir / "cache"
+
+    @property
+    def loose(self) -> Loose:
+        """Where symlinks into the store lead."""
+        return Loose.of(self.cache_dir, self.algorithm)
 
     @property
     def lock_dir(self) -> Path:

@@ -32,6 +32,7 @@ from vcs_ml.workspace.snapshot import Snapshot
 from vcs_ml.workspace.targets import Target, check_pointers
 
 _SHOWN = 20
+MEND = "vml fsck --repair mends the store; vml unprotect makes files private before they are changed"
 
 
 class Recorded(NamedTuple):
@@ -43,6 +44,7 @@ class Recorded(NamedTuple):
     added: int
     modified: int
     deleted: int
+    damaged: tuple[str, ...] = ()  # changed in place while they were linked into the store
 
     @property
     def state(self) -> Literal["new", "changed", "unchanged"]:
@@ -177,7 +179,7 @@ def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Itera
     for folder, group in groups.items():
         numbers = stat_index.unpack(b"")
         for target in group:
-            numbers += stat_index.numbers(os.lstat(project.root / target.path))
+            numbers.extend(_look(project, target.path))
         folders.append(Folder(folder, [os.fsencode(os.path.basename(t.path)) for t in group], numbers))
     entries: dict[str, Entry] = {}
     stored = ingest.ingest(job.store, job.batch, os.fsencode(project.root), folders, job.meter) if folders else []
@@ -187,8 +189,20 @@ def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Itera
             one = Stored(each.digests[i * size : (i + 1) * size], stats)
             entries[target.path] = files.learn(target.path, one)
     return [
-        _Done(_recorded_file(target, entries.get(target.path)), partial(_forget_tree, job, target)) for target in wanted
+        _Done(_recorded_file(job.store, target, entries.get(target.path)), partial(_forget_tree, job, target))
+        for target in wanted
     ]
+
+
+def _look(project: Project, path: str) -> Sequence[int]:
+    full = os.fsencode(project.root / path)
+    loose = project.loose if os.path.islink(full) else None
+    if (found := tree.look(full, os.lstat(full), loose)) is None:
+        raise UserError(
+            f"{quote(path)} cannot be tracked: {tree.GONE}",
+            hint=f"vml pull {quote(path)} brings it, where a remote has it; vml fsck tells what else is missing",
+        )
+    return found
 
 
 def _forget_tree(job: Job, target: Target) -> None:
@@ -199,13 +213,13 @@ def _forget_tree(job: Job, target: Target) -> None:
 
 def _is_as_recorded(job: Job, files: single.Files, target: Target) -> bool:
     """Whether the file is what its pointer says, and the store has it: then nothing is read again."""
-    if target.pointer is None or target.pointer.kind == "tree" or target.pointer.oid not in job.store:
+    if target.pointer is None or target.pointer.kind == "tree" or job.store.unsafe([target.pointer.oid]):
         return False
     here, _ = files.look(target.path, meter=job.meter)
     return here == single.entry_of(target.pointer)
 
 
-def _recorded_file(target: Target, entry: Entry | None) -> Recorded:
+def _recorded_file(store: LocalStore, target: Target, entry: Entry | None) -> Recorded:
     old = target.pointer
     if entry is None:
         assert old is not None
@@ -213,7 +227,8 @@ def _recorded_file(target: Target, entry: Entry | None) -> Recorded:
     extra = old.extra if old else {}
     new = Pointer(target.path, objects.blob(entry.digest), single.kind_of(entry), entry.size, None, extra)
     changed = old is not None and old.oid != new.oid
-    return Recorded(target.path, old, new, int(old is None), int(changed), 0)
+    damaged = (target.path,) if changed and old is not None and store.is_damaged(old.oid) else ()
+    return Recorded(target.path, old, new, int(old is None), int(changed), 0, damaged)
 
 
 # ---------------------------------------------------------------------- directories
@@ -235,7 +250,7 @@ def _add_whole(job: Job, target: Target) -> _Done:
     """Read and store every file: a first add, or one whose index or store was lost."""
     project, store, algorithm = job.project, job.store, job.project.algorithm
     root = os.fsencode(project.root / target.path)
-    walk = tree.walk(root, job.ignore, project_path=target.path)
+    walk = tree.walk(root, job.ignore, project_path=target.path, loose=project.loose)
     _check_refused(target, walk)
     if target.pointer is None:
         check_pointers(job.project, target.path, walk.folders)
@@ -318,13 +333,21 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
             f"the manifest of {quote(target.path)} is not in the local store",
             hint=f"vml fetch --metadata {quote(target.path)} brings it, without the files",
         ) from None
-    done = _recorded_tree(target, summary)
+    done = _recorded_tree(target, summary)._replace(damaged=_damaged(job.store, target, shot))
     return _Done(done, partial(_settle, job.store, done, shot), shot)
 
 
 def _onto_pointer(target: Target, past: Index) -> bool:
     """Whether what is not looked at, or never was here, is as the pointer says, and not as it was checked out."""
     return target.pointer is not None and target.pointer.kind == "tree" and (bool(target.inner) or past.partial)
+
+
+def _damaged(store: LocalStore, target: Target, shot: Snapshot) -> tuple[str, ...]:
+    return tuple(
+        f"{target.path}/{os.fsdecode(path)}"
+        for path, old in shot.before.items()
+        if old is not None and shot.edits[path] is not None and store.is_damaged(objects.blob(old.digest))
+    )
 
 
 def _against_pointer(store: LocalStore, target: Target, shots: Sequence[Snapshot]) -> dict[bytes, Entry | None]:
@@ -399,7 +422,10 @@ def _check_refused(target: Target, walk: tree.Tree) -> None:
     if walk.refused:
         path, why = walk.refused[0]
         where = quote(os.path.join(os.fsencode(target.path), path))
-        raise UserError(f"{where} cannot be tracked: {why}", hint="remove it, or name it in .vmlignore")
+        hint = "remove it, or name it in .vmlignore"
+        if why == tree.GONE:
+            hint = "vml pull brings it, where a remote has it; to record that it was deleted, remove the link"
+        raise UserError(f"{where} cannot be tracked: {why}", hint=hint)
 
 
 def _check_names(target: Target, names: Iterable[bytes]) -> None:
@@ -421,6 +447,15 @@ def _check_there(store: LocalStore, target: Target, shot: Snapshot) -> None:
             hint=f"vml checkout {missing} brings it, vml rm {missing} drops it from the directory",
         )
     raise UserError(f"{missing} does not exist", hint="check the path: ls, vml ls")
+
+
+def warnings(done: Iterable[Recorded]) -> list[str]:
+    """What people should know of files that were changed in place while they were linked into the store."""
+    return [
+        f"{quote(path)} was linked into the store when it was changed: its former version is damaged there"
+        for each in done
+        for path in each.damaged[:_SHOWN]
+    ]
 
 
 def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from vcs_ml.store.ingest import Folder
 from vcs_ml.store.local import REMEDY, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.remote import new_ulid
-from vcs_ml.workspace import index
+from vcs_ml.workspace import tree
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 20
@@ -53,9 +54,10 @@ def keep(project: Project, store: LocalStore, paths: Sequence[str], meter: Meter
     with store.batch() as batch:
         for path in paths:
             raw = os.fsencode(path)
-            numbers = index.numbers(os.lstat(os.path.join(root, raw)))
+            full = os.path.join(root, raw)
+            numbers = array("q", tree.look(full, os.lstat(full), project.loose) or ())
             folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
-            (stored,) = ingest.ingest(store, batch, root, [folder], meter)
+            (stored,) = ingest.ingest(store, batch, root, [folder], meter, share=False)
             kept.append(Saved(path, objects.blob(stored.digests), stored.stats[0]))
     for each in kept:
         if not store.holds(each.oid):  # a damaged object of this id was there before

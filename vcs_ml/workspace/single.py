@@ -11,7 +11,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, page
-from vcs_ml.store.ingest import Folder, Stored, stat_numbers
+from vcs_ml.store.ingest import Folder, Stored
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace import tree
@@ -63,7 +63,10 @@ class Files:
             return None, known is not None
         if not (stat.S_ISREG(st.st_mode) or stat.S_ISLNK(st.st_mode)):
             return Entry(raw, page.FILE, -1, b""), True  # a directory, or nothing that has bytes
-        numbers = array("q", stat_numbers(st))
+        loose = self._project.loose if stat.S_ISLNK(st.st_mode) else None
+        if (found := tree.look(self._root + b"/" + raw, st, loose)) is None:
+            return None, True  # a link to an object that is gone
+        numbers = array("q", found)
         if known is not None and known[0] == numbers.tobytes() and not rehash:
             return stat_index.entry(raw, *known), True
         folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)

@@ -69,7 +69,7 @@ def take(
     """
     root = os.fsencode(project.root / tracked)
     index = Index.load(project.index_dir, tracked, project.algorithm)
-    walk = tree.walk(root, ignore, prefix=prefix, project_path=tracked)
+    walk = tree.walk(root, ignore, prefix=prefix, project_path=tracked, loose=project.loose)
     difference = index.compare(walk.folders, prefix, rehash=rehash)
     unknown = [c for c in difference.changed if c.digest is None or not believe_memo]
     stats = {c.path: (stat_index.file_stats(c.folder, c.i), c.digest) for c in difference.changed if c.digest}

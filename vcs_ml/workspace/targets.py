@@ -10,7 +10,7 @@ from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store.ingest import Folder
-from vcs_ml.workspace import pointer, tracked
+from vcs_ml.workspace import pointer, tracked, tree
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -57,7 +57,7 @@ def _check_new(project: Project, new: Sequence[Target]) -> None:
         full = project.root / target.path
         if not os.path.lexists(full):
             raise UserError(f"{quote(target.path)} does not exist", hint="check the path: ls, vml ls")
-        if full.is_symlink():
+        if full.is_symlink() and not tree.is_object(os.fsencode(full), project.loose):
             raise UserError(
                 f"{quote(target.path)} is a symbolic link to {quote(os.readlink(full))}",
                 hint="track the place it leads to, or replace the link by the data",

@@ -12,14 +12,16 @@ from vcs_ml import fs, paths
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import SILENT, Meter
-from vcs_ml.store import page, workers
-from vcs_ml.store.ingest import INODE_MASK, Folder, stat_numbers
+from vcs_ml.store import link, page, workers
+from vcs_ml.store.ingest import Folder, stat_numbers
+from vcs_ml.store.link import INODE_MASK, Loose
 from vcs_ml.workspace.ignore import Ignore
 
 _RESERVED = (b".git", b".vml")
 _PARALLEL_FILES = 6000  # expected files from which a second process saves more than it costs
 _DOT = ord(".")
 _FORMAT, _REGULAR, _DIRECTORY = 0o170000, stat.S_IFREG, stat.S_IFDIR
+GONE = "it is a link to an object that the store does not have"
 
 
 class Tree(NamedTuple):
@@ -41,11 +43,14 @@ def entry_kind(mode: int) -> int:
     return page.EXECUTABLE if mode & 0o100 else page.FILE
 
 
-def walk(root: bytes, ignore: Ignore, *, prefix: bytes = b"", project_path: str = "") -> Tree:
+def walk(
+    root: bytes, ignore: Ignore, *, prefix: bytes = b"", project_path: str = "", loose: Loose | None = None
+) -> Tree:
     """Every file at or below `prefix` in the directory `root`, without following links; about 3 us a file.
 
     `project_path` is the root's path in the project, by which ignore rules go. A prefix that is not there, or
-    that leads through a link, gives an empty tree.
+    that leads through a link, gives an empty tree. A symlink into the store's `loose` blobs counts as the file
+    it stands for; one to a blob that is gone cannot be tracked.
     """
     tree = Tree([], [])
     if prefix and not _leads_inside(root, prefix):
@@ -58,14 +63,27 @@ def walk(root: bytes, ignore: Ignore, *, prefix: bytes = b"", project_path: str 
     except (FileNotFoundError, NotADirectoryError):
         return tree
     if stat.S_ISDIR(st.st_mode):
-        _Walk(root, ignore, project_path, tree).run([prefix], may_fork=True)
+        _Walk(root, ignore, project_path, tree, loose).run([prefix], may_fork=True)
     elif prefix:
         folder, _, name = prefix.rpartition(b"/")
         if why := _refusal(name, st.st_mode):
             tree.refused.append((prefix, why))
+        elif (numbers := look(os.path.join(root, prefix), st, loose)) is None:
+            tree.refused.append((prefix, GONE))
         else:
-            tree.folders.append(Folder(folder, [name], array("q", stat_numbers(st))))
+            tree.folders.append(Folder(folder, [name], array("q", numbers)))
     return tree
+
+
+def is_object(path: bytes, loose: Loose) -> bool:
+    """Whether `path` is a symlink into the store, which stands for an object there."""
+    return os.path.islink(path) and bool(link.through(path, os.lstat(path), loose))
+
+
+def look(path: bytes, st: os.stat_result, loose: Loose | None) -> tuple[int, ...] | None:
+    """A file's numbers; those of an object for a symlink into the store, None where that object is gone."""
+    found = link.through(path, st, loose) if loose is not None and stat.S_ISLNK(st.st_mode) else None
+    return (found or None) if found is not None else stat_numbers(st)
 
 
 def _is_ignored(root: bytes, prefix: bytes, ignore: Ignore, project_path: str) -> bool:
@@ -94,8 +112,9 @@ def _leads_inside(root: bytes, prefix: bytes) -> bool:
 class _Walk:
     """One walk: where it began, what it ignores, what it found."""
 
-    def __init__(self, root: bytes, ignore: Ignore, project_path: str, tree: Tree) -> None:
+    def __init__(self, root: bytes, ignore: Ignore, project_path: str, tree: Tree, loose: Loose | None) -> None:
         self._root, self._ignore, self._project_path, self._tree = root, ignore, project_path, tree
+        self._loose = loose
 
     def run(self, pending: list[bytes], *, may_fork: bool) -> None:
         """Walk the directories on the stack `pending`, and below; the last one first."""
@@ -120,7 +139,7 @@ class _Walk:
         def work(part: list[bytes], _: Meter) -> tuple[list[tuple[bytes, list[bytes], bytes]], list[tuple[bytes, str]]]:
             found = Tree([], [])
             part.reverse()
-            _Walk(self._root, self._ignore, self._project_path, found).run(part, may_fork=False)
+            _Walk(self._root, self._ignore, self._project_path, found, self._loose).run(part, may_fork=False)
             return [(f.path, f.names, f.stats.tobytes()) for f in found.folders], found.refused
 
         for folders, refused in workers.fork_map(work, parts, SILENT):
@@ -168,6 +187,13 @@ class _Walk:
                         continue
                     if why := _refusal(name, mode):
                         tree.refused.append((join(path, name), why))
+                        continue
+                    if stat.S_ISLNK(mode):
+                        if (mine := look(os.path.join(full, name), st, self._loose)) is None:
+                            tree.refused.append((join(path, name), GONE))
+                        else:
+                            names.append(name)
+                            numbers.extend(mine)
                         continue
                 names.append(name)
                 ctime = st.st_ctime_ns if st.st_nlink == 1 else 0  # as in stat_numbers, which would cost a call

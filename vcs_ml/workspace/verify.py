@@ -24,7 +24,7 @@ from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.repair import Note, Source
 from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import index as stat_index
-from vcs_ml.workspace import opening, pointer, sync, tracked
+from vcs_ml.workspace import opening, pointer, sharing, sync, tracked
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX
 from vcs_ml.workspace.project import Project
@@ -171,7 +171,7 @@ def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup
         with show("checking again") as meter:
             after = fsck.check(project.cache_dir, project.algorithm, wants, meter)
         lost = set(after.reach.absent)
-        if project.store_lock.parent == project.cache_dir:  # shared: what we do not need, another project may
+        if len(sharing.users(project.cache_dir)) > 1:  # what we do not need, another project may
             lost.update(each.oid for each in before.report.problems if each.oid and each.oid not in after.holdings)
         report = fsck.after_repair(before.report, after.report, lost)
         return _checkup(project, report, names)

@@ -1,4 +1,4 @@
-"""Objects into workspace files: through directory descriptors, never through a link, verified or cloned."""
+"""Objects into workspace files: through directory descriptors, never through a link; verified, cloned or linked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import mmap
 import os
+import stat
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ from vcs_ml import fs, paths
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import SILENT, Meter
-from vcs_ml.store import ingest, objects, page, workers
+from vcs_ml.store import adopt, content, ingest, link, objects, page, seal, workers
 from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.pack import Row
 from vcs_ml.store.page import Entry
+from vcs_ml.workspace.project import Project
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -66,17 +68,30 @@ def check_unchanged(directory: int, name: bytes, path: bytes, seen: Mapping[byte
 
     Asked just before a file is replaced or removed, so that an edit made meanwhile is not lost.
     """
-    try:
-        st = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        now = None
-    else:
-        now = array("q", stat_numbers(st)).tobytes()
-    if now != seen.get(path):
+    if not _is_as_seen(directory, name, seen.get(path)):
         raise UserError(
             f"{quote(path or name)} changed meanwhile; it is left as it is",
             hint="run the command again: what is done stays done",
         )
+
+
+def _is_as_seen(directory: int, name: bytes, stats: bytes | None) -> bool:
+    before = tuple(array("q", stats)) if stats else ()
+    try:
+        st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        through = before and before[4] & link.THROUGH and stat.S_ISLNK(st.st_mode)
+        now = stat_numbers(st, os.stat(name, dir_fd=directory) if through else None)
+    except FileNotFoundError:
+        return not before
+    if before and not before[2]:  # there were other links, which may be gone
+        now = (*now[:2], 0, *now[3:])
+    return now == before
+
+
+def scratch(project: Project, directory: Path) -> Path:
+    """A directory for temporary files from which a rename reaches `directory`."""
+    project.tmp_dir.mkdir(parents=True, exist_ok=True)
+    return project.tmp_dir if project.tmp_dir.stat().st_dev == directory.stat().st_dev else directory
 
 
 def write(
@@ -135,7 +150,8 @@ class _Writer:
         self._base = base
         self._scratch = os.fsencode(scratch) if scratch else None
         self._seen = seen
-        self._reflink = "reflink" in store.link
+        self._links = store.links
+        self._reflink = "reflink" in store.links
 
     def write(self, entries: Sequence[Entry], meter: Meter) -> bytes:
         """Write some entries, sorted by path; their stats, joined."""
@@ -156,7 +172,7 @@ class _Writer:
                 except CorruptError as error:
                     raise CorruptError(f"{quote(entry.path)}: {error.message}", hint=REMEDY) from None
                 done, size = done + 1, size + entry.size
-                if done == _REPORT or size > ingest.WINDOW:
+                if done == _REPORT or size > content.WINDOW:
                     meter.advance(done, size)
                     done = size = 0
             meter.advance(done, size)
@@ -166,10 +182,13 @@ class _Writer:
         return numbers.tobytes()
 
     def _one(self, directory: int, name: bytes, entry: Entry) -> tuple[int, ...]:
-        place = self._store.locate(objects.blob(entry.digest))
+        oid = objects.blob(entry.digest)
+        if self._store.shares and (stats := self._share(directory, name, entry)):
+            return stats
+        place = self._store.locate(oid)
         mode = 0o777 if entry.kind == page.EXECUTABLE else 0o666
         if entry.kind == page.SYMLINK:
-            return self._link(directory, name, entry.path, place)
+            return self._symlink(directory, name, entry.path, place)
         if self._scratch is None:
             fd = os.open(name, _CREATE, mode, dir_fd=directory)
             try:
@@ -191,6 +210,33 @@ class _Writer:
         finally:
             os.close(fd)
 
+    def _share(self, directory: int, name: bytes, entry: Entry) -> tuple[int, ...] | None:
+        """Make a file that is one with its object; its stats, or None for one that has to be a copy: an executable
+        (one inode has one mode), an empty file, a packed object, or where no such link can be made.
+        """
+        oid = objects.blob(entry.digest)
+        if not entry.size or entry.kind != page.FILE or not self._store.is_loose(oid):
+            return None
+        place = adopt.linkable(self._store, oid)
+        if (size := place.stat().st_size) != entry.size:
+            raise CorruptError(f"{size} bytes where the manifest lists {entry.size}")
+        if self._scratch is None:
+            if link.make(self._links, place, name, directory) is None:
+                return None
+        else:
+            tmp = os.path.join(self._scratch, fs.tmp_name().encode())
+            if link.make(self._links, place, tmp) is None:
+                return None
+            try:
+                check_unchanged(directory, name, entry.path, self._seen)
+                os.rename(tmp, name, dst_dir_fd=directory)
+            finally:
+                link.discard(tmp)
+        st, there = os.stat(name, dir_fd=directory, follow_symlinks=False), place.stat()
+        if not seal.is_intact(there):
+            raise CorruptError("its object in the store was written to just now")
+        return stat_numbers(st, there if stat.S_ISLNK(st.st_mode) else None)
+
     def _fill(self, fd: int, place: Path | tuple[mmap.mmap, Row], entry: Entry) -> None:
         if not isinstance(place, Path):
             data = decode(place, self._store.algorithm)
@@ -201,15 +247,18 @@ class _Writer:
             return
         source = os.open(place, os.O_RDONLY)
         try:
-            if self._reflink and ingest.clone(source, fd):
+            unwritten = seal.is_intact(os.fstat(source))
+            if unwritten and self._reflink and content.clone(source, fd):
                 return
-            self._reflink = False
-            if ingest.copy(source, fd, self._store.algorithm, SILENT) != entry.digest:
+            self._reflink = self._reflink and not unwritten
+            if content.copy(source, fd, self._store.algorithm, SILENT) != entry.digest:
                 raise CorruptError("its object in the store is damaged")
         finally:
             os.close(source)
 
-    def _link(self, directory: int, name: bytes, path: bytes, place: Path | tuple[mmap.mmap, Row]) -> tuple[int, ...]:
+    def _symlink(
+        self, directory: int, name: bytes, path: bytes, place: Path | tuple[mmap.mmap, Row]
+    ) -> tuple[int, ...]:
         target = place.read_bytes() if isinstance(place, Path) else bytes(decode(place, self._store.algorithm))
         if why := paths.link_problem(path, target):
             raise CorruptError(f"refusing the link to {quote(target)}: {why}")
