@@ -232,7 +232,6 @@ def test_a_linked_file_makes_way_for_a_directory_and_back(repo: Repo) -> None:
 @KINDS
 def test_relink_follows_the_setting(repo: Repo, kind: str) -> None:
     begin(repo, "copy")
-    inodes = {path: (repo.path / path).stat().st_ino for path in CONTENT}
     assert "nothing to do" in repo.run("checkout", "--relink").err
     repo.run("config", "cache.link", kind)
     repo.write("data/sub/new", "not recorded")
@@ -251,7 +250,6 @@ def test_relink_follows_the_setting(repo: Repo, kind: str) -> None:
         file = repo.path / path
         assert file.read_bytes() == CONTENT[path]
         assert file.lstat().st_nlink == 1
-        assert file.stat().st_ino != inodes[path]
         assert file.stat().st_mode & 0o200
 
 

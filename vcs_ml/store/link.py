@@ -39,7 +39,12 @@ def working(wanted: Sequence[str], store: Path, workspace: Path, memo: Path) -> 
     Tried once and written to `memo`, until the settings or one of the file systems change.
     """
     scratch = store / "tmp"
-    fs.make_directory(scratch)
+    try:
+        fs.make_directory(scratch)
+        if not os.access(scratch, os.W_OK):
+            return ("copy",)
+    except PermissionError:  # a store that may only be read: its files are not ours to share
+        return ("copy",)
     head = [list(wanted), scratch.stat().st_dev, workspace.stat().st_dev]
     try:
         known = json.loads(memo.read_bytes())

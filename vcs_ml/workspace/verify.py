@@ -171,7 +171,7 @@ def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup
         with show("checking again") as meter:
             after = fsck.check(project.cache_dir, project.algorithm, wants, meter)
         lost = set(after.reach.absent)
-        if len(sharing.users(project.cache_dir)) > 1:  # what we do not need, another project may
+        if project.config.cache_dir or sharing.users(project.cache_dir)[1:]:  # what we do not need, another may
             lost.update(each.oid for each in before.report.problems if each.oid and each.oid not in after.holdings)
         report = fsck.after_repair(before.report, after.report, lost)
         return _checkup(project, report, names)
