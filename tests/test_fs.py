@@ -43,6 +43,25 @@ def test_failure_names_the_file_and_cleans_up(tmp_path: Path, monkeypatch: pytes
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("count", [3, 300])
+def test_many_files_appear_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    scratch = tmp_path / "scratch"
+    files = {tmp_path / str(i): b"%d" % i for i in range(count)}
+    fs.write_many(files, scratch=scratch)
+    assert {path: path.read_bytes() for path in files} == files
+    assert list(scratch.iterdir()) == []
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fs.os, "sync", full)
+    if count == 300:
+        with pytest.raises(OSError, match="No space left"):
+            fs.write_many(dict.fromkeys(files, b"new"), scratch=scratch)
+        assert {path: path.read_bytes() for path in files} == files
+        assert list(scratch.iterdir()) == []
+
+
 def test_tmp_names_are_recognised() -> None:
     assert fs.is_tmp(fs.tmp_name())
     assert fs.tmp_name() != fs.tmp_name()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
-import secrets
 import struct
 import sys
 from array import array
@@ -60,7 +60,7 @@ def encode(packs: Sequence[Pack], algorithm: Algorithm, supersedes: Sequence[byt
             pack.encode_columns(rows, width, array("I", map(numbers.__getitem__, order))),
         )
     )
-    return SHA256.digest(content)[:16] + secrets.token_bytes(8), content
+    return SHA256.digest(content)[:16] + os.urandom(8), content
 
 
 class Index:

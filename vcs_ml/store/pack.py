@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import sys
 from array import array
@@ -284,7 +284,7 @@ class Builder:
         rows = self._rows.pick(order)
         table = encode_columns(rows, width)
         digest = SHA256.digest(table)
-        name = digest[:16] + secrets.token_bytes(8)
+        name = digest[:16] + os.urandom(8)
         sink = self._sink()
         sink.write(table + FOOTER.pack(MAGIC, VERSION, self._algorithm.code, width, len(rows), digest))
         sink.commit(key(name))

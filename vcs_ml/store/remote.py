@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -285,5 +285,5 @@ def _index_name(key: str) -> bytes | None:
 
 def new_ulid() -> str:
     """26 characters that sort by time: 48 bits of milliseconds, 80 random ones (github.com/ulid/spec)."""
-    value = int(time.time() * 1000) << 80 | secrets.randbits(80)
+    value = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10))
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))

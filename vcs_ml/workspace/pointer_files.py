@@ -25,11 +25,10 @@ def write(project: Project, pointers: Sequence[Pointer]) -> None:
         project.refuse_link_above(join(folder, min(names)))  # it may have become one while the data was read
         if gitignore.update(project.root / folder, names, set(), scratch=project.tmp_dir):
             touched.append(join(folder, ".gitignore"))
-    for each in pointers:
-        source = pointer.pointer_path(each.path)
-        content = pointer.serialize(each, project.algorithm)
-        fs.write_atomic(project.root / source, content, scratch=project.tmp_dir)
-        touched.append(source)
+    sources = {pointer.pointer_path(each.path): each for each in pointers}
+    contents = {project.root / source: pointer.serialize(each, project.algorithm) for source, each in sources.items()}
+    fs.write_many(contents, scratch=project.tmp_dir)
+    touched += sources
     stage(project, touched)
 
 
