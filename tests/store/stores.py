@@ -19,7 +19,7 @@ from vcs_ml.store import manifest, objects, page
 from vcs_ml.store.ingest import Folder, stat_numbers
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.remote import Root
+from vcs_ml.store.records import Root
 
 ALGORITHMS = (XXH128, SHA256)
 

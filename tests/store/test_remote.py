@@ -14,9 +14,10 @@ from stores import at_once, blob, damaged, node, rewrite
 
 from vcs_ml.errors import CorruptError, RemoteError, UserError, VmlError
 from vcs_ml.hashing import SHA256, XXH128
-from vcs_ml.store import catalog, remote
+from vcs_ml.store import catalog, records, remote
 from vcs_ml.store.pack import RAW, Pack, Row
-from vcs_ml.store.remote import Remote, Root, new_ulid
+from vcs_ml.store.records import Record, Root, new_ulid
+from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.local import Directory
 
 A, B = Root("a", blob(b"a")), Root("b/c", node(b"b"))
@@ -44,7 +45,8 @@ def one(i: int) -> Pack:
 
 
 def record(here: Remote, *roots: Root) -> None:
-    here.record_complete(roots, project="p", commit=None)
+    made = Record("p", None, roots)
+    here.confirm(here.announce(made), made)
 
 
 # --- vml.json ----------------------------------------------------------------------------------------------
@@ -243,12 +245,14 @@ def test_a_record_is_believed_by_every_clone(place: Path) -> None:
 
 def test_a_record_says_who_and_when(place: Path) -> None:
     here = created(place)
-    here.backend.write_new("gc/condemned/x.json", b"{}")
-    here.record_complete([B, A], project="p", commit="c0ffee")
+    made = Record("p", "c0ffee", (B, A))
+    ulid = here.announce(made)
+    assert here.refresh_complete() == {}  # announced, not confirmed
+    here.confirm(ulid, made)
     (item,) = here.backend.list("roots/")
     content = json.loads(here.backend.read(item.key))
     assert [root["path"] for root in content["roots"]] == ["a", "b/c"]
-    assert (content["project"], content["commit"], content["gc"]) == ("p", "c0ffee", ["gc/condemned/x.json"])
+    assert (content["project"], content["commit"]) == ("p", "c0ffee")
 
 
 def test_a_deleted_record_is_not_believed(place: Path) -> None:
@@ -333,4 +337,4 @@ def test_ulids_sort_by_time_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(new_ulid())
     assert made == sorted(made)
     assert len({new_ulid() for _ in range(1000)}) == 1000
-    assert all(remote._ULID.fullmatch(f"roots/{each}.json") for each in made)
+    assert all(records.parse_key(f"roots/{each}.json") == ("roots", each) for each in made)

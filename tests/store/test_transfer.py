@@ -19,7 +19,8 @@ from vcs_ml.store import catalog, download, manifest, objects, pack, page, trans
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.pack import Pack
-from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.records import Record, Root
+from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.local import Directory
 from vcs_ml.store.transfer import Moved, Need
 
@@ -38,11 +39,10 @@ class Clone:
         self.remote.open(create=True)
 
     def push(self, *roots: Root) -> Moved:
-        needs, news = upload.plan(self.store, self.remote, roots)
-        moved = upload.push(self.store, self.remote, needs, jobs=2, meter=SILENT) if needs else transfer.NOTHING
-        if news:
-            self.remote.record_complete(roots, project="p", commit=None)
-        return moved
+        def send(needs: list[Need]) -> Moved:
+            return upload.push(self.store, self.remote, needs, jobs=2, meter=SILENT)
+
+        return upload.make_complete(self.store, self.remote, Record("p", None, roots), send)[0]
 
     def fetch(self, *roots: Root) -> Moved:
         self.remote.refresh_index()
