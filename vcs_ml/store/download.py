@@ -43,17 +43,7 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
     frontier = [root for root in dict.fromkeys(roots) if root[-1] == objects.NODE]
     with store.batch() as batch:
         while frontier:
-            fresh: dict[ObjectId, bytes] = {}
-            absent = [Need(oid, -1, "") for oid in store.lacking(frontier)]
-
-            def keep(need: Need, data: Buffer, fresh: dict[ObjectId, bytes] = fresh) -> None:
-                fresh[need.oid] = bytes(data)
-
-            def bring(absent: list[Need] = absent, keep: Callable[[Need, Buffer], None] = keep) -> None:
-                ranges = ranges_of(_locate(remote, absent))
-                _raise_first(_read_ranges(remote, ranges, keep, jobs=jobs)[2])
-
-            again(remote, bring)
+            fresh = read_nodes(remote, store.lacking(frontier), jobs=jobs)
             children: dict[ObjectId, None] = {}
             for oid in frontier:
                 raw = fresh.get(oid) or store.read(oid)
@@ -61,6 +51,21 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
             for oid, raw in fresh.items():
                 batch.add(oid, raw)
             frontier = list(children)
+
+
+def read_nodes(remote: Remote, oids: Sequence[ObjectId], *, jobs: int) -> dict[ObjectId, bytes]:
+    """Manifest pages from a remote, all in memory. Raises MissingObject, CorruptError."""
+    found: dict[ObjectId, bytes] = {}
+
+    def keep(need: Need, data: Buffer) -> None:
+        found[need.oid] = bytes(data)
+
+    def bring() -> None:
+        ranges = ranges_of(_locate(remote, [Need(oid, -1, "") for oid in oids]))
+        _raise_first(_read_ranges(remote, ranges, keep, jobs=jobs)[2])
+
+    again(remote, bring)
+    return found
 
 
 def plan(store: LocalStore, needs: Iterable[Need]) -> list[Need]:

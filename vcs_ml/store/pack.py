@@ -153,15 +153,21 @@ class Builder:
     def add(self, oid: ObjectId, data: Buffer) -> None:
         """Pack one object, compressed where that was asked for and pays."""
         squeezed = self._squeezer.squeeze(data) if self._squeezer else None
-        stored = data if squeezed is None else squeezed
+        if squeezed is None:
+            self.add_stored(oid, data, len(data), RAW)
+        else:
+            self.add_stored(oid, squeezed, len(data), ZSTD)
+
+    def add_stored(self, oid: ObjectId, stored: Buffer, raw: int, flags: int) -> None:
+        """Pack one object as another pack holds it: of `raw` bytes, encoded as `flags` say."""
         size = len(stored)
         if size <= BUFFER >> 2:
             self.room(size)[:size] = stored
-            self._record(oid, size, len(data), RAW if squeezed is None else ZSTD)
+            self._record(oid, size, raw, flags)
             self._used += size
         else:
             self._flush()
-            self._record(oid, size, len(data), RAW if squeezed is None else ZSTD)
+            self._record(oid, size, raw, flags)
             self._sink().write(stored)
         self._close_if_full()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vcs_ml import fs
@@ -150,7 +150,7 @@ class Remote:
         self._packs = None
         return bool(gone or listed.keys() - have)
 
-    def find(self, oid: ObjectId, *, without: Container[bytes] = ()) -> tuple[bytes, Row] | None:
+    def find(self, oid: ObjectId, *, without: Collection[bytes] = ()) -> tuple[bytes, Row] | None:
         """(pack, row) of an object, as of the last `refresh_index`; a row counts only where its pack is there.
 
         Packs named in `without` count as absent. The first question costs one LIST.
