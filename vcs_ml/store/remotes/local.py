@@ -156,7 +156,7 @@ class Directory:
             st = self.path(key).stat()
         except _ABSENT:
             return None
-        return Item(key, st.st_size, st.st_mtime) if stat.S_ISREG(st.st_mode) else None
+        return Item(key, st.st_size, st.st_mtime_ns / 1e9) if stat.S_ISREG(st.st_mode) else None
 
     def delete(self, key: str) -> None:
         with contextlib.suppress(*_ABSENT):
