@@ -6,17 +6,42 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.store.stores import Clone, assert_whole, put_tree, read_tree, recorded, start, status_of
+from vcs_ml.hashing import Buffer
+from vcs_ml.store.remotes.local import Directory
+from vcs_ml.store.remotes.protocol import Item
 
 CONTENTS = {b"%02d" % i: b"content %d " % i * (i + 1) for i in range(40)}
+
+
+class Slow(Directory):
+    """A directory that now and then takes its time, so that others get between any two steps."""
+
+    def __init__(self, path: Path, rng: random.Random) -> None:
+        super().__init__(path)
+        self.rng = rng
+
+    def _wait(self) -> None:
+        if self.rng.random() < 0.3:
+            time.sleep(self.rng.uniform(0, 0.05))
+
+    def write_new(self, key: str, data: Buffer) -> bool:
+        self._wait()
+        return super().write_new(key, data)
+
+    def list(self, prefix: str) -> Iterator[Item]:
+        self._wait()
+        return super().list(prefix)
 
 
 def push_many(place: Path, name: str, seed: int, rounds: int) -> None:
     """Push one directory after the other: for a project that is kept, or for one that every gc forgets."""
     rng = random.Random(seed)
-    clone = Clone(place, name)
+    clone = Clone(place, name, backend=Slow(place / "remote", rng))
     for turn in range(rounds):
         share = rng.choice([0.1, 0.5, 0.9])
         files = {path: data for path, data in CONTENTS.items() if rng.random() < share}
@@ -33,12 +58,12 @@ def gc_always(place: Path, seed: int) -> None:
     rng = random.Random(seed)
     while not (place / "stop").exists():
         grace = rng.choice([0, 0, 0.05, 1])
-        pid = start(lambda grace=grace: Clone(place, "gc").gc(grace=grace, forget="past"))
+        backend = Slow(place / "remote", random.Random(rng.random()))
+        pid = start(partial(Clone(place, "gc", backend=backend).gc, grace=grace, forget="past"))
         if rng.random() < 0.3:
             time.sleep(rng.uniform(0, 0.05))
             os.kill(pid, signal.SIGKILL)
         assert status_of(pid) in (0, -signal.SIGKILL)
-        time.sleep(rng.uniform(0, 0.1))
 
 
 def test_pushes_against_gc(tmp_path: Path, soak: int) -> None:

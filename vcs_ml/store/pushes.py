@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -63,11 +63,8 @@ def projects(remote: Remote, *, jobs: int) -> dict[str, Project]:
     return found
 
 
-def read_pushes(remote: Remote, *, jobs: int, known: Mapping[str, Record] | None = None) -> Pushes:
-    """Every push, those in `known` without reading them again.
-
-    CorruptError for a record that cannot be read: what it keeps alive is not known.
-    """
+def read_pushes(remote: Remote, *, jobs: int) -> Pushes:
+    """Every push. CorruptError for a record that cannot be read: what it keeps alive is not known."""
     # In this order: an announcement goes only after it was confirmed, so that every push is seen in one of the two.
     announced = {
         key[1]: item.modified
@@ -76,15 +73,11 @@ def read_pushes(remote: Remote, *, jobs: int, known: Mapping[str, Record] | None
     }
     listed = records.newest_first(remote.backend.list("roots/"))
     keys = {ulid: f"pushing/{ulid}.json" for ulid in announced} | {ulid: f"roots/{ulid}.json" for ulid, _ in listed}
-    have = dict(known or {})
-    news = sorted(keys.keys() - have.keys())
     with ThreadPoolExecutor(jobs) as pool:
-        for ulid, record in zip(news, pool.map(lambda ulid: _read(remote, keys[ulid]), news), strict=True):
-            if record is not None:
-                have[ulid] = record
-    return Pushes(
-        [each for each in listed if each[0] in have], {ulid: t for ulid, t in announced.items() if ulid in have}, have
-    )
+        read = zip(keys, pool.map(lambda key: _read(remote, key), keys.values()), strict=True)
+        known = {ulid: record for ulid, record in read if record is not None}
+    listed = [each for each in listed if each[0] in known]
+    return Pushes(listed, {ulid: time for ulid, time in announced.items() if ulid in known}, known)
 
 
 def _read(remote: Remote, key: str) -> Record | None:

@@ -68,12 +68,15 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
     id by id, and counts only where its pack is there and no gc is about to delete it. Raises MissingObject where an
     object is neither here nor there.
     """
+    # First: a record that is there afterwards keeps its data from all that these files do not name yet, and a pack
+    # that is there afterwards is named by one of them if it is about to go.
+    gc = remote.read_gc()
+    seen = frozenset(item.key for item, _ in gc)
+    doomed = {name for _, each in gc for name in each.packs}
     complete = remote.refresh_complete() if not check else {}
     news = [root for root in dict.fromkeys(roots) if root.oid not in complete]
     if not news:
-        return Plan([], [], frozenset())
-    gc = remote.read_gc()  # before the packs are listed: a gc file goes away only after what it names
-    doomed = {name for _, each in gc for name in each.packs}
+        return Plan([], [], seen)
     remote.refresh_index()
     bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
     blobs: dict[ObjectId, Need] = {}
@@ -97,7 +100,7 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
             raise CorruptError(f"{root.path}: {error.message}", hint=error.hint) from None
     needs = [*blobs.values(), *nodes.values()]
     _check_present(store, remote, news, needs)
-    return Plan(needs, news, frozenset(item.key for item, _ in gc))
+    return Plan(needs, news, seen)
 
 
 def _size_here(store: LocalStore, oid: ObjectId) -> int:
