@@ -363,12 +363,12 @@ def test_a_gc_in_the_middle_of_a_push(one: Clone, tmp_path: Path, place: Path, m
     assert read_tree(two.store, root.oid) == OLD | NEW
 
 
-@pytest.mark.parametrize("moment", ["gc/condemned/", "index/"])
+@pytest.mark.parametrize("moment", ["gc/condemned/", "gc/deleted/", "index/"])
 def test_a_push_in_the_middle_of_a_gc(one: Clone, tmp_path: Path, place: Path, moment: str) -> None:
     one.push(put_tree(one.store, OLD), project="past")
     pusher = Clone(tmp_path, "one")
     root = put_tree(one.store, OLD | NEW)
-    if moment == "index/":
+    if moment != "gc/condemned/":
         one.gc(forget="past")
     event = Meanwhile(place, moment, lambda: pusher.push(root))
     Clone(tmp_path, "other", backend=event).gc(forget="past")

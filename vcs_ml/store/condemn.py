@@ -10,6 +10,7 @@ from vcs_ml.errors import CorruptError
 from vcs_ml.store import catalog, pack, records
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.mark import Marks
+from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pushes import Pushes, read_pushes
 from vcs_ml.store.records import DAY, RETAIN, Doomed, Root
 from vcs_ml.store.remote import Remote
@@ -100,18 +101,15 @@ def survey(
     `roots` are what the refs of its projects name. Records of `forgotten` projects do not count. Nothing is
     changed. Raises CorruptError where what is alive cannot be known for certain.
     """
-    # In this order: a gc file goes only after what it names, and whatever it condemns, a push that relied on it was
-    # announced before it or has seen it; an index comes after its packs and before the announcement.
+    # In this order: a gc file goes only after what it names; an index comes after its packs and before its push is
+    # announced.
     now, gc = remote.backend.now(), remote.read_gc()
     packs = _by_name(remote.backend.list("packs/"))
     pushes = read_pushes(remote, jobs=jobs)
     indexes = _by_name(remote.backend.list("index/"))
     remote.refresh_index()
     marks = Marks(store, remote, jobs=jobs)
-    counting = pushes.counting(now, forgotten)
-    # The confirmed ones first: all that they name must be there.
-    marks.mark([root for ulid, _ in counting.listed for root in pushes.known[ulid].roots], complete=True)
-    marks.mark([root for ulid in counting.announced for root in pushes.known[ulid].roots], complete=False)
+    _mark_pushes(marks, pushes.without(pushes.superfluous(now, forgotten)))
     marks.mark(roots, complete=False)
     superseded = {name: indexes[name].modified for name in remote.catalog.superseded() if name in indexes}
     facts = _facts(remote, marks, packs, _named(gc))
@@ -125,6 +123,13 @@ def _by_name(items: Iterable[Item]) -> dict[bytes, Item]:
 
 def _named(gc: Iterable[tuple[Item, Doomed]]) -> set[bytes]:
     return {name for _, each in gc for name in each.packs}
+
+
+def _mark_pushes(marks: Marks, pushes: Pushes) -> set[ObjectId]:
+    """Mark what pushes name; the confirmed ones first, because all of it must be there."""
+    confirmed = [root for ulid, _ in pushes.listed for root in pushes.known[ulid].roots]
+    announced = [root for ulid in pushes.announced for root in pushes.known[ulid].roots]
+    return marks.mark(confirmed, complete=True) | marks.mark(announced, complete=False)
 
 
 def _facts(remote: Remote, marks: Marks, packs: dict[bytes, Item], doomed: Collection[bytes]) -> list[PackFact]:
@@ -237,7 +242,12 @@ def carry_out(found: Survey, todo: Plan) -> Done:
     doomed = _named(found.gc) | todo.condemn.packs
     copied = rescue(remote, found.marks.alive, doomed)
     if todo.condemn.packs or todo.condemn.indexes:
-        remote.backend.write_new(f"gc/condemned/{records.new_ulid()}.json", records.encode_doomed(todo.condemn))
+        _write(remote, "condemned", todo.condemn)
+    if todo.delete.packs or todo.delete.indexes:
+        _write(remote, "deleted", todo.delete)
+        # A push that believed a record we have just removed may rely on what is about to go. Either it was announced
+        # before this look, or it sees the file.
+        copied = copied.plus(rescue(remote, _look_again(found, todo), doomed))
     _rewrite(remote, todo.gone)
     for name in sorted(todo.delete.packs):
         remote.backend.delete(pack.key(name))
@@ -246,6 +256,17 @@ def carry_out(found: Survey, todo: Plan) -> Done:
     for key in todo.gc_files:
         remote.backend.delete(key)
     return Done(copied, uploads)
+
+
+def _write(remote: Remote, kind: str, doomed: Doomed) -> None:
+    remote.backend.write_new(f"gc/{kind}/{records.new_ulid()}.json", records.encode_doomed(doomed))
+
+
+def _look_again(found: Survey, todo: Plan) -> set[ObjectId]:
+    """What became alive since the survey: by pushes, whoever's, and by pages that had not arrived then."""
+    pushes = read_pushes(found.remote, jobs=1, known=found.pushes.known).without(todo.records)
+    found.remote.refresh_index()
+    return found.marks.mark_absent() | _mark_pushes(found.marks, pushes)
 
 
 def _rewrite(remote: Remote, gone: frozenset[bytes]) -> None:

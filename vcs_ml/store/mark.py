@@ -22,33 +22,42 @@ class Marks:
         self.alive: set[ObjectId] = set()
         self.absent: dict[ObjectId, Root] = {}
 
-    def mark(self, roots: Iterable[Root], *, complete: bool) -> None:
-        """Mark what is below `roots`.
+    def mark(self, roots: Iterable[Root], *, complete: bool) -> set[ObjectId]:
+        """Mark what is below `roots`; what is newly alive.
 
         Pages are read from the store or the remote, and verified. One that is nowhere is an error where the roots
         are known to be `complete` on the remote, and goes to `absent` otherwise. Complete ones come first: a page
         is looked at once. Raises CorruptError.
         """
         every = set(roots)
-        self.alive.update(root.oid for root in every if root.oid[-1] != objects.NODE)
+        fresh = {root.oid for root in every if root.oid[-1] != objects.NODE}
         todo = [(root.oid, root) for root in every if root.oid[-1] == objects.NODE]
         while todo:
             part: dict[ObjectId, Root] = {}
             while todo and len(part) < AT_ONCE:
                 oid, root = todo.pop()
-                if oid not in self.alive:
+                if oid not in self.alive and oid not in fresh:
                     part.setdefault(oid, root)
             pages = self._read(list(part))
             for oid, root in part.items():
                 if oid in pages:
-                    self.alive.add(oid)
+                    fresh.add(oid)
                     here = page.decode(pages[oid], oid, self._store.algorithm)
                     todo += [(child.oid, root) for child in here.children]
-                    self.alive.update(objects.blob(entry.digest) for entry in here.entries)
+                    fresh.update(objects.blob(entry.digest) for entry in here.entries)
                 elif complete:
                     raise self._incomplete(oid, root)
                 else:
                     self.absent[oid] = root
+        fresh -= self.alive
+        self.alive |= fresh
+        return fresh
+
+    def mark_absent(self) -> set[ObjectId]:
+        """Look once more for the pages that could not be had; what is newly alive."""
+        again = [Root(root.path, oid) for oid, root in self.absent.items()]
+        self.absent = {}
+        return self.mark(again, complete=False)
 
     def _read(self, oids: Sequence[ObjectId]) -> dict[ObjectId, bytes]:
         found: dict[ObjectId, bytes] = {}

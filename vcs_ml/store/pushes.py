@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -20,28 +20,29 @@ class Pushes(NamedTuple):
     announced: dict[str, float]
     known: dict[str, Record]
 
-    def counting(self, now: float, forgotten: Collection[str] = ()) -> Pushes:
-        """Those that keep data alive."""
-        gone = set(self.superfluous(now, forgotten))
+    def superfluous(self, now: float, forgotten: Collection[str] = ()) -> list[str]:
+        """The keys of those that keep no data alive: expired ones, and confirmed ones of `forgotten` projects.
+
+        They count until they are deleted: what is not in this list does. With them go announcements of what was
+        confirmed.
+        """
+        expired = {*records.expired(self.listed, self.known, now)}
+        lost = {ulid for ulid, _ in self.listed if self.known[ulid].project in forgotten}
+        confirmed = {ulid for ulid, _ in self.listed}
+        over = {ulid for ulid, time in self.announced.items() if ulid in confirmed or now - time > RETAIN}
+        return [
+            *(f"pushing/{ulid}.json" for ulid in sorted(over)),
+            *(f"roots/{ulid}.json" for ulid in sorted(expired | lost)),
+        ]
+
+    def without(self, keys: Collection[str]) -> Pushes:
+        """All but those."""
+        gone = frozenset(keys)
         return Pushes(
             [each for each in self.listed if f"roots/{each[0]}.json" not in gone],
             {ulid: time for ulid, time in self.announced.items() if f"pushing/{ulid}.json" not in gone},
             self.known,
         )
-
-    def superfluous(self, now: float, forgotten: Collection[str] = ()) -> list[str]:
-        """The keys of those that a gc may delete: expired ones, announcements of what was confirmed, and all of
-        `forgotten` projects."""
-        expired = {*records.expired(self.listed, self.known, now)}
-        confirmed = {ulid for ulid, _ in self.listed}
-        lost = {ulid for ulid, record in self.known.items() if record.project in forgotten}
-        announced = {
-            ulid for ulid, time in self.announced.items() if ulid in confirmed or now - time > RETAIN or ulid in lost
-        }
-        return [
-            *(f"pushing/{ulid}.json" for ulid in sorted(announced)),
-            *(f"roots/{ulid}.json" for ulid in sorted(confirmed & (expired | lost))),
-        ]
 
 
 class Project(NamedTuple):
@@ -63,8 +64,11 @@ def projects(remote: Remote, *, jobs: int) -> dict[str, Project]:
     return found
 
 
-def read_pushes(remote: Remote, *, jobs: int) -> Pushes:
-    """Every push. CorruptError for a record that cannot be read: what it keeps alive is not known."""
+def read_pushes(remote: Remote, *, jobs: int, known: Mapping[str, Record] | None = None) -> Pushes:
+    """Every push, those in `known` without reading them again.
+
+    CorruptError for a record that cannot be read: what it keeps alive is not known.
+    """
     # In this order: an announcement goes only after it was confirmed, so that every push is seen in one of the two.
     announced = {
         key[1]: item.modified
@@ -73,11 +77,13 @@ def read_pushes(remote: Remote, *, jobs: int) -> Pushes:
     }
     listed = records.newest_first(remote.backend.list("roots/"))
     keys = {ulid: f"pushing/{ulid}.json" for ulid in announced} | {ulid: f"roots/{ulid}.json" for ulid, _ in listed}
+    have = dict(known or {})
+    news = [ulid for ulid in keys if ulid not in have]
     with ThreadPoolExecutor(jobs) as pool:
-        read = zip(keys, pool.map(lambda key: _read(remote, key), keys.values()), strict=True)
-        known = {ulid: record for ulid, record in read if record is not None}
-    listed = [each for each in listed if each[0] in known]
-    return Pushes(listed, {ulid: time for ulid, time in announced.items() if ulid in known}, known)
+        read = zip(news, pool.map(lambda ulid: _read(remote, keys[ulid]), news), strict=True)
+        have |= {ulid: record for ulid, record in read if record is not None}
+    listed = [each for each in listed if each[0] in have]
+    return Pushes(listed, {ulid: time for ulid, time in announced.items() if ulid in have}, have)
 
 
 def _read(remote: Remote, key: str) -> Record | None:

@@ -20,7 +20,7 @@ from vcs_ml.store.remotes.protocol import Item
 DAY = 86400.0
 WEEK = 7 * DAY
 RETAIN = 90 * DAY
-_KEY = re.compile(r"(roots|pushing|gc/condemned)/([0-9A-HJKMNP-TV-Z]{26})\.json")
+_KEY = re.compile(r"(roots|pushing|gc/condemned|gc/deleted)/([0-9A-HJKMNP-TV-Z]{26})\.json")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MEMORY = 2  # version of complete.json
 

@@ -68,8 +68,7 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
     id by id, and counts only where its pack is there and no gc is about to delete it. Raises MissingObject where an
     object is neither here nor there.
     """
-    # First: a record that is there afterwards keeps its data from all that these files do not name yet, and a pack
-    # that is there afterwards is named by one of them if it is about to go.
+    # First: whoever removes a record that is there afterwards, or condemns a pack that is, writes another of these.
     gc = remote.read_gc()
     seen = frozenset(item.key for item, _ in gc)
     doomed = {name for _, each in gc for name in each.packs}
