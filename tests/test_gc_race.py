@@ -24,7 +24,7 @@ class Slow(Directory):
 
     def _wait(self) -> None:
         if self.rng.random() < 0.3:
-            time.sleep(self.rng.uniform(0, 0.03))
+            time.sleep(self.rng.uniform(0, 0.05))
 
     def write_new(self, key: str, data: Buffer) -> bool:
         self._wait()
@@ -44,7 +44,7 @@ def push_many(place: Path, name: str, seed: int, rounds: int) -> None:
         files = {b"%d" % i: b"%d %d " % (turn, i) * (i + 1) for i in range(10)}
         files |= {b"own/%d" % i: b"%d %d " % (seed, turn) * (i + 1) for i in range(10)}
         clone.push(put_tree(clone.store, files), project="past")
-        time.sleep(rng.uniform(0, 0.1))
+        time.sleep(rng.uniform(0, 0.2))
         kept = {path: data for path, data in files.items() if rng.random() < 0.5} | {b"name": name.encode()}
         root = put_tree(clone.store, kept)
         clone.push(root, project="kept")

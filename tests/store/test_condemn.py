@@ -32,7 +32,8 @@ from stores import (
 
 from vcs_ml.errors import CorruptError, RemoteError
 from vcs_ml.hashing import XXH128
-from vcs_ml.store import condemn, pack, pushes, transfer
+from vcs_ml.progress import SILENT
+from vcs_ml.store import condemn, pack, pushes, transfer, upload
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.records import DAY, Doomed, Record, Root, encode_doomed, new_ulid
 from vcs_ml.store.remotes.local import Directory
@@ -377,6 +378,41 @@ def test_a_push_in_the_middle_of_a_gc(one: Clone, tmp_path: Path, place: Path, m
         assert_whole(place, [root])
         one.gc(forget="past")
     assert_whole(place, [root])
+
+
+def test_a_push_that_believed_a_forgotten_record_is_seen_before_its_packs_go(
+    one: Clone, tmp_path: Path, place: Path
+) -> None:
+    """The packs were condemned before that push began; the record went while it ran."""
+    old = put_tree(one.store, OLD)
+    one.push(old, project="past")
+    one.gc(forget="past")
+    past = Record("past", None, (old,))
+    one.remote.confirm(one.remote.announce(past), past)  # a push that had its last look just before that
+    record = Record("kept", None, (put_tree(one.store, OLD | NEW),))
+    todo = upload.plan(one.store, one.remote, record.roots)
+    assert len(todo.needs) == len(NEW) + 1
+
+    def go_on() -> None:
+        upload.push(one.store, one.remote, todo.needs, jobs=2, meter=SILENT)
+        ulid = one.remote.announce(record)
+        assert {item.key for item, _ in one.remote.read_gc()} <= todo.seen
+        one.remote.confirm(ulid, record)
+
+    event = Meanwhile(place, "gc/deleted/", go_on)
+    for _ in range(3):
+        Clone(tmp_path, "other", backend=event).gc(forget="past")
+        assert not event.times
+        assert_whole(place, record.roots)
+
+
+def test_an_announced_push_of_a_forgotten_project_is_kept(one: Clone, place: Path) -> None:
+    old = put_tree(one.store, OLD)
+    one.push(old, project="past")
+    one.remote.announce(Record("past", None, (old,)))
+    for _ in range(3):
+        one.gc(forget="past")
+    assert_whole(place, [old])
 
 
 def test_a_push_gets_through_whatever_a_gc_takes_away(one: Clone, tmp_path: Path, place: Path) -> None:

@@ -19,6 +19,7 @@ from vcs_ml.store.pack import RAW, Pack, Row
 from vcs_ml.store.records import Record, Root, new_ulid
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.local import Directory
+from vcs_ml.store.remotes.protocol import NotFound
 
 A, B = Root("a", blob(b"a")), Root("b/c", node(b"b"))
 
@@ -141,6 +142,46 @@ def test_an_index_that_is_gone_over_there_is_dropped(place: Path) -> None:
     here.refresh_index()
     assert blob(b"1") not in here.catalog
     assert blob(b"1") not in clone(place).catalog
+
+
+class Vanishing(Directory):
+    """A directory whose indexes are merged, and deleted, just before the n-th is read."""
+
+    def __init__(self, path: Path, times: int) -> None:
+        super().__init__(path)
+        self.times = times
+
+    def read(self, key: str) -> bytes:
+        if key.startswith("index/") and self.times:
+            self.times -= 1
+            names = [name for path in (self.root / "index").iterdir() if (name := catalog.parse_name(path.stem))]
+            merged = [catalog.Index(self.path(catalog.key(name)), name, XXH128) for name in names]
+            self.write_new(*_stored(catalog.encode(catalog.merged_packs(merged), XXH128, names)))
+            for name in names:
+                self.delete(catalog.key(name))
+        return super().read(key)
+
+
+def _stored(encoded: tuple[bytes, bytes]) -> tuple[str, bytes]:
+    return catalog.key(encoded[0]), encoded[1]
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_an_index_that_goes_after_the_listing_is_looked_for_again(place: Path, times: int) -> None:
+    here = created(place)
+    for i in range(3):
+        here.publish_index([one(i)])
+    fresh = Remote("origin", Vanishing(place, times), XXH128, place.parent / "fresh")
+    assert fresh.refresh_index()
+    assert all(blob(b"%d" % i) in fresh.catalog for i in range(3))
+    assert not fresh.refresh_index()
+
+
+def test_a_remote_whose_indexes_always_vanish_is_an_error(place: Path) -> None:
+    created(place).publish_index([one(1)])
+    fresh = Remote("origin", Vanishing(place, 1000), XXH128, place.parent / "fresh")
+    with pytest.raises(NotFound):
+        fresh.refresh_index()
 
 
 def test_many_pushes_are_merged_and_nothing_is_deleted_over_there(place: Path) -> None:
