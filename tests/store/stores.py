@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
+import struct
 import traceback
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from unittest import mock
 
+import zstandard
 from hypothesis import strategies as st
 
 from vcs_ml import paths
 from vcs_ml.hashing import SHA256, XXH128, Algorithm
-from vcs_ml.store import manifest, objects, page
+from vcs_ml.progress import SILENT
+from vcs_ml.store import catalog, condemn, download, manifest, objects, pack, page, upload
 from vcs_ml.store.ingest import Folder, stat_numbers
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.remote import Root
+from vcs_ml.store.records import Record, Root
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.remotes.local import Directory
+from vcs_ml.store.transfer import Moved, Need
 
 ALGORITHMS = (XXH128, SHA256)
 
@@ -84,7 +93,7 @@ def walk(base: Path) -> list[Folder]:
 # --- Real processes ----------------------------------------------------------------------------------------
 
 
-def start(work: Callable[[], None], *, gate: int | None = None) -> int:
+def start(work: Callable[[], object], *, gate: int | None = None) -> int:
     """Run `work` in a forked child; its pid. With a `gate`, only once that pipe is closed elsewhere."""
     pid = os.fork()
     if pid:
@@ -164,3 +173,101 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
     gone = draw(st.sampled_from([0, len(put), length, len(data)]))
     changed = data[:at] + put + data[at + gone :]
     return changed if changed != data else changed + b"\0"
+
+
+# --- What a remote really holds ----------------------------------------------------------------------------
+
+
+def packed(place: Path, algorithm: Algorithm = XXH128) -> dict[bytes, bytes]:
+    """Every object in the packs of a remote, by the packs' own tables (docs/formats.md), each one hashed."""
+    found = {}
+    for path in (place / "packs").rglob("*.pack"):
+        data = path.read_bytes()
+        magic, version, code, width, count, digest = struct.unpack("<4sBBBxQ32s", data[-48:])
+        assert (magic, version, code) == (b"VMLP", 1, algorithm.code)
+        table = data[-48 - count * (width + 26) : -48]
+        assert hashlib.sha256(table).digest() == digest
+        keys, flags, numbers = width + 1, count * (width + 1), count * (width + 2)
+        for i in range(count):
+            key = table[i * keys : (i + 1) * keys]
+            oid = key[: algorithm.size if key[-1] == objects.BLOB else 32] + key[-1:]
+            offset, stored, raw = (struct.unpack_from("<Q", table, numbers + 8 * (n * count + i))[0] for n in range(3))
+            content = data[offset : offset + stored]
+            if table[flags + i]:
+                content = zstandard.decompress(content)
+            assert len(content) == raw
+            assert (algorithm.digest(content) if key[-1] == objects.BLOB else SHA256.digest(content)) == oid[:-1]
+            found[oid] = content
+    return found
+
+
+def assert_whole(place: Path, roots: Iterable[Root], algorithm: Algorithm = XXH128) -> None:
+    """Every object below these roots is in a pack of the remote, and in an index."""
+    held, index = packed(place, algorithm), catalog.Catalog(place / "index", algorithm)
+    there = {path.name for path in (place / "packs").rglob("*.pack")}
+    todo = [root.oid for root in roots]
+    seen = set()
+    while todo:
+        oid = todo.pop()
+        if oid in seen:
+            continue
+        seen.add(oid)
+        assert oid in held, objects.describe(oid, algorithm)
+        assert any(Path(pack.key(name)).name in there for name, _ in index.places(oid)), "not in an index"
+        if oid[-1] == objects.NODE:
+            here = page.decode(held[oid], oid, algorithm)
+            todo += [child.oid for child in here.children]
+            todo += [objects.blob(entry.digest) for entry in here.entries]
+
+
+def recorded(place: Path, algorithm: Algorithm = XXH128, *, without: str = "") -> list[Root]:
+    """The roots of every confirmed push, but for those of one project."""
+    found = []
+    for path in (place / "roots").glob("*.json"):
+        content = json.loads(path.read_bytes())
+        if content["project"] != without:
+            found += [
+                Root(each["path"], objects.parse_hash(each["hash"], algorithm, source="")) for each in content["roots"]
+            ]
+    return found
+
+
+class Clone:
+    """A local store and its view of the remote, as `vml push` and `vml fetch` use them."""
+
+    def __init__(self, place: Path, name: str, algorithm: Algorithm = XXH128, backend: Directory | None = None) -> None:
+        self.store = LocalStore(place / name, algorithm)
+        (place / "remote").mkdir(exist_ok=True)
+        self.remote = Remote("origin", backend or Directory(place / "remote"), algorithm, place / name)
+        self.remote.open(create=True)
+
+    def push(self, *roots: Root, project: str = "p", check: bool = False) -> Moved:
+        def send(needs: list[Need]) -> Moved:
+            return upload.push(self.store, self.remote, needs, jobs=2, meter=SILENT)
+
+        record = Record(project, None, roots)
+        return upload.make_complete(self.store, self.remote, record, send, check=check)[0]
+
+    def fetch(self, *roots: Root) -> Moved:
+        self.remote.refresh_index()
+        download.fetch_nodes(self.store, self.remote, [root.oid for root in roots], jobs=2)
+        return self.fetch_blobs(
+            *(
+                Need(objects.blob(entry.digest), entry.size, root.path, entry.path)
+                for root in roots
+                for entry in manifest.load(root.oid, self.store.algorithm, self.store.read)
+            )
+        )
+
+    def fetch_blobs(self, *needs: Need) -> Moved:
+        lacking = download.plan(self.store, needs)
+        return download.fetch(self.store, self.remote, lacking, jobs=2, meter=SILENT)
+
+    def gc(self, *roots: Root, grace: float = 0, forget: str = "", later: float = 0) -> condemn.Plan:
+        """One run, so many seconds `later`; what it planned."""
+        real = self.remote.backend.now
+        with mock.patch.object(self.remote.backend, "now", lambda: real() + later):
+            found = condemn.survey(self.remote, self.store, roots, jobs=2, forgotten=[forget] if forget else [])
+        todo = condemn.plan(found, grace=grace)
+        condemn.carry_out(found, todo)
+        return todo

@@ -237,6 +237,26 @@ def test_the_time_is_that_of_writing(backend: Backend) -> None:
     assert 0 < first.modified <= second.modified
 
 
+def test_the_time_there_is_that_of_what_is_written(backend: Backend) -> None:
+    before = backend.now()
+    backend.write_new("packs/1", b"")
+    item = backend.stat("packs/1")
+    assert item is not None
+    assert before <= item.modified <= backend.now()
+    assert keys(backend) == ["packs/1"]
+
+
+def test_unfinished_uploads_are_swept_by_their_age(backend: Backend) -> None:
+    put(backend, "packs/1", b"x")
+    upload = backend.create()
+    upload.write(b"half")
+    assert backend.sweep(backend.now() - 3600) == 0
+    assert backend.sweep(backend.now() + 3600) == 1
+    assert backend.sweep(backend.now() + 3600) == 0
+    assert keys(backend) == ["packs/1"]
+    upload.abort()
+
+
 def test_what_is_deleted_is_gone_and_can_be_written_again(backend: Backend) -> None:
     backend.write_new("packs/x", b"1")
     backend.write_new("packs/xy", b"2")

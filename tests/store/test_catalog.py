@@ -76,14 +76,17 @@ def test_an_index_finds_what_it_was_made_of_and_nothing_else(
     index = opened(tmp_path, *catalog.encode(made, algorithm, old), algorithm, verify=True)
     assert index.packs == [each.name for each in made]
     assert index.supersedes == sorted(old)
-    assert len(index) == len(wanted)
+    assert len(index) == sum(len(each.rows) for each in made)
     for oid, where in wanted.items():
         assert ask(index, oid) in where
+        assert {(index.packs[row.pack], row._replace(pack=0)) for row in index.find_all(oid)} == where
+    payloads = {each.name: sum(row.stored for row in each.rows) for each in made}
+    assert index.payloads() == payloads
     for oid in data.draw(st.lists(oids(algorithm), max_size=20)):
         assert (index.find(oid) is not None) == (oid in wanted)
     rows = list(index.rows())
     assert {row.oid for row in rows} == wanted.keys()
-    assert all(index.find(row.oid) == row for row in rows)
+    assert all(row in index.find_all(row.oid) for row in rows)
 
 
 def test_the_same_packs_have_the_same_index(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from stores import at_once, blob, damaged, node, rewrite
 
 from vcs_ml.errors import CorruptError, RemoteError, UserError, VmlError
 from vcs_ml.hashing import SHA256, XXH128
-from vcs_ml.store import catalog, remote
+from vcs_ml.store import catalog, records, remote
 from vcs_ml.store.pack import RAW, Pack, Row
-from vcs_ml.store.remote import Remote, Root, new_ulid
+from vcs_ml.store.records import Record, Root, new_ulid
+from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.local import Directory
+from vcs_ml.store.remotes.protocol import NotFound
 
 A, B = Root("a", blob(b"a")), Root("b/c", node(b"b"))
 
@@ -44,7 +46,8 @@ def one(i: int) -> Pack:
 
 
 def record(here: Remote, *roots: Root) -> None:
-    here.record_complete(roots, project="p", commit=None)
+    made = Record("p", None, roots)
+    here.confirm(here.announce(made), made)
 
 
 # --- vml.json ----------------------------------------------------------------------------------------------
@@ -139,6 +142,46 @@ def test_an_index_that_is_gone_over_there_is_dropped(place: Path) -> None:
     here.refresh_index()
     assert blob(b"1") not in here.catalog
     assert blob(b"1") not in clone(place).catalog
+
+
+class Vanishing(Directory):
+    """A directory whose indexes are merged, and deleted, just before the n-th is read."""
+
+    def __init__(self, path: Path, times: int) -> None:
+        super().__init__(path)
+        self.times = times
+
+    def read(self, key: str) -> bytes:
+        if key.startswith("index/") and self.times:
+            self.times -= 1
+            names = [name for path in (self.root / "index").iterdir() if (name := catalog.parse_name(path.stem))]
+            merged = [catalog.Index(self.path(catalog.key(name)), name, XXH128) for name in names]
+            self.write_new(*_stored(catalog.encode(catalog.merged_packs(merged), XXH128, names)))
+            for name in names:
+                self.delete(catalog.key(name))
+        return super().read(key)
+
+
+def _stored(encoded: tuple[bytes, bytes]) -> tuple[str, bytes]:
+    return catalog.key(encoded[0]), encoded[1]
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_an_index_that_goes_after_the_listing_is_looked_for_again(place: Path, times: int) -> None:
+    here = created(place)
+    for i in range(3):
+        here.publish_index([one(i)])
+    fresh = Remote("origin", Vanishing(place, times), XXH128, place.parent / "fresh")
+    assert fresh.refresh_index()
+    assert all(blob(b"%d" % i) in fresh.catalog for i in range(3))
+    assert not fresh.refresh_index()
+
+
+def test_a_remote_whose_indexes_always_vanish_is_an_error(place: Path) -> None:
+    created(place).publish_index([one(1)])
+    fresh = Remote("origin", Vanishing(place, 1000), XXH128, place.parent / "fresh")
+    with pytest.raises(NotFound):
+        fresh.refresh_index()
 
 
 def test_many_pushes_are_merged_and_nothing_is_deleted_over_there(place: Path) -> None:
@@ -243,12 +286,14 @@ def test_a_record_is_believed_by_every_clone(place: Path) -> None:
 
 def test_a_record_says_who_and_when(place: Path) -> None:
     here = created(place)
-    here.backend.write_new("gc/condemned/x.json", b"{}")
-    here.record_complete([B, A], project="p", commit="c0ffee")
+    made = Record("p", "c0ffee", (B, A))
+    ulid = here.announce(made)
+    assert here.refresh_complete() == {}  # announced, not confirmed
+    here.confirm(ulid, made)
     (item,) = here.backend.list("roots/")
     content = json.loads(here.backend.read(item.key))
     assert [root["path"] for root in content["roots"]] == ["a", "b/c"]
-    assert (content["project"], content["commit"], content["gc"]) == ("p", "c0ffee", ["gc/condemned/x.json"])
+    assert (content["project"], content["commit"]) == ("p", "c0ffee")
 
 
 def test_a_deleted_record_is_not_believed(place: Path) -> None:
@@ -333,4 +378,4 @@ def test_ulids_sort_by_time_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(new_ulid())
     assert made == sorted(made)
     assert len({new_ulid() for _ in range(1000)}) == 1000
-    assert all(remote._ULID.fullmatch(f"roots/{each}.json") for each in made)
+    assert all(records.parse_key(f"roots/{each}.json") == ("roots", each) for each in made)

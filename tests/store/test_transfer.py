@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import at_once, blob, files_below, flip, litter, put_tree, read_tree, rewrite, start, status_of
+from stores import Clone, at_once, blob, files_below, flip, litter, put_tree, read_tree, rewrite, start, status_of
 
 from vcs_ml import paths
 from vcs_ml.errors import CorruptError, RemoteError, UserError
@@ -19,45 +19,13 @@ from vcs_ml.store import catalog, download, manifest, objects, pack, page, trans
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.pack import Pack
-from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.records import Root
 from vcs_ml.store.remotes.local import Directory
-from vcs_ml.store.transfer import Moved, Need
+from vcs_ml.store.transfer import Need
 
 Files = dict[bytes, bytes]
 MANY: Files = {b"%02d/%d" % (i % 5, i): b"content %d " % i * (i + 1) for i in range(60)}
 MIXED: Files = MANY | {b"empty": b"", b"large": bytes(range(256)) * (9 << 12), b"zeros": bytes(300_000)}
-
-
-class Clone:
-    """A local store and its view of the remote, as `vml push` and `vml fetch` use them."""
-
-    def __init__(self, place: Path, name: str, algorithm: Algorithm = XXH128, backend: Directory | None = None) -> None:
-        self.store = LocalStore(place / name, algorithm)
-        (place / "remote").mkdir(exist_ok=True)
-        self.remote = Remote("origin", backend or Directory(place / "remote"), algorithm, place / name)
-        self.remote.open(create=True)
-
-    def push(self, *roots: Root) -> Moved:
-        needs, news = upload.plan(self.store, self.remote, roots)
-        moved = upload.push(self.store, self.remote, needs, jobs=2, meter=SILENT) if needs else transfer.NOTHING
-        if news:
-            self.remote.record_complete(roots, project="p", commit=None)
-        return moved
-
-    def fetch(self, *roots: Root) -> Moved:
-        self.remote.refresh_index()
-        download.fetch_nodes(self.store, self.remote, [root.oid for root in roots], jobs=2)
-        return self.fetch_blobs(
-            *(
-                Need(objects.blob(entry.digest), entry.size, root.path, entry.path)
-                for root in roots
-                for entry in manifest.load(root.oid, self.store.algorithm, self.store.read)
-            )
-        )
-
-    def fetch_blobs(self, *needs: Need) -> Moved:
-        lacking = download.plan(self.store, needs)
-        return download.fetch(self.store, self.remote, lacking, jobs=2, meter=SILENT)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from vcs_ml import fs
@@ -16,7 +17,7 @@ from vcs_ml.store.local import FEW, Batch, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Row
 from vcs_ml.store.remote import Remote, remedy
-from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, WINDOW, Moved, Need, limit, missing_on, read_one
+from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, WINDOW, Moved, Need, again, limit, missing_on, read_one
 
 GAP = 1 << 20  # unwanted bytes worth reading to save a request
 _PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
@@ -25,7 +26,7 @@ Failure = tuple[str, str | None]  # the message and the hint of a CorruptError
 _Received = tuple[pack.Plain, int, int, list[Failure]]  # packs written, bytes, bytes read, what did not match
 
 
-class _Range(NamedTuple):
+class Range(NamedTuple):
     """One read of a pack and the objects in it."""
 
     pack: bytes
@@ -42,14 +43,7 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
     frontier = [root for root in dict.fromkeys(roots) if root[-1] == objects.NODE]
     with store.batch() as batch:
         while frontier:
-            fresh: dict[ObjectId, bytes] = {}
-            absent = store.lacking(frontier)
-
-            def keep(need: Need, data: Buffer, fresh: dict[ObjectId, bytes] = fresh) -> None:
-                fresh[need.oid] = bytes(data)
-
-            places = _locate(remote, [Need(oid, -1, "") for oid in absent])
-            _raise_first(_read_ranges(remote, _ranges(places), keep, jobs=jobs)[2])
+            fresh = read_nodes(remote, store.lacking(frontier), jobs=jobs)
             children: dict[ObjectId, None] = {}
             for oid in frontier:
                 raw = fresh.get(oid) or store.read(oid)
@@ -57,6 +51,21 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
             for oid, raw in fresh.items():
                 batch.add(oid, raw)
             frontier = list(children)
+
+
+def read_nodes(remote: Remote, oids: Sequence[ObjectId], *, jobs: int) -> dict[ObjectId, bytes]:
+    """Manifest pages from a remote, all in memory. Raises MissingObject, CorruptError."""
+    found: dict[ObjectId, bytes] = {}
+
+    def keep(need: Need, data: Buffer) -> None:
+        found[need.oid] = bytes(data)
+
+    def bring() -> None:
+        ranges = ranges_of(_locate(remote, [Need(oid, -1, "") for oid in oids]))
+        _raise_first(_read_ranges(remote, ranges, keep, jobs=jobs)[2])
+
+    again(remote, bring)
+    return found
 
 
 def plan(store: LocalStore, needs: Iterable[Need]) -> list[Need]:
@@ -76,29 +85,35 @@ def fetch(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int
     """
     moved = NOTHING
     for part in _rounds(needs):
-        large = [need for need in part if need.size > LARGE]
-        parts = _share(list(_ranges(_locate(remote, [need for need in part if need.size <= LARGE]))))
-        failures: list[Failure] = []
-        size = stored = sum(need.size for need in large)
-        with store.batch() as batch:
-            # Only in this process: what a forked worker put into the batch would be lost.
-            few = batch if len(part) < FEW and len(parts) == 1 else None
-
-            def work(part: Sequence[_Range], meter: Meter, few: Batch | None = few) -> _Received:
-                return _receive(store, remote, part, few, jobs=jobs, meter=meter)
-
-            for packs, *sums, failed in workers.fork_map(work, parts, meter):
-                batch.adopt(pack.from_plain(packs))
-                size, stored = size + sums[0], stored + sums[1]
-                failures += failed
-            for need in large:
-                try:
-                    _fetch_large(store, remote, need, meter)
-                except CorruptError as error:
-                    failures.append((error.message, error.hint))
-        _raise_first(failures)
-        moved = Moved(moved.objects + len(part), moved.bytes + size, moved.stored + stored)
+        moved = moved.plus(again(remote, partial(_fetch_round, store, remote, part, jobs=jobs, meter=meter)))
     return moved
+
+
+def _fetch_round(store: LocalStore, remote: Remote, part: Sequence[Need], *, jobs: int, meter: Meter) -> Moved:
+    large = [need for need in part if need.size > LARGE]
+    parts = _share(list(ranges_of(_locate(remote, [need for need in part if need.size <= LARGE]))))
+    failures: list[Failure] = []
+    size = stored = sum(need.size for need in large)
+    with store.batch() as batch:
+        # Only in this process: what a forked worker put into the batch would be lost.
+        few = batch if len(part) < FEW and len(parts) == 1 else None
+
+        def work(part: Sequence[Range], meter: Meter) -> _Received:
+            return _receive(store, remote, part, few, jobs=jobs, meter=meter)
+
+        for packs, *sums, failed in workers.fork_map(work, parts, meter):
+            batch.adopt(pack.from_plain(packs))
+            size, stored = size + sums[0], stored + sums[1]
+            failures += failed
+        for need in large:
+            if need.oid in store:  # begun again
+                continue
+            try:
+                _fetch_large(store, remote, need, meter)
+            except CorruptError as error:
+                failures.append((error.message, error.hint))
+    _raise_first(failures)
+    return Moved(len(part), size, stored)
 
 
 def _raise_first(failures: Sequence[Failure]) -> None:
@@ -108,7 +123,7 @@ def _raise_first(failures: Sequence[Failure]) -> None:
         raise CorruptError(f"{message}{more}", hint=hint)
 
 
-def _share(ranges: Sequence[_Range]) -> list[Sequence[_Range]]:
+def _share(ranges: Sequence[Range]) -> list[Sequence[Range]]:
     """One run of ranges for each worker; one in all where there is little to do."""
     count = workers.count() if sum(each.length for each in ranges) > _PARALLEL_BYTES else 1
     step = -(-len(ranges) // count) or 1
@@ -116,7 +131,7 @@ def _share(ranges: Sequence[_Range]) -> list[Sequence[_Range]]:
 
 
 def _receive(
-    store: LocalStore, remote: Remote, ranges: Sequence[_Range], few: Batch | None, *, jobs: int, meter: Meter
+    store: LocalStore, remote: Remote, ranges: Sequence[Range], few: Batch | None, *, jobs: int, meter: Meter
 ) -> _Received:
     """Read ranges and store what is in them."""
     builder = Builder(store.backend, store.algorithm)
@@ -173,9 +188,9 @@ def _locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Nee
     return found
 
 
-def _ranges(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[_Range]:
+def ranges_of(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[Range]:
     """Neighbours in one pack share a read, across gaps below GAP, up to LARGE bytes."""
-    current: _Range | None = None
+    current: Range | None = None
     for name, row, need in sorted(places, key=lambda place: (place[0], place[1].offset)):
         end = row.offset + row.stored
         if (
@@ -190,7 +205,7 @@ def _ranges(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[_Range]:
             continue
         if current is not None:
             yield current
-        current = _Range(name, row.offset, row.stored, [(need, row)])
+        current = Range(name, row.offset, row.stored, [(need, row)])
     if current is not None:
         yield current
 
@@ -228,7 +243,7 @@ def _fetch_large(store: LocalStore, remote: Remote, need: Need, meter: Meter) ->
 
 
 def _read_ranges(
-    remote: Remote, ranges: Iterable[_Range], keep: Callable[[Need, Buffer], None], *, jobs: int
+    remote: Remote, ranges: Iterable[Range], keep: Callable[[Need, Buffer], None], *, jobs: int
 ) -> tuple[int, int, list[Failure]]:
     """Read ranges, verify each object, hand it to `keep` (in this thread): (bytes, bytes read, failures)."""
     size = stored = 0
@@ -255,7 +270,7 @@ def _read_ranges(
     return size, stored, failures
 
 
-def _read_range(remote: Remote, each: _Range) -> list[tuple[Need, Row, Buffer | Failure]]:
+def _read_range(remote: Remote, each: Range) -> list[tuple[Need, Row, Buffer | Failure]]:
     """Every object of a range, or why it cannot be had: what does not match is read once more by itself."""
     data = memoryview(remote.backend.read_range(pack.key(each.pack), each.start, each.length))
     done: list[tuple[Need, Row, Buffer | Failure]] = []

@@ -13,7 +13,7 @@ from vcs_ml.store import holdings, pack
 from vcs_ml.store.holdings import Holdings
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.reach import Reach, reach
-from vcs_ml.store.remote import Root
+from vcs_ml.store.records import Root
 
 # An object -> the remote that had it when it was last looked at, None if no such remote is known.
 Elsewhere = Callable[[ObjectId], str | None]

@@ -20,7 +20,8 @@ from vcs_ml.store.holdings import Holdings, judge_indexes, take_pack
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.reach import Reach, reach
-from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.records import Root
+from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import Backend, NotFound
 
 _RECORD = re.compile(r"roots/[0-9A-Z]{26}\.json")

@@ -144,12 +144,19 @@ def row_key(oid: ObjectId, width: int) -> bytes:
     return oid if len(oid) > width else oid[:-1].ljust(width, b"\0") + oid[-1:]
 
 
-def ordered(rows: Columns, algorithm: Algorithm) -> tuple[int, list[int]]:
-    """(digest bytes a table's keys need, where its rows stand in order); of several rows of one object, one."""
+def ordered(rows: Columns, algorithm: Algorithm, numbers: Sequence[int] = ()) -> tuple[int, list[int]]:
+    """(digest bytes a table's keys need, where its rows stand in order); of several rows of one object, one.
+
+    With `numbers`, the pack of each row in rising order, one for each pack.
+    """
     width = max(map(len, rows.oids), default=algorithm.size + 1) - 1
     keys = [row_key(oid, width) for oid in rows.oids]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return width, [i for at, i in enumerate(order, 1) if at == len(order) or keys[i] != keys[order[at]]]
+    order = sorted(range(len(keys)), key=keys.__getitem__)  # which leaves equal ones in their order
+
+    def same(i: int, j: int) -> bool:
+        return keys[i] == keys[j] and (not numbers or numbers[i] == numbers[j])
+
+    return width, [i for at, i in enumerate(order, 1) if at == len(order) or not same(i, order[at])]
 
 
 def little_endian(values: array[int]) -> bytes:
@@ -224,15 +231,21 @@ class Builder:
     def add(self, oid: ObjectId, data: Buffer) -> None:
         """Pack one object, compressed where that was asked for and pays."""
         squeezed = self._squeezer.squeeze(data) if self._squeezer else None
-        stored = data if squeezed is None else squeezed
+        if squeezed is None:
+            self.add_stored(oid, data, len(data), RAW)
+        else:
+            self.add_stored(oid, squeezed, len(data), ZSTD)
+
+    def add_stored(self, oid: ObjectId, stored: Buffer, raw: int, flags: int) -> None:
+        """Pack one object as another pack holds it: of `raw` bytes, encoded as `flags` say."""
         size = len(stored)
         if size <= BUFFER >> 2:
             self.room(size)[:size] = stored
-            self._record(oid, size, len(data), RAW if squeezed is None else ZSTD)
+            self._record(oid, size, raw, flags)
             self._used += size
         else:
             self._flush()
-            self._record(oid, size, len(data), RAW if squeezed is None else ZSTD)
+            self._record(oid, size, raw, flags)
             self._sink().write(stored)
         self._close_if_full()
 

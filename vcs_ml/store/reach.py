@@ -10,7 +10,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.page import Entry, Page
-from vcs_ml.store.remote import Root
+from vcs_ml.store.records import Root
 from vcs_ml.store.transfer import Need
 from vcs_ml.store.tree import Read, Tree
 

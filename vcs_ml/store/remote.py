@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
 import shutil
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
-from vcs_ml.store import catalog, objects, pack
+from vcs_ml.store import catalog, pack, records
 from vcs_ml.store.catalog import Catalog, Index
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Pack, Row
-from vcs_ml.store.remotes.protocol import Backend, NotFound
+from vcs_ml.store.records import Doomed, Record
+from vcs_ml.store.remotes.protocol import Backend, Item, NotFound
 
 FORMAT = 1
 # How large blobs are cut is part of a remote's identity: another cut would end all sharing between versions.
@@ -30,16 +27,8 @@ CHUNKING = {
     "method": "fastcdc",
     "minimum": 256 << 10,
 }
-_ULID = re.compile(r"roots/([0-9A-HJKMNP-TV-Z]{26})\.json")
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RECORDS_READ = 64  # newest first; each lists all that its project had, so older ones say nothing new
-
-
-class Root(NamedTuple):
-    """A tracked file or directory, at the path its pointer gives it."""
-
-    path: str
-    oid: ObjectId
+_LISTINGS = 5  # how often an index may vanish between a listing and its reading
 
 
 class Remote:
@@ -133,20 +122,27 @@ class Remote:
                 self._catalog = Catalog(self.cache / "index", self.algorithm)
         return self._catalog
 
-    def refresh_index(self) -> None:
-        """Bring the index files that are new, drop those that are gone: one LIST, one read for each new one."""
+    def refresh_index(self) -> bool:
+        """Bring the index files that are new, drop those that are gone: one LIST, one read for each new one.
+
+        True if anything changed. An index that vanishes after the listing was superseded, by one that the listing
+        may not have had: then all is listed again.
+        """
+        for left in reversed(range(_LISTINGS)):
+            try:
+                return self._bring_index()
+            except NotFound:
+                if not left:
+                    raise
+        return False
+
+    def _bring_index(self) -> bool:
         known, directory = self.catalog, self.cache / "index"
         # In this order: what another process brings here meanwhile must not look as if it was gone over there.
         have = {catalog.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
         listed = {name: item.key for item in self.backend.list("index/") if (name := _index_name(item.key))}
-        for old in have - listed.keys():
-            if old is not None:
-                (directory / Path(catalog.key(old)).name).unlink(missing_ok=True)
         for name in sorted(listed.keys() - have):
-            try:
-                content = self.backend.read(listed[name])
-            except NotFound:
-                continue  # superseded and deleted since the listing
+            content = self.backend.read(listed[name])
             if SHA256.digest(content)[:16] != name[:16]:
                 raise CorruptError(
                     f"remote {self.name!r}: {listed[name]} does not match its name",
@@ -160,89 +156,136 @@ class Remote:
             except CorruptError:
                 (directory / Path(catalog.key(name)).name).unlink()
                 raise
+        gone = [old for old in have - listed.keys() if old is not None]
+        for old in gone:  # last: what replaces them is here now
+            (directory / Path(catalog.key(old)).name).unlink(missing_ok=True)
         known.refresh()
         self._packs = None
+        return bool(gone or listed.keys() - have)
 
-    def find(self, oid: ObjectId) -> tuple[bytes, Row] | None:
+    def find(self, oid: ObjectId, *, without: Collection[bytes] = ()) -> tuple[bytes, Row] | None:
         """(pack, row) of an object, as of the last `refresh_index`; a row counts only where its pack is there.
 
-        The first question costs one LIST.
+        Packs named in `without` count as absent. The first question costs one LIST.
         """
         if self._packs is None:
             self._packs = {item.key for item in self.backend.list("packs/")}
             self._whole = all(pack.key(name) in self._packs for name in self.catalog.packs())
-        if self._whole:
+        if self._whole and not without:
             return self.catalog.find(oid)
-        return next((place for place in self.catalog.places(oid) if pack.key(place[0]) in self._packs), None)
+        return next(
+            (
+                place
+                for place in self.catalog.places(oid)
+                if place[0] not in without and pack.key(place[0]) in self._packs
+            ),
+            None,
+        )
 
     def publish_index(self, packs: Sequence[Pack]) -> None:
         """Make `packs`, already stored, part of the remote."""
-        self._store_index(*catalog.encode(packs, self.algorithm))
-        self._packs = None
+        self.store_index(*catalog.encode(packs, self.algorithm))
         if merged := self.catalog.merge():
-            self._store_index(*merged)
+            self.store_index(*merged)
 
-    def _store_index(self, name: bytes, content: bytes) -> None:
+    def store_index(self, name: bytes, content: bytes) -> None:
+        """Store one encoded index, here and there."""
         self.backend.write_new(catalog.key(name), content)
         catalog.publish(self.cache / "index", name, content)
         self.catalog.refresh()
+        self._packs = None
 
     # ------------------------------------------------------------------ which roots are complete
 
     def refresh_complete(self) -> dict[ObjectId, str]:
-        """Roots that are complete on the remote now: one LIST, and the newest records that are new."""
-        known, roots = self._known()
-        records = known
-        listed = sorted(m[1] for item in self.backend.list("roots/") if (m := _ULID.fullmatch(item.key)))
-        deleted = not records <= set(listed)
-        if deleted:
-            records, roots = set(), {}  # believe only what still stands
-        fresh = [ulid for ulid in listed[-_RECORDS_READ:] if ulid not in records]
-        for ulid in fresh:
-            roots.update(self._read_record(f"roots/{ulid}.json"))
-        # Also those that are among the newest no longer: `roots` rests on them until they are deleted.
-        records = records.union(fresh)
-        if records != known:
-            self._remember(records, roots, anew=deleted)
+        """Roots that are complete on the remote now, newest last: one LIST, and the newest records that are new."""
+        known = self._known()
+        listed = records.newest_first(self.backend.list("roots/"))
+        now = self.backend.now() if listed else 0.0
+        read = {ulid: known[ulid] for ulid, _ in listed if ulid in known}
+        for ulid, _ in listed[:_RECORDS_READ]:
+            if ulid not in read and (record := self._read_record(f"roots/{ulid}.json")):
+                read[ulid] = record
+        trusted = records.believed(listed, read, now)
+        roots: dict[ObjectId, str] = {}
+        for ulid in reversed(trusted):
+            for path, oid in read[ulid].roots:
+                roots.pop(oid, None)
+                roots[oid] = path
+        # What is not believed is remembered only as read.
+        kept = {ulid: record if ulid in trusted else record._replace(roots=()) for ulid, record in read.items()}
+        if kept != known:
+            self._remember(kept, gone=known.keys() - kept.keys())
         return roots
 
-    def _read_record(self, key: str) -> dict[ObjectId, str]:
+    def _read_record(self, key: str) -> Record | None:
+        """None for what is gone; a record that cannot be read names nothing, so nothing is skipped on its word."""
         try:
-            return _parse_roots(json.loads(self.backend.read(key))["roots"], self.algorithm, key)
+            raw = self.backend.read(key)
         except NotFound:
-            return {}
-        except (ValueError, KeyError, TypeError, RecursionError, UserError):
-            return {}  # a record that cannot be read only means that nothing is skipped on its word
+            return None
+        record = records.parse_record(raw, self.algorithm, source=key)
+        return record._replace(commit=None) if record else Record("", None, ())
 
-    def record_complete(self, roots: Iterable[Root], *, project: str, commit: str | None) -> None:
-        """Write down that `roots` are complete here now."""
-        ulid = new_ulid()
-        listing = [{"hash": objects.format_hash(r.oid, self.algorithm), "path": r.path} for r in sorted(set(roots))]
-        content = {
-            "commit": commit,
-            "gc": [item.key for item in self.backend.list("gc/")],
-            "project": project,
-            "roots": listing,
-            "schema": 1,
-        }
-        self.backend.write_new(f"roots/{ulid}.json", json.dumps(content, indent=1).encode() + b"\n")
-        self._remember({ulid}, {root.oid: root.path for root in roots})
+    def announce(self, record: Record) -> str:
+        """Tell every gc that the roots of `record` are in use from now on; nobody takes them for complete yet."""
+        ulid = records.new_ulid()
+        self.backend.write_new(f"pushing/{ulid}.json", records.encode_record(record, self.algorithm))
+        return ulid
 
-    def _known(self) -> tuple[set[str], dict[ObjectId, str]]:
-        return _read_known(self.cache, self.algorithm)
+    def confirm(self, ulid: str, record: Record) -> None:
+        """Write down that the announced roots are complete here now."""
+        self.backend.write_new(f"roots/{ulid}.json", records.encode_record(record, self.algorithm))
+        self._remember({ulid: record._replace(commit=None)})
 
-    def _remember(self, records: set[str], roots: dict[ObjectId, str], *, anew: bool = False) -> None:
-        """Add to what is known here, which others add to at the same time; `anew`, put this in its place."""
+    def _known(self) -> dict[str, Record]:
+        return records.remembered(self.cache / "complete.json", self.algorithm)
+
+    def _remember(self, read: Mapping[str, Record], *, gone: Collection[str] = ()) -> None:
+        """Add to what is known here, which others add to at the same time, and drop the records that are gone."""
         with contextlib.suppress(OSError):  # a store that is only read from: then it is asked for each time
             fs.make_directory(self.cache)
             with locks.lock(self.cache / "lock"):
-                others, known = (set(), {}) if anew else self._known()
-                every = {objects.format_hash(oid, self.algorithm): path for oid, path in (known | roots).items()}
-                content = {
-                    "records": sorted(others | records),
-                    "roots": [{"hash": hash, "path": path} for hash, path in every.items()],
-                }
-                fs.write_atomic(self.cache / "complete.json", json.dumps(content).encode(), sync=False)
+                known = {ulid: record for ulid, record in self._known().items() if ulid not in gone}
+                records.remember(self.cache / "complete.json", known | dict(read), self.algorithm)
+
+    # ------------------------------------------------------------------ what gc has said
+
+    def read_gc(self) -> list[tuple[Item, Doomed]]:
+        """Every gc file that is there now: one LIST, and those that are new. They never change, so they are kept.
+
+        Raises CorruptError: what a damaged one names is not known, so nothing may be relied on.
+        """
+        directory = self.cache / "gc"
+        found: list[tuple[Item, Doomed]] = []
+        names = set()
+        for item in self.backend.list("gc/"):
+            if not (key := records.parse_key(item.key)):
+                continue
+            path = directory / f"{key[1]}.json"
+            names.add(path.name)
+            try:
+                found.append((item, records.parse_doomed(path.read_bytes())))
+                continue
+            except (FileNotFoundError, ValueError):
+                pass
+            try:
+                raw = self.backend.read(item.key)
+                found.append((item, records.parse_doomed(raw)))
+            except NotFound:
+                continue  # all that it named was gone
+            except ValueError:
+                raise CorruptError(
+                    f"remote {self.name!r}: {item.key} is damaged",
+                    hint="move it away over there; then vml push --check sends again what may have been deleted",
+                ) from None
+            with contextlib.suppress(OSError):  # a store that is only read from
+                fs.make_directory(directory)
+                fs.write_atomic(path, raw, sync=False)
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if path.name not in names and not fs.is_tmp(path.name):
+                path.unlink(missing_ok=True)
+        return found
 
 
 def remedy(name: str) -> str:
@@ -263,27 +306,10 @@ def cache_directory(store_directory: Path, url: str) -> Path:
 
 def known_complete(cache: Path, algorithm: Algorithm) -> dict[ObjectId, str]:
     """Roots that were complete at the last look, with a path each had; the remote is not asked."""
-    return _read_known(cache, algorithm)[1]
-
-
-def _read_known(cache: Path, algorithm: Algorithm) -> tuple[set[str], dict[ObjectId, str]]:
-    try:
-        content = json.loads((cache / "complete.json").read_bytes())
-        return set(content["records"]), _parse_roots(content["roots"], algorithm, "complete.json")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError):
-        return set(), {}
-
-
-def _parse_roots(listing: Any, algorithm: Algorithm, source: str) -> dict[ObjectId, str]:
-    return {objects.parse_hash(each["hash"], algorithm, source=source): str(each["path"]) for each in listing}
+    known = records.remembered(cache / "complete.json", algorithm)
+    return {oid: path for record in known.values() for path, oid in record.roots}
 
 
 def _index_name(key: str) -> bytes | None:
     path = Path(key)
     return catalog.parse_name(path.stem) if path.suffix == ".idx" else None
-
-
-def new_ulid() -> str:
-    """26 characters that sort by time: 48 bits of milliseconds, 80 random ones (github.com/ulid/spec)."""
-    value = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10))
-    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))

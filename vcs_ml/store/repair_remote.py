@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from vcs_ml import fs
 from vcs_ml.errors import VmlError
 from vcs_ml.progress import Meter
-from vcs_ml.store import catalog, fsck_remote, inspect, pack, upload
+from vcs_ml.store import catalog, fsck_remote, inspect, pack, records, upload
 from vcs_ml.store.fsck import Report, after_repair
 from vcs_ml.store.fsck_remote import Record, RemoteFile, RemoteVerdict
 from vcs_ml.store.local import LocalStore
@@ -135,6 +135,6 @@ def _correct(remote: Remote, store: LocalStore, record: Record, after: RemoteVer
     if len(good) == len(record.roots):
         return
     if good:  # gc goes by them
-        remote.record_complete(good, project=record.project, commit=record.commit)
+        remote.confirm(records.new_ulid(), records.Record(record.project, record.commit, tuple(good)))
     _take_away(remote, store, record.key)
     note(f"{record.key} promised what is not there: removed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from vcs_ml.errors import CorruptError
 from vcs_ml.store import objects, pack, page
@@ -12,9 +12,12 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
 from vcs_ml.store.remote import Remote, remedy
+from vcs_ml.store.remotes.protocol import NotFound
 
+T = TypeVar("T")
 LARGE = 8 << 20  # above this a blob is streamed, never held in memory
 WINDOW = 4 << 20
+TRIES = 5  # how often a transfer begins anew because a gc moved what it was reading
 ROUND = 256 << 20  # bytes between two publications: what a kill can cost
 
 
@@ -39,6 +42,10 @@ class Moved(NamedTuple):
     bytes: int
     stored: int
 
+    def plus(self, other: Moved) -> Moved:
+        """The sum of two transfers."""
+        return Moved(*map(sum, zip(self, other, strict=True)))
+
 
 NOTHING = Moved(0, 0, 0)
 
@@ -48,17 +55,41 @@ def limit(oid: ObjectId) -> int:
     return page.BYTES_MAX if oid[-1] == objects.NODE else LARGE
 
 
+def again(remote: Remote, work: Callable[[], T]) -> T:
+    """What `work` returns, which reads what `find` names on the remote and may be begun anew.
+
+    A gc over there may move objects to other packs meanwhile. So what is not found is looked for once more, with a
+    new index; what is in no index only if that is another than before.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            return work()
+        except NotFound:
+            if not left:
+                raise
+            remote.refresh_index()
+        except MissingObject:
+            if not left or not remote.refresh_index():
+                raise
+    raise AssertionError("unreachable")
+
+
 def reader(store: LocalStore, remote: Remote) -> Callable[[ObjectId], bytes]:
     """Nodes from the store, or from what is known of a remote where the store lacks them."""
 
     def read(oid: ObjectId) -> bytes:
         try:
             return store.read(oid)
-        except MissingObject:
+        except MissingObject as error:
+            lack = error
+
+        def read_there() -> bytes:
             found = remote.find(oid)
             if found is None:
-                raise
+                raise lack
             return read_one(remote, *found)
+
+        return again(remote, read_there)
 
     return read
 

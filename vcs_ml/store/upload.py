@@ -4,52 +4,96 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-from vcs_ml.errors import CorruptError
+from vcs_ml.errors import CorruptError, RemoteError
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects, pack, workers
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Columns, Pack, Row
 from vcs_ml.store.page import Entry
-from vcs_ml.store.remote import Remote, Root
-from vcs_ml.store.transfer import ROUND, WINDOW, Moved, Need, limit, reader
+from vcs_ml.store.records import Record, Root
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.transfer import NOTHING, ROUND, WINDOW, Moved, Need, limit, reader
+
+LOOKS = 20  # how often a push sends again what a gc takes away
 
 _HISTORY = 64  # roots from which a look at every object costs less than one at each root
 
 
-def plan(
-    store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: bool = False
-) -> tuple[list[Need], list[Root]]:
-    """(what the remote lacks in path order, nodes last; the roots that are not yet recorded as complete there).
+class Plan(NamedTuple):
+    """What a push has to do: `needs` is what the remote lacks, in path order and nodes last; `news` are the roots
+    that no record calls complete yet; `seen` are the keys of the gc files that were taken into account.
+    """
+
+    needs: list[Need]
+    news: list[Root]
+    seen: frozenset[str]
+
+
+def make_complete(
+    store: LocalStore, remote: Remote, record: Record, send: Callable[[list[Need]], Moved], *, check: bool = False
+) -> tuple[Moved, int]:
+    """Make the roots of `record` complete on the remote and write that down there: (what was sent, new roots).
+
+    `send` calls `push`. A gc may run meanwhile. It writes down what it will delete before it looks for
+    announcements, and we announce before we look for that: so it sees us, or we see it and send again what it takes
+    away (docs/architecture.md, "How push and gc see each other"). Raises what `plan` and `send` do.
+    """
+    plan_ = plan(store, remote, record.roots, check=check)
+    news = len(plan_.news)
+    moved = send(plan_.needs) if plan_.needs else NOTHING
+    ulid = ""
+    for _ in range(LOOKS):
+        if not plan_.news:
+            return moved, news
+        ulid = ulid or remote.announce(record)
+        if {item.key for item, _ in remote.read_gc()} <= plan_.seen:
+            remote.confirm(ulid, record)
+            return moved, news
+        plan_ = plan(store, remote, record.roots, check=check)
+        moved = moved.plus(send(plan_.needs)) if plan_.needs else moved
+    raise RemoteError(
+        f"remote {remote.name!r}: a gc over there takes away what is sent as fast as it arrives",
+        hint="wait until it has ended, then vml push again",
+    )
+
+
+def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: bool = False) -> Plan:
+    """What has to be sent to make `roots` complete.
 
     A subtree is skipped only on the word of a root record, with `check` on nobody's; everything else is looked up
-    id by id, and counts only where its pack is there. Raises MissingObject where an object is neither here nor
-    there.
+    id by id, and counts only where its pack is there and no gc is about to delete it. Raises MissingObject where an
+    object is neither here nor there.
     """
+    # First: whoever removes a record that is there afterwards, or condemns a pack that is, writes another of these.
+    gc = remote.read_gc()
+    seen = frozenset(item.key for item, _ in gc)
+    doomed = {name for _, each in gc for name in each.packs}
     complete = remote.refresh_complete() if not check else {}
     news = [root for root in dict.fromkeys(roots) if root.oid not in complete]
     if not news:
-        return [], []
+        return Plan([], [], seen)
     remote.refresh_index()
     bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
     blobs: dict[ObjectId, Need] = {}
     nodes: dict[ObjectId, Need] = {}
     for root in news:
         if root.oid[-1] != objects.NODE:
-            if remote.find(root.oid) is None:
+            if remote.find(root.oid, without=doomed) is None:
                 blobs.setdefault(root.oid, Need(root.oid, _size_here(store, root.oid), root.path))
             continue
         try:
             for oid, entries in _closure(store, remote, root, bases.get(root.path)):
-                if remote.find(oid) is None:
+                if remote.find(oid, without=doomed) is None:
                     nodes.setdefault(oid, Need(oid, -1, root.path))
                 for entry in entries:
                     blob = objects.blob(entry.digest)
-                    if blob not in blobs and remote.find(blob) is None:
+                    if blob not in blobs and remote.find(blob, without=doomed) is None:
                         blobs[blob] = Need(blob, entry.size, root.path, entry.path)
             bases[root.path] = root.oid  # all of it is looked up now: the next version costs what differs
         except MissingObject as error:
@@ -58,7 +102,7 @@ def plan(
             raise CorruptError(f"{root.path}: {error.message}", hint=error.hint) from None
     needs = [*blobs.values(), *nodes.values()]
     _check_present(store, remote, news, needs)
-    return needs, news
+    return Plan(needs, news, seen)
 
 
 def _size_here(store: LocalStore, oid: ObjectId) -> int:
@@ -97,7 +141,7 @@ def _nowhere(store: LocalStore, remote: Remote, need: Need, more: int = 0) -> Mi
     return MissingObject(
         need.oid,
         f"cannot push {need.path}{others}: {objects.describe(need.oid, store.algorithm)} is neither in the local "
-        f"store nor on remote {remote.name!r}",
+        f"store nor on remote {remote.name!r} to stay",
         hint="push from a clone that has it, or `vml fetch` it first from another remote",
     )
 

@@ -9,7 +9,8 @@ from vcs_ml import output
 from vcs_ml.store import download, transfer, upload
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.records import Root
+from vcs_ml.store.remote import Remote
 from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import sync
 from vcs_ml.workspace.sync import Wanted
@@ -88,7 +89,7 @@ def fetch(store: LocalStore, remote: Remote, items: Sequence[Wanted], *, jobs: i
 
 def push(store: LocalStore, remote: Remote, wanted: Sequence[Root], *, check: bool) -> DryRun:
     """What `sync.push` would send, lists of files included; nothing is written over there."""
-    needs, _ = upload.plan(store, remote, wanted, check=check)
+    needs = upload.plan(store, remote, wanted, check=check).needs
     return _sums((need, need.size if need.size >= 0 else store.size(need.oid), None) for need in needs)
 
 

@@ -19,7 +19,7 @@ from vcs_ml.store import ingest, objects
 from vcs_ml.store.ingest import Folder
 from vcs_ml.store.local import REMEDY, LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.remote import new_ulid
+from vcs_ml.store.records import new_ulid
 from vcs_ml.workspace import tree
 from vcs_ml.workspace.project import Project
 

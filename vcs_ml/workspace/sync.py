@@ -13,7 +13,8 @@ from vcs_ml.progress import Progress
 from vcs_ml.store import download, manifest, objects, transfer, upload
 from vcs_ml.store.local import FEW, LocalStore
 from vcs_ml.store.page import Entry
-from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.records import Record, Root
+from vcs_ml.store.remote import Remote
 from vcs_ml.store.transfer import NOTHING, Moved, Need
 from vcs_ml.workspace import groups, opening, status, tracked
 from vcs_ml.workspace.groups import Selection
@@ -137,16 +138,14 @@ def push(
     check: bool = False,
 ) -> Pushed:
     """Make `wanted` complete on the remote and write that down there; with `check`, believing no record of it."""
-    needs, news = upload.plan(store, remote, wanted, check=check)
-    moved = NOTHING
-    if needs:
+
+    def send(needs: list[Need]) -> Moved:
         with show(f"pushing to {remote.name}") as meter:
             meter.expect(len(needs), sum(need.size for need in needs if need.size > 0))
-            moved = upload.push(store, remote, needs, jobs=jobs, meter=meter)
-    if news:
-        commit = git.head(project.git)
-        remote.record_complete(wanted, project=project.id, commit=commit)
-    return Pushed(moved, len(news))
+            return upload.push(store, remote, needs, jobs=jobs, meter=meter)
+
+    record = Record(project.id, git.head(project.git), tuple(wanted))
+    return Pushed(*upload.make_complete(store, remote, record, send, check=check))
 
 
 # ---------------------------------------------------------------------- fetch

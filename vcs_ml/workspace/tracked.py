@@ -15,7 +15,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.remote import Root
+from vcs_ml.store.records import Root
 from vcs_ml.workspace import ignore as ignore_files
 from vcs_ml.workspace import pointer
 from vcs_ml.workspace.ignore import Ignore

@@ -19,7 +19,8 @@ from vcs_ml.store.fsck import Problem, Report, Wants
 from vcs_ml.store.ingest import Folder
 from vcs_ml.store.local import LOCK, Batch, LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.remote import Remote, Root
+from vcs_ml.store.records import Root
+from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.repair import Note, Source
 from vcs_ml.store.transfer import Need

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,11 +160,30 @@ class Directory:
             st = self.path(key).stat()
         except _ABSENT:
             return None
-        return Item(key, st.st_size, st.st_mtime) if stat.S_ISREG(st.st_mode) else None
+        return Item(key, st.st_size, st.st_mtime_ns / 1e9) if stat.S_ISREG(st.st_mode) else None
 
     def delete(self, key: str) -> None:
         with contextlib.suppress(*_ABSENT):
             self.path(key).unlink()
+
+    def now(self) -> float:
+        """The file system's time, which on a network mount is the server's; where it cannot be written, ours."""
+        try:
+            fs.make_directory(self.root / "tmp")
+        except OSError:
+            return time.time()
+        return fs.clock(self.root / "tmp")[0] / 1e9
+
+    def sweep(self, before: float) -> int:
+        removed = 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root / "tmp") as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # finished or removed meanwhile
+                    st = entry.stat(follow_symlinks=False)
+                    if fs.is_tmp(entry.name) and stat.S_ISREG(st.st_mode) and st.st_mtime < before:
+                        Path(entry.path).unlink()
+                        removed += 1
+        return removed
 
     def _truncated(self, key: str, start: int, length: int) -> RemoteError:
         return RemoteError(

@@ -1,4 +1,4 @@
-"""What the packed layout needs from a place that keeps bytes: six operations on immutable keys."""
+"""What the packed layout needs from a place that keeps bytes: few operations on immutable keys, and its time."""
 
 from __future__ import annotations
 
@@ -64,4 +64,12 @@ class Backend(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove `key`; removing what is not there is fine."""
+        ...
+
+    def now(self) -> float:
+        """The time by the clock that `Item.modified` is taken from (seconds)."""
+        ...
+
+    def sweep(self, before: float) -> int:
+        """Remove uploads that were never finished and are older than `before`; how many there were."""
         ...

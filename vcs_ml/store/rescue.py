@@ -1,0 +1,99 @@
+"""Living objects out of packs that a gc takes away: copied on the remote as they are stored, each verified."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from vcs_ml.errors import CorruptError
+from vcs_ml.hashing import Buffer
+from vcs_ml.store import download, objects, pack
+from vcs_ml.store.download import Range
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.pack import Builder, Row
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.transfer import NOTHING, ROUND, WINDOW, Moved, Need, again, limit
+
+_Place = tuple[bytes, Row]
+
+
+def stranded(remote: Remote, alive: Iterable[ObjectId], doomed: Collection[bytes]) -> Iterator[_Place]:
+    """Where those living objects lie that are in `doomed` packs alone; what is in no pack is not there to be lost."""
+    for oid in alive:
+        if remote.find(oid, without=doomed) is None and (place := remote.find(oid)):
+            yield place
+
+
+def rescue(remote: Remote, alive: Collection[ObjectId], doomed: Collection[bytes]) -> Moved:
+    """Copy what is stranded to new packs and publish them, every so often, so that a kill loses little.
+
+    Raises CorruptError for an object that is damaged over there.
+    """
+
+    def copy_all() -> Moved:
+        moved, part, filled = NOTHING, [], 0
+        for place in list(stranded(remote, alive, doomed)):
+            part.append(place)
+            filled += place[1].stored
+            if filled >= ROUND:
+                moved, part, filled = moved.plus(_copy(remote, part)), [], 0
+        return moved.plus(_copy(remote, part)) if part else moved
+
+    return again(remote, copy_all)  # another gc may copy and delete the same
+
+
+def _copy(remote: Remote, places: list[_Place]) -> Moved:
+    packs = []
+    for is_node in (False, True):  # nodes go to packs of their own
+        builder = Builder(remote.backend, remote.algorithm)
+        mine = [(name, row) for name, row in places if (row.oid[-1] == objects.NODE) == is_node]
+        try:
+            for name, row in mine:
+                if row.stored > limit(row.oid):
+                    _stream(remote, builder, name, row)
+            small = [(name, row, Need(row.oid, row.raw, "")) for name, row in mine if row.stored <= limit(row.oid)]
+            for each in download.ranges_of(small):
+                _copy_range(remote, builder, each)
+            packs += builder.finish()
+        finally:
+            builder.abort()
+    remote.publish_index(packs)
+    rows = [row for each in packs for row in each.rows]
+    return Moved(len(rows), sum(row.raw for row in rows), sum(row.stored for row in rows))
+
+
+def _copy_range(remote: Remote, builder: Builder, each: Range) -> None:
+    key = pack.key(each.pack)
+    data = memoryview(remote.backend.read_range(key, each.start, each.length))
+    for _, row in each.wanted:
+        stored = data[row.offset - each.start :][: row.stored]
+        try:
+            pack.decode_object(row, stored, remote.algorithm)
+        except CorruptError as error:
+            raise _damaged(remote, key, error.message) from None
+        builder.add_stored(row.oid, stored, row.raw, row.flags)
+
+
+def _stream(remote: Remote, builder: Builder, name: bytes, row: Row) -> None:
+    """Copy one large blob by ranges."""
+    key = pack.key(name)
+    if row.flags != pack.RAW or row.oid[-1] != objects.BLOB:
+        raise _damaged(remote, key, f"{objects.describe(row.oid, remote.algorithm)} cannot have {row.stored} bytes")
+
+    def windows() -> Iterator[Buffer]:
+        hasher = remote.algorithm.new()
+        for start in range(row.offset, row.offset + row.stored, WINDOW):
+            data = remote.backend.read_range(key, start, min(WINDOW, row.offset + row.stored - start))
+            hasher.update(data)
+            yield data
+        if hasher.digest() != row.oid[:-1]:
+            raise _damaged(remote, key, f"damaged object {objects.describe(row.oid, remote.algorithm)}")
+
+    builder.stream(row.oid, windows(), row.stored)
+
+
+def _damaged(remote: Remote, key: str, message: str) -> CorruptError:
+    return CorruptError(
+        f"remote {remote.name!r}, {key}: {message}",
+        hint=f"no data was deleted; vml fsck --remote {remote.name} says what is damaged, and vml push --check from a "
+        "clone that has it sends it again",
+    )
