@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,10 +73,11 @@ class Report(NamedTuple):
 class Wants(NamedTuple):
     """What a check is held against: roots in order of importance, and what is known of remotes.
 
-    `unasked` names remotes that nothing is known of.
+    `current` are the roots of the workspace, `unasked` names remotes that nothing is known of.
     """
 
     roots: Sequence[Root]
+    current: Collection[Root]
     elsewhere: Elsewhere
     unasked: Sequence[str]
 

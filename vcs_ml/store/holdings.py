@@ -96,6 +96,11 @@ class Holdings:
         """
         return root in self.proven or any(index.find(oid) for index in self.indexes)
 
+    @property
+    def blind(self) -> bool:
+        """Whether nobody knows what a damaged pack held."""
+        return any(not bad for bad in self.damaged.values())
+
     def take_proofs(self, roots: Iterable[ObjectId]) -> None:
         """Note which of these roots, none of them complete, `complete/` says are."""
         for root in roots:

@@ -76,7 +76,9 @@ def _lacking(found: Holdings, reached: Reach, wants: Wants, tried: set[ObjectId]
     lost = {oid: Need(oid, -1, "") for oid in found.lost()}
     for oid, need in reached.absent.items():
         nowhere = wants.elsewhere(oid) is None and not wants.unasked
-        if oid in lost or (oid not in found and (nowhere or found.was_here(oid, reached.by[oid].oid))):
+        root = reached.by[oid]
+        gone = nowhere or found.was_here(oid, root.oid) or (found.blind and root in wants.current)
+        if oid in lost or (oid not in found and gone):
             lost[oid] = need
     return {oid: need for oid, need in lost.items() if oid not in tried}
 

@@ -31,7 +31,7 @@ from vcs_ml.workspace.pointer import SUFFIX
 from vcs_ml.workspace.project import Project
 
 _REVISIONS = 20  # how many problems are traced to a commit: each costs a walk through history
-_HISTORY = "history"
+_WORKSPACE, _HISTORY = "workspace", "history"
 
 
 class Named(NamedTuple):
@@ -47,7 +47,7 @@ def named(project: Project) -> Named:
     broken: dict[str, UserError] = {}
     if project.git.worktree is not None:
         for root in tracked.roots(tracked.in_workspace(project, broken=broken).values()):
-            roots.setdefault(root, "workspace")
+            roots.setdefault(root, _WORKSPACE)
         for root in _staged(project):
             roots.setdefault(root, "index")
     for root in tracked.in_history(project, [], every_ref=True):
@@ -121,7 +121,7 @@ def known_remotes(project: Project) -> tuple[list[Known], list[str]]:
     return known, unasked
 
 
-def _wants(project: Project, roots: Iterable[Root]) -> Wants:
+def _wants(project: Project, roots: Mapping[Root, str]) -> Wants:
     known, unasked = known_remotes(project)
 
     def elsewhere(oid: ObjectId) -> str | None:
@@ -131,7 +131,8 @@ def _wants(project: Project, roots: Iterable[Root]) -> Wants:
                     return each.name
         return None
 
-    return Wants(list(roots), elsewhere, unasked)
+    current = {root for root, place in roots.items() if place == _WORKSPACE}
+    return Wants(list(roots), current, elsewhere, unasked)
 
 
 # ---------------------------------------------------------------------- the local store
