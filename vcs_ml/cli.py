@@ -64,6 +64,7 @@ COMMANDS: Final = {
 OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
     "doctor": frozenset({"--remote"}),
     "fsck": frozenset({"--remote"}),
+    "gc": frozenset({"--remote"}),
     "status": frozenset({"--remote"}),
 }
 

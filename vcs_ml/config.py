@@ -44,6 +44,8 @@ GROUP_NAME: Final = REMOTE_NAME
 _FIXED: Final = ("core.id", "core.hash")
 _OPTION: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SIZE: Final = re.compile(r"(\d+)\s*(|[kKMGT]i?)[bB]?")
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(|s|min|h|d|w)")
+_SECONDS: Final = {"": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _POWERS: Final = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 _LOGIN: Final = re.compile(r"://[^/@]*:[^/@]*@")
 _WORDS: Final = {
@@ -367,6 +369,13 @@ def parse_size(value: object) -> int:
         prefix = match[2]
         return int(match[1]) * int((1024 if prefix.endswith("i") else 1000) ** _POWERS[prefix[:1]])
     raise ValueError(f"{value!r} is not a size")
+
+
+def parse_duration(value: str) -> float:
+    """Seconds from "30s", "5 min", "12h", "14d", "2w", or a bare number of days; ValueError if it is none of these."""
+    if match := _DURATION.fullmatch(value.strip()):
+        return float(match[1]) * _SECONDS[match[2][:1]]
+    raise ValueError(f"{value!r} is not a length of time")
 
 
 def _nearest(key: str) -> str:

@@ -26,9 +26,9 @@ _HEX = re.compile(r"[0-9a-f]*")
 
 
 class Kept(NamedTuple):
-    """What must stay: `roots` with all they name, and of the trees in `lists` only the pages."""
+    """What must stay: `roots`, each with a path, and all they name; of the trees in `lists` only the pages."""
 
-    roots: set[ObjectId]
+    roots: dict[ObjectId, str]
     lists: set[ObjectId]
 
 

@@ -105,8 +105,11 @@ def collect(
 def _decide(
     store: LocalStore, everybody: Sequence[Sharer], history: History, *, include_unpushed: bool
 ) -> tuple[Collected, set[ObjectId]]:
-    needs = [retention.of_project(sharer.project, sharer.trees, history) for sharer in everybody]
-    kept = Kept(set().union(*(need.roots for need in needs)), set().union(*(need.lists for need in needs)))
+    kept = Kept({}, set())
+    for sharer in everybody:
+        needed = retention.of_project(sharer.project, sharer.trees, history)
+        kept.roots.update(needed.roots)
+        kept.lists.update(needed.lists)
     live = gc.mark(store, kept)
     return Collected(gc.plan(store, live, include_unpushed=include_unpushed), len(kept.roots), len(live)), live
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,15 +37,15 @@ class History(NamedTuple):
     last: int | None = None
 
 
-def hashes(raw: bytes, algorithm: Algorithm) -> set[ObjectId]:
-    """Every id that stands in the text of a pointer or lock, whatever else is wrong with it.
+def hashes(raw: bytes, algorithm: Algorithm, path: str = "") -> dict[ObjectId, str]:
+    """Every id that stands in the text of a pointer or lock, with the `path` it is for, whatever else is wrong there.
 
     So a conflict, or a schema that only a newer version reads, costs nothing that it names.
     """
-    found = set()
+    found = {}
     for name, digits in _HASH.findall(raw):
         with contextlib.suppress(UserError):
-            found.add(objects.parse_hash(f"{name.decode()}:{digits.decode()}", algorithm, source=""))
+            found[objects.parse_hash(f"{name.decode()}:{digits.decode()}", algorithm, source="")] = path
     return found
 
 
@@ -69,30 +70,28 @@ def working_trees(project: Project, env: Mapping[str, str]) -> list[Project]:
 
 def of_project(project: Project, trees: Iterable[Project], history: History) -> Kept:
     """What one project needs: `trees` are its working trees."""
-    roots = _of_history(project, history)
+    roots = _of_history(project, history) | _saved(project.state_dir, project.algorithm)
     lists: set[ObjectId] = set()
     for tree in trees:
         roots |= _of_working_tree(tree)
         lists |= {i.base for i in Index.all(tree.index_dir, tree.algorithm) if i.base is not None}
-    roots |= _saved(project.state_dir, project.algorithm)
     return Kept(roots, lists)
 
 
-def _of_working_tree(project: Project) -> set[ObjectId]:
-    staged = git.staged(project.git, _PATTERNS)
-    found = _of_blobs(project, [blob for _, blob in staged])
+def _of_working_tree(project: Project) -> dict[ObjectId, str]:
+    found = _of_blobs(project, git.staged(project.git, _PATTERNS))
     broken: dict[str, UserError] = {}
     pointers = tracked.in_workspace(project, Ignore(project.root), refresh=True, broken=broken)
-    found |= {each.oid for each in pointers.values()}
+    found |= {each.oid: each.path for each in pointers.values()}
     for path in broken:
         with (project.root / (path + SUFFIX)).open("rb") as file:
-            found |= hashes(file.read(_LIMIT), project.algorithm)
+            found |= hashes(file.read(_LIMIT), project.algorithm, path)
     return found | _saved(project.state_dir, project.algorithm)
 
 
-def _saved(state_dir: Path, algorithm: Algorithm) -> set[ObjectId]:
+def _saved(state_dir: Path, algorithm: Algorithm) -> dict[ObjectId, str]:
     """What `--force` replaced of late."""
-    found = set()
+    found: dict[ObjectId, str] = {}
     for path in saved_records(state_dir):
         if path.stat().st_mtime > time.time() - SAVED_DAYS * 86400:
             found |= hashes(path.read_bytes(), algorithm)
@@ -104,16 +103,15 @@ def saved_records(state_dir: Path) -> Iterator[Path]:
     yield from sorted((state_dir / "saved").glob("*.json"))
 
 
-def _of_history(project: Project, history: History) -> set[ObjectId]:
+def _of_history(project: Project, history: History) -> dict[ObjectId, str]:
     repository = project.git
     if history == History():
-        pairs = git.history(repository, [], _PATTERNS, every_ref=True, reflog=True)
-        return _of_blobs(project, {blob for _, blob in pairs})
+        return _of_blobs(project, git.history(repository, [], _PATTERNS, every_ref=True, reflog=True))
     tips = git.tips(repository)
     blobs = {
-        blob
+        (os.fsdecode(path), blob)
         for tip in tips
-        for _, mode, blob in git.ls_tree(repository, tip, _PATTERNS)
+        for path, mode, blob in git.ls_tree(repository, tip, _PATTERNS)
         if mode in (0o100644, 0o100755)
     }
     commits: set[str] = set()
@@ -122,12 +120,12 @@ def _of_history(project: Project, history: History) -> set[ObjectId]:
     if history.last is not None:
         commits.update(commit for tip in tips for commit in git.last(repository, tip, history.last))
     # What these commits replaced counts too: it stood in the commits before them.
-    blobs |= {blob for _, blob in git.history(repository, sorted(commits), _PATTERNS, walk=False)}
-    return _of_blobs(project, blobs)
+    return _of_blobs(project, blobs | git.history(repository, sorted(commits), _PATTERNS, walk=False))
 
 
-def _of_blobs(project: Project, blobs: Iterable[str]) -> set[ObjectId]:
-    found: set[ObjectId] = set()
-    for raw in git.read_blobs(project.git, sorted(set(blobs)), limit=_LIMIT):
-        found |= hashes(raw, project.algorithm)
+def _of_blobs(project: Project, files: Iterable[tuple[str, str]]) -> dict[ObjectId, str]:
+    paths = {blob: path.removesuffix(SUFFIX) for path, blob in files}
+    found: dict[ObjectId, str] = {}
+    for path, raw in zip(paths.values(), git.read_blobs(project.git, list(paths), limit=_LIMIT), strict=True):
+        found |= hashes(raw, project.algorithm, path)
     return found

@@ -1,0 +1,90 @@
+"""Collecting garbage on a remote: whose commits count, and whether this clone knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vcs_ml import git
+from vcs_ml.errors import UserError
+from vcs_ml.output import count, quote
+from vcs_ml.store import condemn, pushes
+from vcs_ml.store.condemn import Done, Plan
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.records import Root
+from vcs_ml.store.remote import Remote
+from vcs_ml.workspace import retention
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.retention import History
+
+
+class Owners(NamedTuple):
+    """Whose data is on the remote: the projects that are at hand, and the ids of those that are to be forgotten."""
+
+    projects: Sequence[Project]
+    forgotten: Collection[str]
+
+
+def owners(
+    project: Project,
+    remote: Remote,
+    also: Sequence[Path],
+    forget: Collection[str],
+    env: Mapping[str, str],
+    *,
+    jobs: int,
+) -> Owners:
+    """This project and `also`, other clones. UserError while somebody else has pushed there and is not in `forget`,
+    or where one of the clones does not know every commit.
+    """
+    found = [project, *(Project.find(path, env) for path in also)]
+    for each in found:
+        if lacks := git.lacks_history(each.git):
+            why, hint = lacks
+            raise UserError(f"{quote(each.git.cwd)} does not know every commit: {why}", hint=hint)
+    pushed = pushes.projects(remote, jobs=jobs)
+    if unknown := forget - pushed.keys():
+        raise UserError(f"no project {min(unknown)!r} has pushed to {remote.name}", hint=_known(pushed))
+    if others := pushed.keys() - {each.id for each in found} - set(forget):
+        one = min(others)
+        what = f"{_paths(pushed[one])} of the project {one}" if one else "records that cannot be read"
+        more = f", and {count(len(others) - 1, 'other project')}" if len(others) > 1 else ""
+        raise UserError(
+            f"{remote.name} also holds {what}{more}: what its commits need is not known here",
+            hint=f"--also DIR names a clone of it; --forget {one} gives its data up",
+        )
+    return Owners(found, forget)
+
+
+def _known(pushed: Mapping[str, pushes.Project]) -> str:
+    return "; ".join(f"{id}: {_paths(each)}" for id, each in sorted(pushed.items())) or "nobody has pushed there"
+
+
+def _paths(pushed: pushes.Project) -> str:
+    shown = ", ".join(map(quote, pushed.paths[:3]))
+    return f"{shown} and more" if len(pushed.paths) > 3 else shown or "nothing"
+
+
+def collect(
+    whose: Owners,
+    store: LocalStore,
+    remote: Remote,
+    history: History,
+    *,
+    grace: float,
+    jobs: int,
+    env: Mapping[str, str],
+    force: bool,
+) -> tuple[Plan, Done | None]:
+    """What a run does, and with `force` does it: condemn what nothing needs, delete what was condemned a `grace` ago.
+
+    Raises CorruptError where what is needed cannot be known for certain, RemoteError.
+    """
+    roots: list[Root] = []
+    for project in whose.projects:
+        kept = retention.of_project(project, retention.working_trees(project, env), history)
+        roots += [Root(path, oid) for oid, path in kept.roots.items()]
+    found = condemn.survey(remote, store, roots, jobs=jobs, forgotten=whose.forgotten)
+    todo = condemn.plan(found, grace=grace)
+    return todo, condemn.carry_out(found, todo) if force else None
