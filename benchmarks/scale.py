@@ -130,7 +130,7 @@ def _many_files(bench: Bench, count: int, directories: int) -> dict[str, Sample]
     found = {"add, cold": bench.run(repo, bench.vml, "add", "data")}
     bench.commit(repo)
     found["status, nothing changed"] = bench.run(repo, bench.vml, "status")
-    changed = next(data.rglob("*.bin"))
+    changed = data / "0000" / "0000000.bin" if directories else data / "0000000.bin"
     changed.unlink()
     changed.write_bytes(bytes(1024))
     found["add, one file changed"] = bench.run(repo, bench.vml, "add", "data")
@@ -230,7 +230,7 @@ def large_file(bench: Bench, runs: int = 3) -> Table:
             seconds(middle[step]),
             seconds(middle["cp"]),
             f"{middle['cp'] / middle[step]:.1f}",
-            megabytes(max(sample.peak for sample in steps[step])),
+            megabytes(max(sample.together for sample in steps[step])),
             seconds(hole[step].seconds),
         ]
         for step in ("add", "checkout")

@@ -127,6 +127,7 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
         "remote list",
         "doctor",
         "gc",
+        "gc --remote",
     ):
         shown(*line.split())
     shown("fsck")

@@ -104,7 +104,7 @@ def test_what_is_left_behind(name: str, above: Path, tmp_path: Path, chance: ran
     worlds.check_done(world, ready)
     for args in worlds.SWEEPS:
         world.ok(*args)
-    assert not (worlds.SWEEPS and world.litter())
+    assert not [name for name in world.litter() if not name.startswith("remote/")]  # there it stays for a day
 
 
 def edit(world: World, chance: random.Random) -> None:

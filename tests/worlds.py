@@ -216,6 +216,31 @@ def thrown_away(world: World) -> None:
             world.commit()
 
 
+def condemned(world: World) -> None:
+    """On the remote: packs that are due to be deleted, others to be condemned, some with objects that are needed."""
+    tracked(world)
+    world.commit()
+    for i in range(3):
+        for k in range(6):
+            write(world, f"data/of {i}/{k}", f"{i} {k}".encode() * 200)
+        write(world, "one", f"{i}".encode() * 5000)
+        world.ok("add", *TRACKED)
+        world.git("commit", "-q", "-a", "--amend", "-m", f"{i}")
+        world.ok("push")
+        world.git("reflog", "expire", "--expire=now", "--all")
+        age(world.remote, 100)
+        world.ok("gc", "--remote", "--force", *(["--grace", "200d"] if i < 1 else []))
+    age(world.remote, 20)
+
+
+def age(remote: Path, days: int) -> None:
+    """Everything on the remote was written so much earlier, by the remote's clock."""
+    for path in remote.rglob("*"):
+        if path.is_file() and path.name != "vml.json":
+            then = path.stat().st_mtime - days * 86400
+            os.utime(path, (then, then))
+
+
 class Case(NamedTuple):
     """A command, and the state it begins from. `drops`: it may remove objects that no pointer names."""
 
@@ -251,6 +276,7 @@ CASES = {
     "config": Case(tracked, ("config", "transfer.jobs", "3")),
     "status": Case(edited, ("status",)),
     "gc": Case(thrown_away, ("gc", "--force", "--include-unpushed"), drops=True),
+    "gc --remote": Case(condemned, ("gc", "--remote", "--force"), drops=True),
     "fsck": Case(edited, ("fsck", "--repair")),
 }
 LARGE_CASES = {
@@ -262,7 +288,7 @@ LARGE_CASES = {
 # Commands that must find nothing wrong, whatever was killed before.
 SOUND: tuple[tuple[str, ...], ...] = (("fsck",),)
 # Commands that leave no temporary file behind.
-SWEEPS: tuple[tuple[str, ...], ...] = ()
+SWEEPS: tuple[tuple[str, ...], ...] = (("gc", "--force"),)
 
 
 class Outcome(NamedTuple):

@@ -323,19 +323,18 @@ def test_killed_anywhere_it_loses_nothing(repo: Repo, soak: int, tmp_path: Path)
         assert json.loads(repo.run("gc", "--json").out)["objects"] == 0
 
 
-def share(repo: Repo, name: str, tmp_path: Path) -> Repo:
+def share(repo: Repo, name: str) -> Repo:
     """Another project that keeps its data in the store of `repo`."""
-    path = tmp_path / name
-    subprocess.run(["git", "init", "-q", str(path)], check=True)
-    other = Repo(path, repo._capture)
+    other = repo.beside(name)
+    subprocess.run(["git", "init", "-q", str(other.path)], check=True)
     other.run("init")
     other.run("config", "--local", "cache.dir", str(repo.path / ".vml/cache"))
     return other
 
 
-def test_projects_that_share_a_store_keep_their_data(repo: Repo, tmp_path: Path) -> None:
+def test_projects_that_share_a_store_keep_their_data(repo: Repo) -> None:
     version(repo, "of the first")
-    other = share(repo, "other", tmp_path)
+    other = share(repo, "other")
     version(other, "of the other, not committed")
     collect(repo)
     assert stored(repo, "of the other, not committed")
@@ -349,3 +348,82 @@ def test_projects_that_share_a_store_keep_their_data(repo: Repo, tmp_path: Path)
     collect(repo, "--forget", str(other.path))
     assert not stored(repo, "of the other, not committed")
     assert "nowhere" in repo.fails("gc", "--forget", "nowhere", code=3).err
+
+
+def thrown_away(repo: Repo) -> None:
+    """What the remote has and no commit names any more: this was pushed long ago, by the remote's clock."""
+    version(repo, "old" * 1000)
+    first = repo.commit()
+    repo.run("push")
+    version(repo, "new" * 1000)
+    repo.git("commit", "-q", "-a", "--amend", "-m", "again")
+    repo.run("push")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    assert first not in repo.git("log", "--all", "--format=%H")
+
+
+def age(remote: Path, days: int) -> None:
+    for path in remote.rglob("*"):
+        if path.is_file() and path.name != "vml.json":
+            then = path.stat().st_mtime - days * 86400
+            os.utime(path, (then, then))
+
+
+def test_on_a_remote_it_condemns_and_later_deletes(repo: Repo, remote: Path) -> None:
+    thrown_away(repo)
+    assert repo.json("gc", "--remote")["condemn"]["packs"] == 0  # pushed a moment ago
+    age(remote, 60)
+    assert repo.json("gc", "--remote")["condemn"]["packs"] == 0  # a record of the last 90 days names it
+    age(remote, 60)
+    packs = sorted(remote.glob("packs/*/*"))
+    planned = repo.json("gc", "--remote", "origin")
+    assert (planned["dry_run"], planned["packs"], planned["records"]) == (True, 2, 1)
+    assert planned["condemn"]["packs"] == 1
+    assert "1  packs condemned" in repo.run("gc", "--remote", "--force").out
+    assert repo.json("gc", "--remote", "--force")["delete"]["packs"] == 0  # the grace is not over
+    assert sorted(remote.glob("packs/*/*")) == packs
+    age(remote, 20)
+    assert repo.json("gc", "--remote", "--force")["delete"]["packs"] == 1
+    assert len(list(remote.glob("packs/*/*"))) == 1
+    assert repo.json("fsck", "--remote", "--deep")["clean"]
+    clone = repo.clone("clone")
+    clone.run("pull")
+    assert clone.read("one") == b"new" * 1000
+    again = repo.json("gc", "--remote")
+    assert (again["condemn"]["packs"], again["delete"]["packs"], again["records"]) == (0, 0, 0)
+
+
+def test_on_a_remote_everybody_who_pushed_counts(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    version(repo, "ours")
+    repo.commit()
+    repo.run("push")
+    other = repo.beside("other")
+    subprocess.run(["git", "init", "-q", str(other.path)], check=True)
+    other.run("init")
+    other.run("remote", "add", "-d", "origin", str(remote))
+    version(other, "theirs")
+    other.commit()
+    other.run("push")
+    id = other.run("config", "core.id").out.strip()
+    refused = repo.fails("gc", "--remote", code=3)
+    assert "one of the project " + id in refused.err
+    assert f"--forget {id}" in refused.err
+    age(remote, 200)
+    assert repo.json("gc", "--remote", "--also", str(other.path))["condemn"]["packs"] == 0
+    assert repo.json("gc", "--remote", "--forget", id)["condemn"]["packs"] == 1
+    repo.fails("gc", "--remote", "--forget", "nobody", code=3)
+    shallow = tmp_path / "shallow"
+    subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{repo.path}", str(shallow)], check=True)
+    assert "it is shallow" in Repo(shallow, repo._capture).fails("gc", "--remote", "--forget", id, code=3).err
+
+
+def test_options_that_do_not_go_together(repo: Repo, remote: Path) -> None:
+    repo.fails("gc", "--grace", "1d", code=2)
+    repo.fails("gc", "--also", ".", code=2)
+    repo.fails("gc", "--remote", "--include-unpushed", code=2)
+    version(repo, "one")
+    repo.run("push")
+    repo.fails("gc", "--remote", "--grace", "soon", code=2)
+    repo.fails("gc", "--remote", "nowhere", code=3)
+    for grace in ("10s", "5 min", "12h", "1.5d", "2w", "3"):
+        repo.run("gc", "--remote", "--grace", grace)

@@ -157,7 +157,7 @@ def _show_remote(session: Session, todo: Plan, ran: Done | None) -> None:
         (len(todo.delete.packs), f"packs deleted ({output.size(todo.deleted_bytes)})"),
         (copied.objects, f"objects copied out of them, because they are needed ({output.size(copied.stored)})"),
         (len(todo.condemn.indexes) + len(todo.delete.indexes), "indexes condemned or deleted"),
-        (len(todo.records), "records that no longer count"),
+        (sum(key.startswith("roots/") for key in todo.records), "records of pushes that no longer count"),
         (ran.uploads if ran else 0, "unfinished uploads removed"),
     ]
     if not _table(session, rows):
