@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vcs_ml import git as vgit
+from vcs_ml import history
 from vcs_ml.errors import UserError
 from vcs_ml.git import FileStatus, GitRoot
 
@@ -179,12 +180,12 @@ def test_head_and_resolve(repo: Path) -> None:
 def test_ls_tree(repo: Path) -> None:
     commit(repo, {"a.vml": "1", "sub/b.vml": "2", "sub/vml.lock": "3", "c": "4", "ü\n.vml": "5"})
     root = found(repo)
-    assert vgit.ls_tree(root, "HEAD", ["*.vml"]) == [
+    assert history.ls_tree(root, "HEAD", ["*.vml"]) == [
         (b"a.vml", 0o100644, blob(repo, "HEAD:a.vml")),
         (b"sub/b.vml", 0o100644, blob(repo, "HEAD:sub/b.vml")),
         ("ü\n.vml".encode(), 0o100644, blob(repo, "HEAD:ü\n.vml")),
     ]
-    assert [path for path, _, _ in vgit.ls_tree(root, "HEAD", [":(glob)sub/**/*.vml", ":(glob)**/vml.lock"])] == [
+    assert [path for path, _, _ in history.ls_tree(root, "HEAD", [":(glob)sub/**/*.vml", ":(glob)**/vml.lock"])] == [
         b"sub/b.vml",
         b"sub/vml.lock",
     ]
@@ -194,9 +195,9 @@ def test_sha256_repositories(tmp_path: Path) -> None:
     sh(tmp_path, "init", "-q", "--object-format=sha256")
     commit(tmp_path, {"a.vml": "1"})
     root = found(tmp_path)
-    ((path, _, oid),) = vgit.ls_tree(root, "HEAD", ["*.vml"])
+    ((path, _, oid),) = history.ls_tree(root, "HEAD", ["*.vml"])
     assert (path, len(oid)) == (b"a.vml", 64)
-    assert list(vgit.read_blobs(root, [oid])) == [b"1"]
+    assert list(history.read_blobs(root, [oid])) == [b"1"]
 
 
 def test_read_blobs(repo: Path) -> None:
@@ -204,12 +205,12 @@ def test_read_blobs(repo: Path) -> None:
     commit(repo, {"a": "one\n", "b": "", "c": big})
     root = found(repo)
     ids = [blob(repo, f"HEAD:{name}") for name in "abca"]
-    assert list(vgit.read_blobs(root, ids)) == [b"one\n", b"", big.encode(), b"one\n"]
-    assert [len(body) for body in vgit.read_blobs(root, ids, limit=10)] == [4, 0, 11, 4]
-    assert list(vgit.read_blobs(root, [])) == []
+    assert list(history.read_blobs(root, ids)) == [b"one\n", b"", big.encode(), b"one\n"]
+    assert [len(body) for body in history.read_blobs(root, ids, limit=10)] == [4, 0, 11, 4]
+    assert list(history.read_blobs(root, [])) == []
     with pytest.raises(UserError, match=f"object {'0' * 40} is missing"):
-        list(vgit.read_blobs(root, ["0" * 40]))
-    half = vgit.read_blobs(root, ids * 20_000)
+        list(history.read_blobs(root, ["0" * 40]))
+    half = history.read_blobs(root, ids * 20_000)
     assert next(half) == b"one\n"
     half.close()  # type: ignore[attr-defined]
 
@@ -218,7 +219,7 @@ def test_read_100_000_blobs_does_not_block(repo: Path) -> None:
     commit(repo, {"a": "one\n" * 50})
     sh(repo, "repack", "-a", "-d", "-q")  # git opens a loose object anew each time
     ids = [blob(repo, "HEAD:a")] * 100_000
-    assert sum(map(len, vgit.read_blobs(found(repo), ids))) == 200 * 100_000
+    assert sum(map(len, history.read_blobs(found(repo), ids))) == 200 * 100_000
 
 
 def test_history_sees_side_branches_and_evil_merges(repo: Path) -> None:
@@ -241,16 +242,16 @@ def test_history_sees_side_branches_and_evil_merges(repo: Path) -> None:
     sh(repo, "config", "log.follow", "true")
     root = found(repo)
     tip = vgit.resolve(root, "HEAD")
-    assert vgit.history(root, [tip], ["*.vml"]) == {("a.vml", oid) for oid in texts.values()}
+    assert history.contents(root, [tip], ["*.vml"]) == {("a.vml", oid) for oid in texts.values()}
     (repo / "a.vml").write_text("evil")
     sh(repo, "commit", "-q", "-a", "--amend", "-m", "x")
     evil = ("a.vml", blob(repo, "HEAD:a.vml"))
-    assert evil in vgit.history(root, [], ["*.vml"], every_ref=True)
+    assert evil in history.contents(root, [], ["*.vml"], every_ref=True)
     sh(repo, "reset", "-q", "--hard", "HEAD^1")
-    assert evil not in vgit.history(root, [], ["*.vml"], every_ref=True)
-    assert evil in vgit.history(root, [], ["*.vml"], every_ref=True, reflog=True)
-    assert vgit.history(root, [], ["*.vml"]) == set()
-    assert vgit.history(root, [tip], ["*.nothing"]) == set()
+    assert evil not in history.contents(root, [], ["*.vml"], every_ref=True)
+    assert evil in history.contents(root, [], ["*.vml"], every_ref=True, reflog=True)
+    assert history.contents(root, [], ["*.vml"]) == set()
+    assert history.contents(root, [tip], ["*.nothing"]) == set()
 
 
 def test_history_sees_stashes_and_worktrees(repo: Path) -> None:
@@ -259,8 +260,8 @@ def test_history_sees_stashes_and_worktrees(repo: Path) -> None:
     sh(repo, "stash")
     sh(repo, "worktree", "add", "-q", "--detach", "../linked")
     commit(repo.parent / "linked", {"a.vml": "linked"})
-    ids = vgit.history(found(repo), [], ["*.vml"], every_ref=True)
-    assert set(vgit.read_blobs(found(repo), sorted(oid for _, oid in ids))) == {b"1", b"stashed", b"linked"}
+    ids = history.contents(found(repo), [], ["*.vml"], every_ref=True)
+    assert set(history.read_blobs(found(repo), sorted(oid for _, oid in ids))) == {b"1", b"stashed", b"linked"}
 
 
 def test_refs(repo: Path, tmp_path: Path) -> None:
@@ -272,15 +273,15 @@ def test_refs(repo: Path, tmp_path: Path) -> None:
     sh(repo, "pack-refs", "--all")
     sh(tmp_path, "clone", "-q", str(repo), "clone")
     clone = found(tmp_path / "clone")
-    assert vgit.refs(clone) == [
+    assert history.refs(clone) == [
         ("heavy", first, "tag"),
         ("light", first, "tag"),
         ("main", first, "branch"),
         ("origin/feature/x", first, "remote"),
         ("origin/main", first, "remote"),
     ]
-    assert [ref.name for ref in vgit.refs(clone, "tags")] == ["heavy", "light"]
-    assert [ref.name for ref in vgit.refs(found(repo), "branches")] == ["feature/x", "main"]
+    assert [ref.name for ref in history.refs(clone, "tags")] == ["heavy", "light"]
+    assert [ref.name for ref in history.refs(found(repo), "branches")] == ["feature/x", "main"]
 
 
 def test_stage(repo: Path) -> None:
@@ -352,10 +353,10 @@ def test_clones_that_do_not_know_everything(repo: Path, tmp_path: Path) -> None:
 
     def lacks(name: str, *args: str) -> str | None:
         sh(tmp_path, "clone", "-q", *args, f"file://{repo}", name)
-        answer = vgit.lacks_history(found(tmp_path / name))
+        answer = history.lacks_history(found(tmp_path / name))
         return answer[1] if answer else None
 
-    assert vgit.lacks_history(found(repo)) is None
+    assert history.lacks_history(found(repo)) is None
     assert lacks("whole") is None
     assert lacks("mirror", "--mirror") is None
     assert lacks("shallow", "--depth=1") == "git fetch --unshallow"
@@ -371,12 +372,12 @@ def test_tips_and_commits_by_age(repo: Path, monkeypatch: pytest.MonkeyPatch, tm
     sh(repo, "tag", "blob", sh(repo, "rev-parse", "HEAD:one"))
     sh(repo, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"), commits[0])
     root = found(repo)
-    assert vgit.tips(root) == sorted([commits[0], commits[2]])
-    assert vgit.since(root, 1_050_000_000) == [commits[1], commits[0]]
-    assert vgit.last(root, commits[2], 2) == [commits[2], commits[1]]
+    assert history.tips(root) == sorted([commits[0], commits[2]])
+    assert history.since(root, 1_050_000_000) == [commits[1], commits[0]]
+    assert history.last(root, commits[2], 2) == [commits[2], commits[1]]
     assert vgit.worktrees(root) == [repo, tmp_path / "linked"]
     assert vgit.worktrees(found(tmp_path / "linked")) == [tmp_path / "linked", repo]
-    changed = vgit.history(root, [commits[1]], ["one"], walk=False)
+    changed = history.contents(root, [commits[1]], ["one"], walk=False)
     assert changed == {("one", sh(repo, "rev-parse", f"{commit}:one")) for commit in commits[:2]}
 
 
@@ -388,4 +389,4 @@ def test_staged_contents_with_both_sides_of_a_conflict(repo: Path) -> None:
     commit(repo, {"one": "main"})
     subprocess.run(["git", "merge", "-q", "side"], cwd=repo, check=False, capture_output=True)
     sides = [sh(repo, "rev-parse", rev) for rev in ("main~1:one", "main:one", "side:one")]
-    assert vgit.staged(found(repo), ["one"]) == [("one", side) for side in sides]
+    assert history.staged(found(repo), ["one"]) == [("one", side) for side in sides]

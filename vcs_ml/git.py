@@ -8,11 +8,10 @@ import os
 import re
 import shlex
 import subprocess
-import threading
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Literal, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from vcs_ml.errors import UserError
 
@@ -27,12 +26,7 @@ _DROPPED: Final = (
 _KEPT: Final = (
     "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH",
 )  # fmt: skip
-# Git knows the empty tree of each object format without storing it.
-_EMPTY_TREE: Final = {
-    40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-    64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
-}
-_FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Far below the shortest limit on the length of a command line (128 KiB for one argument, 2 MiB for all).
 _PATHS_A_RUN: Final = 500
 # Without untracked files: to find these, Git compares every file with every line of our .gitignore.
@@ -50,14 +44,6 @@ class GitRoot(NamedTuple):
     def cwd(self) -> Path:
         """Where git is run for this repository."""
         return self.worktree or self.git_dir
-
-
-class Ref(NamedTuple):
-    """A branch, remote-tracking branch or tag, and the commit it leads to."""
-
-    name: str
-    commit: str
-    kind: Literal["branch", "remote", "tag"]
 
 
 class FileStatus(NamedTuple):
@@ -81,7 +67,7 @@ class Running:
     def __init__(self, args: Sequence[str], cwd: Path) -> None:
         self._args = args
         self._cwd = cwd
-        self._process = _popen(args, cwd, stdin=subprocess.DEVNULL)
+        self._process = popen(args, cwd, stdin=subprocess.DEVNULL)
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +97,7 @@ def start(args: Sequence[str], cwd: Path) -> Running:
 
 def run(args: Sequence[str], cwd: Path, *, input: bytes | None = None, ok: Container[int] = (0,)) -> bytes:
     """What `git *args` writes to stdout when run in `cwd`; UserError if its exit code is not in `ok`."""
-    process = _popen(args, cwd, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
+    process = popen(args, cwd, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
     with process:
         try:
             out, err = process.communicate(input)
@@ -123,7 +109,7 @@ def run(args: Sequence[str], cwd: Path, *, input: bytes | None = None, ok: Conta
     return out
 
 
-def _popen(args: Sequence[str], cwd: Path, *, stdin: int, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+def popen(args: Sequence[str], cwd: Path, *, stdin: int, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             ["git", "-c", "core.quotepath=off", *args],
@@ -278,7 +264,7 @@ def resolve(root: GitRoot, rev: str) -> str:
     # A leading dash would be taken for an option of git.
     if rev and not rev.startswith("-") and "\0" not in rev:
         out = run(["rev-parse", "-q", "--verify", f"{rev}^{{commit}}"], root.cwd, ok=(0, 1, 128))
-        if _FULL_ID.fullmatch(commit := out.decode().strip()):
+        if FULL_ID.fullmatch(commit := out.decode().strip()):
             return commit
         if rev in ("HEAD", "@"):
             raise UserError("there is no commit yet", hint="git commit first")
@@ -286,91 +272,6 @@ def resolve(root: GitRoot, rev: str) -> str:
     near = difflib.get_close_matches(rev, out.decode("utf-8", "replace").splitlines(), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "git branch -a and git tag show the names"
     raise UserError(f"unknown revision {rev!r}", hint=hint)
-
-
-def ls_tree(root: GitRoot, rev: str, patterns: Sequence[str]) -> list[tuple[bytes, int, str]]:
-    """(path from the top, mode, object id) of every file at `rev` whose path matches one of the pathspecs."""
-    commit = rev if _FULL_ID.fullmatch(rev) else resolve(root, rev)
-    # `git ls-tree` knows no pathspecs; the difference from nothing does, and filters inside git.
-    out = run(
-        ["diff-tree", "-r", "-z", "--raw", "--no-renames", _EMPTY_TREE[len(commit)], commit, "--", *patterns],
-        root.cwd,
-    )
-    return [(path, int(fields[1], 8), fields[3].decode()) for fields, path in _raw_records(out)]
-
-
-def _raw_records(out: bytes) -> Iterator[tuple[list[bytes], bytes]]:
-    """The records of `--raw -z` without renames: ([old mode, new mode, old id, new id, letter], path)."""
-    tokens = iter(out.split(b"\0"))
-    for token in tokens:
-        # With `git log`, commits are set apart by empty tokens or newlines.
-        meta = token.lstrip(b"\n")
-        if meta.startswith(b":"):
-            yield meta[1:].split(b" "), next(tokens)
-
-
-def history(
-    root: GitRoot,
-    revs: Sequence[str],
-    patterns: Sequence[str],
-    *,
-    every_ref: bool = False,
-    reflog: bool = False,
-    walk: bool = True,
-) -> set[tuple[str, str]]:
-    """(path from the top, blob id) of all file contents that ever stood at matching paths, in the history of
-    `revs` (commit ids).
-
-    `every_ref` adds all refs, stashes and the HEADs of all worktrees; `reflog` what reflogs remember. Without `walk`,
-    `revs` alone are looked at, and contents that they replaced count too.
-    """
-    more = ["--all"] * every_ref + ["--reflog"] * reflog
-    more += ["--no-walk=unsorted"] if not walk else []
-    if not revs and not more:
-        return set()
-    out = run(
-        [
-            *("-c", "log.follow=false", "-c", "log.showSignature=false"),
-            *("log", "--raw", "-z", "--no-abbrev", "--no-renames", "--root", "-m", "--format="),
-            # Without it, a side branch whose merge left the paths alone is not walked at all.
-            "--full-history",
-            *more,
-            *("--stdin", "--", *patterns),
-        ],
-        root.cwd,
-        input="".join(f"{rev}\n" for rev in revs).encode(),
-    )
-    found: set[tuple[str, str]] = set()
-    for (old_mode, mode, old, new, _), path in _raw_records(out):
-        found |= {(os.fsdecode(path), new.decode())} if mode.startswith(b"100") else set()
-        found |= {(os.fsdecode(path), old.decode())} if not walk and old_mode.startswith(b"100") else set()
-    return found
-
-
-def staged(root: GitRoot, patterns: Sequence[str]) -> list[tuple[str, str]]:
-    """(path from the top, blob id) of every file in Git's index that matches, all sides of a conflict included."""
-    out = run(["ls-files", "-s", "-z", "--", *patterns], root.cwd)
-    records = (record.partition(b"\t") for record in out.split(b"\0")[:-1])
-    return [(os.fsdecode(path), head.split()[1].decode()) for head, _, path in records if head.startswith(b"100")]
-
-
-def tips(root: GitRoot) -> list[str]:
-    """The commits that refs and the HEADs of all worktrees lead to."""
-    out = run(["rev-list", "--no-walk", "--all"], root.cwd)
-    return sorted(set(out.decode().split()))
-
-
-def since(root: GitRoot, moment: float) -> list[str]:
-    """The commits of refs and reflogs that were made after `moment` (seconds since 1970)."""
-    # Git's own --since ends where it meets an old commit, also one that was made with a wrong clock.
-    out = run(["rev-list", "--timestamp", "--all", "--reflog"], root.cwd)
-    lines = (line.split() for line in out.decode().splitlines())
-    return [commit for at, commit in lines if int(at) > moment]
-
-
-def last(root: GitRoot, tip: str, n: int) -> list[str]:
-    """The `n` newest commits in the history of `tip`."""
-    return run(["rev-list", f"--max-count={n}", tip], root.cwd).decode().split()
 
 
 def worktrees(root: GitRoot) -> list[Path]:
@@ -388,106 +289,6 @@ def is_worktree_top(directory: Path) -> bool:
     """Whether a working tree begins here."""
     found = _root_at(str(directory))
     return found is not None and found.worktree is not None
-
-
-def lacks_history(root: GitRoot) -> tuple[str, str] | None:
-    """Why this clone does not know every commit of where it came from, and what to do; None if it does."""
-    if (root.common_dir / "shallow").exists():
-        return "it is shallow", "git fetch --unshallow"
-    out = run(["config", "--null", "--get-regexp", r"^remote\..*\.(fetch|promisor)$"], root.cwd, ok=(0, 1))
-    branches: dict[str, list[str]] = {}
-    for record in filter(None, os.fsdecode(out).split("\0")):
-        key, _, value = record.partition("\n")
-        name, _, option = key.removeprefix("remote.").rpartition(".")
-        if option == "promisor":
-            return f"it was cloned with --filter from {name!r}", "gc in a clone that has everything"
-        branches.setdefault(name, []).append(value)
-    for name, specs in branches.items():
-        if not any(spec.lstrip("+").startswith(("refs/heads/*:", "refs/*:")) for spec in specs):
-            return (
-                f"it follows only some branches of {name!r}",
-                f"git remote set-branches {name} '*' && git fetch {name}",
-            )
-    return None
-
-
-def read_blobs(root: GitRoot, ids: Sequence[str], *, limit: int | None = None) -> Iterator[bytes]:
-    """The contents of `ids`, in order, through one git; at most `limit` + 1 bytes of each are kept.
-
-    UserError for an id that the repository does not have.
-    """
-    args = ["cat-file", "--batch", "--buffer"]
-    process = _popen(args, root.cwd, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    stdin, stdout = process.stdin, process.stdout
-    assert stdin is not None
-    assert stdout is not None
-    # Git stops reading while its output is not read, so asking and reading cannot take turns in one thread.
-    asking = threading.Thread(target=_ask, args=(stdin, ids), daemon=True)
-    asking.start()
-    try:
-        for wanted in ids:
-            header = stdout.readline().split()
-            if len(header) != 3:
-                raise UserError(
-                    f"Git's object {wanted} is missing from {root.common_dir}",
-                    hint="git fsck tells what is damaged; git fetch --refetch may bring it back",
-                )
-            yield _read_body(stdout, int(header[2]), limit)
-    finally:
-        process.kill()
-        asking.join()
-        stdout.close()
-        process.wait()
-
-
-def _ask(stdin: IO[bytes], ids: Sequence[str]) -> None:
-    try:
-        with stdin:
-            # One write: line by line, the two threads would fight for the interpreter.
-            stdin.write("".join(f"{wanted}\n" for wanted in ids).encode())
-    except (BrokenPipeError, ValueError):
-        # The reader needed no more and ended git.
-        return
-
-
-def _read_body(stdout: IO[bytes], size: int, limit: int | None) -> bytes:
-    keep = size if limit is None else min(size, limit + 1)
-    body = stdout.read(keep)
-    rest = size - keep + 1  # a newline ends each body
-    while rest > 0 and (skipped := stdout.read(min(rest, 1 << 20))):
-        rest -= len(skipped)
-    return body
-
-
-def refs(root: GitRoot, kind: Literal["branches", "tags", "all"] = "all") -> list[Ref]:
-    """Branches (local and remote-tracking) and tags, with the commit each leads to, sorted by name.
-
-    A tag of something that is no commit, and a ref that leads nowhere, are left out.
-    """
-    import git  # noqa: PLC0415 - GitPython costs 75 ms
-
-    found: list[Ref] = []
-
-    def add(ref: git.Reference, name: str, kind: Literal["branch", "remote", "tag"]) -> None:
-        try:
-            found.append(Ref(name, ref.commit.hexsha, kind))
-        except (ValueError, git.BadName):
-            return
-
-    try:
-        with git.Repo(root.cwd) as repo:
-            if kind != "tags":
-                for branch in repo.branches:
-                    add(branch, branch.name, "branch")
-                for tracking in git.RemoteReference.iter_items(repo):
-                    if tracking.remote_head != "HEAD":
-                        add(tracking, tracking.name, "remote")
-            if kind != "branches":
-                for tag in repo.tags:
-                    add(tag, tag.name, "tag")
-    except git.GitError as error:
-        raise UserError(f"the repository at {root.cwd} cannot be read: {error}", hint="git fsck") from error
-    return sorted(found)
 
 
 def stage(root: GitRoot, paths: Sequence[str]) -> None:

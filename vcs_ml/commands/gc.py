@@ -14,7 +14,7 @@ from vcs_ml.store.condemn import GRACE, Done, Plan
 from vcs_ml.workspace import collect, collect_remote, opening, sync
 from vcs_ml.workspace.collect import Collected
 from vcs_ml.workspace.project import Project
-from vcs_ml.workspace.retention import History
+from vcs_ml.workspace.retention import Horizon
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -63,11 +63,11 @@ def gc(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    history = History(keep_days, keep_last)
+    horizon = Horizon(keep_days, keep_last)
     if remote is None:
         if grace is not None or also:
             raise UsageError("--grace and --also are for remotes", hint="vml gc --remote NAME")
-        done = _local(session, project, history, forget or (), include_unpushed=include_unpushed, force=force)
+        done = _local(session, project, horizon, forget or (), include_unpushed=include_unpushed, force=force)
         if json:
             place = str(project.cache_dir)
             session.json({"schema": 1, "dry_run": not force, "store": place, **_as_json(done)})
@@ -83,7 +83,7 @@ def gc(
     whose = collect_remote.owners(project, there, others, set(forget or ()), session.env, jobs=jobs)
     store = opening.open_store(project, session.note)
     todo, ran = collect_remote.collect(
-        whose, store, there, history, grace=_seconds(grace), jobs=jobs, env=session.env, force=force
+        whose, store, there, horizon, grace=_seconds(grace), jobs=jobs, env=session.env, force=force
     )
     if json:
         session.json({"schema": 1, "dry_run": not force, "remote": settings.name, **todo.as_json()})
@@ -101,7 +101,7 @@ def _seconds(grace: str | None) -> float:
 def _local(
     session: Session,
     project: Project,
-    history: History,
+    horizon: Horizon,
     forget: list[str] | tuple[()],
     *,
     include_unpushed: bool,
@@ -112,9 +112,9 @@ def _local(
         collect.forget(project, name)
     everybody = collect.sharers(project, session.env)
     if not force:
-        return collect.look(store, everybody, history, include_unpushed=include_unpushed)
+        return collect.look(store, everybody, horizon, include_unpushed=include_unpushed)
     with collect.alone(project, store, everybody, session.note), session.progress("collecting") as meter:
-        return collect.collect(store, everybody, history, include_unpushed=include_unpushed, meter=meter)
+        return collect.collect(store, everybody, horizon, include_unpushed=include_unpushed, meter=meter)
 
 
 def _as_json(done: Collected) -> dict[str, object]:

@@ -17,7 +17,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import litter, retention, sharing, tracked
 from vcs_ml.workspace.project import Project
-from vcs_ml.workspace.retention import SAVED_DAYS, History
+from vcs_ml.workspace.retention import SAVED_DAYS, Horizon
 from vcs_ml.workspace.sharing import Shared
 
 
@@ -85,16 +85,16 @@ def alone(
         yield
 
 
-def look(store: LocalStore, everybody: Sequence[Sharer], history: History, *, include_unpushed: bool) -> Collected:
+def look(store: LocalStore, everybody: Sequence[Sharer], horizon: Horizon, *, include_unpushed: bool) -> Collected:
     """What a collection would do now."""
-    return _decide(store, everybody, history, include_unpushed=include_unpushed)[0]
+    return _decide(store, everybody, horizon, include_unpushed=include_unpushed)[0]
 
 
 def collect(
-    store: LocalStore, everybody: Sequence[Sharer], history: History, *, include_unpushed: bool, meter: Meter
+    store: LocalStore, everybody: Sequence[Sharer], horizon: Horizon, *, include_unpushed: bool, meter: Meter
 ) -> Collected:
     """Remove what nothing needs; within `alone`. Raises CorruptError for damage, UserError for what cannot be known."""
-    done, live = _decide(store, everybody, history, include_unpushed=include_unpushed)
+    done, live = _decide(store, everybody, horizon, include_unpushed=include_unpushed)
     gc.sweep(store, done.plan, live, meter)
     for tree in (tree for sharer in everybody for tree in sharer.trees):
         litter.clean(tree, tracked.in_workspace(tree, broken={}).values())
@@ -103,11 +103,11 @@ def collect(
 
 
 def _decide(
-    store: LocalStore, everybody: Sequence[Sharer], history: History, *, include_unpushed: bool
+    store: LocalStore, everybody: Sequence[Sharer], horizon: Horizon, *, include_unpushed: bool
 ) -> tuple[Collected, set[ObjectId]]:
     kept = Kept({}, set())
     for sharer in everybody:
-        needed = retention.of_project(sharer.project, sharer.trees, history)
+        needed = retention.of_project(sharer.project, sharer.trees, horizon)
         kept.roots.update(needed.roots)
         kept.lists.update(needed.lists)
     live = gc.mark(store, kept)

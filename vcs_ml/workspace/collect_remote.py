@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vcs_ml import git
+from vcs_ml import history
 from vcs_ml.errors import UserError
 from vcs_ml.output import count, quote
 from vcs_ml.store import condemn, pushes
@@ -16,7 +16,7 @@ from vcs_ml.store.records import Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.workspace import retention
 from vcs_ml.workspace.project import Project
-from vcs_ml.workspace.retention import History
+from vcs_ml.workspace.retention import Horizon
 
 
 class Owners(NamedTuple):
@@ -40,7 +40,7 @@ def owners(
     """
     found = [project, *(Project.find(path, env) for path in also)]
     for each in found:
-        if lacks := git.lacks_history(each.git):
+        if lacks := history.lacks_history(each.git):
             why, hint = lacks
             raise UserError(f"{quote(each.git.cwd)} does not know every commit: {why}", hint=hint)
     pushed = pushes.projects(remote, jobs=jobs)
@@ -70,7 +70,7 @@ def collect(
     whose: Owners,
     store: LocalStore,
     remote: Remote,
-    history: History,
+    horizon: Horizon,
     *,
     grace: float,
     jobs: int,
@@ -83,7 +83,7 @@ def collect(
     """
     roots: list[Root] = []
     for project in whose.projects:
-        kept = retention.of_project(project, retention.working_trees(project, env), history)
+        kept = retention.of_project(project, retention.working_trees(project, env), horizon)
         roots += [Root(path, oid) for oid, path in kept.roots.items()]
     found = condemn.survey(remote, store, roots, jobs=jobs, forgotten=whose.forgotten)
     todo = condemn.plan(found, grace=grace)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vcs_ml import git
+from vcs_ml import git, history
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
@@ -30,7 +30,7 @@ _HASH: Final = re.compile(rb"\b(tree:sha256|xxh128|sha256|blake3):([0-9a-f]{32,6
 _LIMIT: Final = 64 << 20  # bytes of one pointer or lock file that are looked at
 
 
-class History(NamedTuple):
+class Horizon(NamedTuple):
     """How much of history counts; with neither, all of it. What is in a commit at the tip of a ref always counts."""
 
     days: int | None = None
@@ -68,9 +68,9 @@ def working_trees(project: Project, env: Mapping[str, str]) -> list[Project]:
     return sorted(found, key=lambda each: str(each.root))
 
 
-def of_project(project: Project, trees: Iterable[Project], history: History) -> Kept:
+def of_project(project: Project, trees: Iterable[Project], horizon: Horizon) -> Kept:
     """What one project needs: `trees` are its working trees."""
-    roots = _of_history(project, history) | _saved(project.state_dir, project.algorithm)
+    roots = _of_history(project, horizon) | _saved(project.state_dir, project.algorithm)
     lists: set[ObjectId] = set()
     for tree in trees:
         roots |= _of_working_tree(tree)
@@ -79,7 +79,7 @@ def of_project(project: Project, trees: Iterable[Project], history: History) -> 
 
 
 def _of_working_tree(project: Project) -> dict[ObjectId, str]:
-    found = _of_blobs(project, git.staged(project.git, _PATTERNS))
+    found = _of_blobs(project, history.staged(project.git, _PATTERNS))
     broken: dict[str, UserError] = {}
     pointers = tracked.in_workspace(project, Ignore(project.root), refresh=True, broken=broken)
     found |= {each.oid: each.path for each in pointers.values()}
@@ -103,29 +103,29 @@ def saved_records(state_dir: Path) -> Iterator[Path]:
     yield from sorted((state_dir / "saved").glob("*.json"))
 
 
-def _of_history(project: Project, history: History) -> dict[ObjectId, str]:
+def _of_history(project: Project, horizon: Horizon) -> dict[ObjectId, str]:
     repository = project.git
-    if history == History():
-        return _of_blobs(project, git.history(repository, [], _PATTERNS, every_ref=True, reflog=True))
-    tips = git.tips(repository)
+    if horizon == Horizon():
+        return _of_blobs(project, history.contents(repository, [], _PATTERNS, every_ref=True, reflog=True))
+    tips = history.tips(repository)
     blobs = {
         (os.fsdecode(path), blob)
         for tip in tips
-        for path, mode, blob in git.ls_tree(repository, tip, _PATTERNS)
+        for path, mode, blob in history.ls_tree(repository, tip, _PATTERNS)
         if mode in (0o100644, 0o100755)
     }
     commits: set[str] = set()
-    if history.days is not None:
-        commits.update(git.since(repository, time.time() - history.days * 86400))
-    if history.last is not None:
-        commits.update(commit for tip in tips for commit in git.last(repository, tip, history.last))
+    if horizon.days is not None:
+        commits.update(history.since(repository, time.time() - horizon.days * 86400))
+    if horizon.last is not None:
+        commits.update(commit for tip in tips for commit in history.last(repository, tip, horizon.last))
     # What these commits replaced counts too: it stood in the commits before them.
-    return _of_blobs(project, blobs | git.history(repository, sorted(commits), _PATTERNS, walk=False))
+    return _of_blobs(project, blobs | history.contents(repository, sorted(commits), _PATTERNS, walk=False))
 
 
 def _of_blobs(project: Project, files: Iterable[tuple[str, str]]) -> dict[ObjectId, str]:
     paths = {blob: path.removesuffix(SUFFIX) for path, blob in files}
     found: dict[ObjectId, str] = {}
-    for path, raw in zip(paths.values(), git.read_blobs(project.git, list(paths), limit=_LIMIT), strict=True):
+    for path, raw in zip(paths.values(), history.read_blobs(project.git, list(paths), limit=_LIMIT), strict=True):
         found |= hashes(raw, project.algorithm, path)
     return found

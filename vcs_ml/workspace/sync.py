@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from vcs_ml import git
+from vcs_ml import git, history
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Progress
 from vcs_ml.store import download, manifest, objects, transfer, upload
@@ -100,7 +100,7 @@ def _historic(project: Project, scope: Scope, selection: Selection) -> list[Root
     if scope.all_commits:
         return tracked.in_history(project, [], every_ref=True, takes=takes)
     found: dict[Root, None] = {}
-    refs = git.refs(project.git) if scope.all_branches or scope.all_tags else []
+    refs = history.refs(project.git) if scope.all_branches or scope.all_tags else []
     commits = {ref.commit for ref in refs if (scope.all_tags if ref.kind == "tag" else scope.all_branches)}
     for commit in sorted(commits):
         chosen = filter(takes, tracked.at_revision(project, commit).values())

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vcs_ml import fs, git, hashing
+from vcs_ml import fs, git, hashing, history
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store.ingest import stat_numbers
@@ -254,12 +254,12 @@ def at_revision(project: Project, rev: str) -> dict[str, Pointer]:
     commit = git.resolve(project.git, rev)
     files = {
         os.fsdecode(path): oid
-        for path, mode, oid in git.ls_tree(project.git, commit, pathspecs(project))
+        for path, mode, oid in history.ls_tree(project.git, commit, pathspecs(project))
         if mode in (0o100644, 0o100755)
     }
     found = {}
     ours = pointers_of(project, files)
-    contents = git.read_blobs(project.git, [files[path] for path in ours], limit=pointer.MAX_SIZE)
+    contents = history.read_blobs(project.git, [files[path] for path in ours], limit=pointer.MAX_SIZE)
     for source, raw in zip(ours.values(), contents, strict=True):
         parsed = _parse_at(raw, source, project, rev)
         found[parsed.path] = parsed
@@ -289,11 +289,11 @@ def in_history(
 
     Those that `takes` says no to are left out. Pointers that cannot be read are left out: history is not ours to mend.
     """
-    pairs = sorted(git.history(project.git, revs, pathspecs(project), every_ref=every_ref))
+    pairs = sorted(history.contents(project.git, revs, pathspecs(project), every_ref=every_ref))
     found: dict[Root, None] = {}
     ours = pointers_of(project, [path for path, _ in pairs])
     wanted = [(ours[path], oid) for path, oid in pairs if path in ours]
-    contents = git.read_blobs(project.git, [oid for _, oid in wanted], limit=pointer.MAX_SIZE)
+    contents = history.read_blobs(project.git, [oid for _, oid in wanted], limit=pointer.MAX_SIZE)
     for (source, _), raw in zip(wanted, contents, strict=True):
         with contextlib.suppress(UserError):
             parsed = pointer.parse(raw, source, project.algorithm)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from vcs_ml import git, locks, paths
+from vcs_ml import git, history, locks, paths
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.progress import SILENT, Meter
@@ -61,7 +61,7 @@ def _staged(project: Project) -> Iterator[Root]:
     lines = [line.partition(b"\t") for line in out.split(b"\0") if line]
     files = {os.fsdecode(path): fields.split()[1].decode() for fields, _, path in lines}
     ours = tracked.pointers_of(project, files)
-    contents = git.read_blobs(project.git, [files[path] for path in ours], limit=pointer.MAX_SIZE)
+    contents = history.read_blobs(project.git, [files[path] for path in ours], limit=pointer.MAX_SIZE)
     for source, raw in zip(ours.values(), contents, strict=True):
         with contextlib.suppress(UserError):
             each = pointer.parse(raw, source, project.algorithm)
