@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vcs_ml.config import Config, parse_size
+from vcs_ml.config import Config
 from vcs_ml.errors import UserError
+from vcs_ml.settings import parse_size
 
 COMMITTED = '# ours\n[core]\nid = "x"  # once\nhash = "xxh128"\n'
 

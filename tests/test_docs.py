@@ -15,8 +15,8 @@ import xxhash
 from tests.conftest import Repo
 from vcs_ml import hashing
 from vcs_ml.cli import COMMANDS
-from vcs_ml.config import SETTINGS
 from vcs_ml.hashing import XXH128
+from vcs_ml.settings import SETTINGS
 from vcs_ml.store import catalog, manifest, objects, pack
 from vcs_ml.store.page import EXECUTABLE, FILE, Entry
 from vcs_ml.store.remotes.local import Directory

@@ -1,57 +1,28 @@
-"""Settings: the table of all keys, the three files they come from, and how they are changed."""
+"""Settings in force: the three files they come from, and how these are changed."""
 
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
 from vcs_ml import fs, locks
 from vcs_ml.errors import UserError
-
-Level = Literal["global", "project", "local"]
-Value = str | bool | int | float | tuple[str, ...]
-
-
-class Setting(NamedTuple):
-    """What a key may hold (text, flag, size, whole, seconds, links, names) and what it does."""
-
-    kind: str
-    help: str
-
-
-SETTINGS: Final = {
-    "core.remote": Setting("text", "the remote that push, fetch and pull use"),
-    "core.groups": Setting("names", "groups whose optional data this clone wants"),
-    "core.autostage": Setting("flag", "git add the pointers that a command writes"),
-    "core.id": Setting("text", "the project's id, written once by vml init"),
-    "core.hash": Setting("text", "the algorithm that names data, fixed at vml init --hash"),
-    "cache.dir": Setting("text", "where the local store is, from the project's top"),
-    "cache.link": Setting("links", "ways to try, in order: reflink, hardlink, symlink, copy"),
-    "cache.pack_below": Setting("size", "files up to this size are stored together in packs"),
-    "transfer.jobs": Setting("whole", "how many transfers run at a time"),
-    "transfer.memory": Setting("size", "memory for what is in flight"),
-    "lock.timeout": Setting("seconds", "how long to wait for another vml (default: for ever)"),
-}
-LINKS: Final = ("reflink", "hardlink", "symlink", "copy")
-SECRETS: Final = frozenset({"access_key_id", "secret_access_key", "session_token", "password"})
-REMOTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-GROUP_NAME: Final = REMOTE_NAME
-_FIXED: Final = ("core.id", "core.hash")
-_OPTION: Final = re.compile(r"[A-Za-z0-9_-]+")
-_SIZE: Final = re.compile(r"(\d+)\s*(|[kKMGT]i?)[bB]?")
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(|s|min|h|d|w)")
-_SECONDS: Final = {"": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_POWERS: Final = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
-_LOGIN: Final = re.compile(r"://[^/@]*:[^/@]*@")
-_WORDS: Final = {
-    **dict.fromkeys(("true", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "0"), False),
-}
+from vcs_ml.settings import (
+    FIXED,
+    Level,
+    Value,
+    check_key,
+    check_level,
+    check_remote_name,
+    checked,
+    convert,
+    parse_size,
+    split_remote,
+)
 
 
 class RemoteConfig(NamedTuple):
@@ -224,7 +195,7 @@ class Config:
         options: dict[str, dict[str, str]] = {}
         for key, entry in sorted(self._entries.items()):
             if key.startswith("remote."):
-                name, option = _split_remote(key)
+                name, option = split_remote(key)
                 options.setdefault(name, {})[option] = str(entry.value)
         return {
             name: RemoteConfig(name, url, some, self._entries[f"remote.{name}.url"].level)
@@ -257,15 +228,15 @@ class Config:
     def set(self, level: Level, key: str, value: str) -> None:
         """Write `value`, as typed on a command line, into the file of `level`. UserError if it may not be."""
         setting = check_key(key)
-        if key in _FIXED:
+        if key in FIXED:
             raise UserError(f"{key} is fixed when the project is made", hint="vml init --hash ALGORITHM")
-        converted = _convert(setting, key, value)
+        converted = convert(setting, key, value)
         self._edit(level, {_keys(key): converted})
 
     def unset(self, level: Level, key: str) -> bool:
         """Remove `key` from the file of `level`; whether it was there."""
         check_key(key)
-        if key in _FIXED:
+        if key in FIXED:
             raise UserError(f"{key} is fixed when the project is made", hint="vml init --hash ALGORITHM")
         if self.get(key, level) is None:
             return False
@@ -301,9 +272,9 @@ class Config:
             path = self._path(level)
             here = _parse(_text(path) or "", level, str(path))
             options = {
-                _split_remote(key)[1]: entry.value
+                split_remote(key)[1]: entry.value
                 for key, entry in here.items()
-                if key.startswith("remote.") and _split_remote(key)[0] == name
+                if key.startswith("remote.") and split_remote(key)[0] == name
             }
             points = "core.remote" in here and here["core.remote"].value == name
             if (options or points) and not (level == "global" and found):
@@ -340,55 +311,6 @@ class Config:
         self._read()
 
 
-def check_key(key: str) -> Setting:
-    """What is known of `key`; UserError with the nearest key if nothing is."""
-    if setting := SETTINGS.get(key):
-        return setting
-    if key.startswith("remote."):
-        name, option = _split_remote(key)
-        if name and _OPTION.fullmatch(option):
-            check_remote_name(name)
-            return Setting("text", "a setting of one remote")
-    raise UserError(f"unknown setting {key!r}", hint=_nearest(key))
-
-
-def check_remote_name(name: str) -> None:
-    """UserError unless a remote may be called so."""
-    if not REMOTE_NAME.fullmatch(name):
-        raise UserError(
-            f"{name!r} cannot be the name of a remote",
-            hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
-        )
-
-
-def parse_size(value: object) -> int:
-    """Bytes from 1000, "1000", "256KiB", "1 MB"; ValueError if it is none of these."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        prefix = match[2]
-        return int(match[1]) * int((1024 if prefix.endswith("i") else 1000) ** _POWERS[prefix[:1]])
-    raise ValueError(f"{value!r} is not a size")
-
-
-def parse_duration(value: str) -> float:
-    """Seconds from "30s", "5 min", "12h", "14d", "2w", or a bare number of days; ValueError if it is none of these."""
-    if match := _DURATION.fullmatch(value.strip()):
-        return float(match[1]) * _SECONDS[match[2][:1]]
-    raise ValueError(f"{value!r} is not a length of time")
-
-
-def _nearest(key: str) -> str:
-    near = difflib.get_close_matches(key, SETTINGS, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else "vml config --help lists the settings"
-
-
-def _split_remote(key: str) -> tuple[str, str]:
-    # The name may hold dots, the option may not.
-    name, _, option = key.removeprefix("remote.").rpartition(".")
-    return name, option
-
-
 def _text(path: Path) -> str | None:
     try:
         return path.read_bytes().decode()
@@ -411,8 +333,8 @@ def _parse(text: str, level: Level, source: str) -> dict[str, Entry]:
             setting = check_key(key)
         except UserError as error:
             raise UserError(f"{source}: {error.message}", hint=error.hint) from None
-        _check_level(key, raw, level, source)
-        entries[key] = Entry(_checked(setting, key, raw, source), level, source)
+        check_level(key, raw, level, source)
+        entries[key] = Entry(checked(setting, key, raw, source), level, source)
     return entries
 
 
@@ -427,96 +349,6 @@ def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
                     yield f"remote.{key}.{option}", inner
             else:
                 yield f"{section}.{key}", value
-
-
-def _check_level(key: str, raw: object, level: Level, source: str) -> None:
-    if key in _FIXED and level != "project":
-        raise UserError(f"{source}: {key} belongs into the project's .vml/config.toml", hint=f"remove it from {source}")
-    if level == "project" and key == "cache.dir" and isinstance(raw, str) and _leads_out(raw):
-        raise UserError(
-            f"{source}: cache.dir = {raw!r} leads out of the project, and this file is committed",
-            hint="for this clone alone: vml config --local cache.dir DIR",
-        )
-    if level != "project" or not key.startswith("remote."):
-        return
-    option = _split_remote(key)[1]
-    if option in SECRETS or (isinstance(raw, str) and _LOGIN.search(raw)):
-        raise UserError(
-            f"{source}: {key} is a secret, and this file is committed",
-            hint="use --local: .vml/config.local.toml is not committed",
-        )
-
-
-def _leads_out(place: str) -> bool:
-    return place.startswith(("/", "~")) or ".." in place.split("/")
-
-
-def _checked(setting: Setting, key: str, raw: object, source: str) -> Value:
-    """`raw` as TOML gave it, if it is of the setting's kind; a size stays as it was written."""
-    whole = isinstance(raw, int) and not isinstance(raw, bool)
-    match setting.kind:
-        case "text":
-            wanted = "text in quotes, without NUL"
-            if isinstance(raw, str) and "\0" not in raw:
-                return raw
-        case "flag":
-            wanted = "true or false"
-            if isinstance(raw, bool):
-                return raw
-        case "whole":
-            wanted = "a whole number from 1 on"
-            if isinstance(raw, int) and whole and raw >= 1:
-                return raw
-        case "seconds":
-            wanted = "a number of seconds"
-            if isinstance(raw, int | float) and not isinstance(raw, bool) and 0 <= raw < 1e9:
-                return raw
-        case "size":
-            wanted = 'a size such as 1000 or "256KiB"'
-            if isinstance(raw, int | str) and _is_size(raw):
-                return raw
-        case "names":
-            wanted = "a list of names"
-            if (
-                isinstance(raw, list)
-                and raw
-                and all(isinstance(item, str) and GROUP_NAME.fullmatch(item) for item in raw)
-            ):
-                return tuple(raw)
-        case _:
-            wanted = f"a list of {', '.join(LINKS)}"
-            if isinstance(raw, list) and raw and all(item in LINKS for item in raw):
-                return tuple(raw)
-    raise UserError(f"{source}: {key} = {raw!r} is not {wanted}", hint=f"{key}: {setting.help}")
-
-
-def _is_size(raw: int | str) -> bool:
-    try:
-        parse_size(raw)
-    except ValueError:
-        return False
-    return True
-
-
-def _convert(setting: Setting, key: str, text: str) -> Value:
-    """What a person typed, as the value to write."""
-    raw: object = text
-    if setting.kind == "flag":
-        raw = _WORDS.get(text.lower(), text)
-    elif setting.kind in ("whole", "size") and text.isdecimal():
-        raw = int(text)
-    elif setting.kind == "seconds":
-        raw = _number(text)
-    elif setting.kind in ("links", "names"):
-        raw = [item.strip() for item in text.split(",")]
-    return _checked(setting, key, raw, "vml config")
-
-
-def _number(text: str) -> object:
-    try:
-        return int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        return text
 
 
 def _edited(text: str, changes: Mapping[tuple[str, ...], Value | None], source: str) -> str:
@@ -544,6 +376,6 @@ def _edited(text: str, changes: Mapping[tuple[str, ...], Value | None], source: 
 def _keys(key: str) -> tuple[str, ...]:
     """The nested TOML keys of a setting."""
     if key.startswith("remote."):
-        return ("remote", *_split_remote(key))
+        return ("remote", *split_remote(key))
     section, _, name = key.partition(".")
     return section, name

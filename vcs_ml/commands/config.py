@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml.config import SECRETS, SETTINGS, Config, Level, Value
+from vcs_ml.config import Config
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.session import Session
+from vcs_ml.settings import SECRETS, SETTINGS, Level, Value
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml import config, output
+from vcs_ml import output, settings
 from vcs_ml.errors import UsageError
 from vcs_ml.session import Session
 from vcs_ml.store.condemn import GRACE, Done, Plan
@@ -76,8 +76,8 @@ def gc(
         return
     if include_unpushed:
         raise UsageError("--include-unpushed is for the local store", hint="vml gc --include-unpushed")
-    settings = project.remote(remote or None)
-    there = opening.remote_at(project, settings)
+    config = project.remote(remote or None)
+    there = opening.remote_at(project, config)
     jobs = sync.jobs(project, None)
     others = [Path(session.directory, path) for path in also or ()]
     whose = collect_remote.owners(project, there, others, set(forget or ()), session.env, jobs=jobs)
@@ -86,14 +86,14 @@ def gc(
         whose, store, there, horizon, grace=_seconds(grace), jobs=jobs, env=session.env, force=force
     )
     if json:
-        session.json({"schema": 1, "dry_run": not force, "remote": settings.name, **todo.as_json()})
+        session.json({"schema": 1, "dry_run": not force, "remote": config.name, **todo.as_json()})
     else:
         _show_remote(session, todo, ran)
 
 
 def _seconds(grace: str | None) -> float:
     try:
-        return GRACE if grace is None else config.parse_duration(grace)
+        return GRACE if grace is None else settings.parse_duration(grace)
     except ValueError as error:
         raise UsageError(f"--grace: {error}", hint="for example 14d, 12h or 30min") from None
 

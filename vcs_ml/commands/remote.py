@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml import config, output
-from vcs_ml.config import Level
+from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.session import Session
+from vcs_ml.settings import SECRETS, Level, check_remote_name
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -47,7 +47,7 @@ def add(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    config.check_remote_name(name)
+    check_remote_name(name)
     if name in project.config.remotes():
         raise UserError(f"there is a remote {name!r} already", hint=f"vml remote modify {name} url {output.quote(url)}")
     level: Level = "local" if local else "project"
@@ -78,7 +78,7 @@ def list_remotes(
                 "url": remote.url,
                 "default": remote.name == settings.default_remote,
                 "level": remote.level,
-                "options": {key: "***" if key in config.SECRETS else value for key, value in remote.options.items()},
+                "options": {key: "***" if key in SECRETS else value for key, value in remote.options.items()},
             }
             for remote in remotes
         ]

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from vcs_ml.config import GROUP_NAME
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
+from vcs_ml.settings import GROUP_NAME
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 

@@ -12,9 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from vcs_ml import __version__, config, fs, git
+from vcs_ml import __version__, fs, git
 from vcs_ml.errors import RemoteError, UserError, VmlError
 from vcs_ml.output import count, quote, size
+from vcs_ml.settings import SECRETS
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.remote import Remote
@@ -142,7 +143,7 @@ def _in_git(project: Project) -> Iterator[Finding]:
 def _open_secrets(project: Project) -> Iterator[Finding]:
     for key, entry in project.config.entries():
         place = Path(entry.source)
-        if key.rpartition(".")[2] in config.SECRETS and place.stat().st_mode & 0o077:
+        if key.rpartition(".")[2] in SECRETS and place.stat().st_mode & 0o077:
             text = f"{quote(place)} holds a secret, and others may read it"
             yield Finding("problem", "settings", text, f"chmod 600 {quote(place)}")
             return
