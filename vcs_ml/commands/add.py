@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vcs_ml.session import Session
-from vcs_ml.workspace import opening, record
+from vcs_ml.workspace import opening, record, recorded
 from vcs_ml.workspace import targets as targeting
 from vcs_ml.workspace.groups import Labels, check_names
 from vcs_ml.workspace.project import Project
@@ -53,10 +53,10 @@ def add(
             done = record.label(project, store, targets, labels, meter=meter)
         else:
             done = record.add(project, store, targets, meter=meter)
-    for text in record.warnings(done):
-        session.warn(text, record.MEND)
+    for text in recorded.warnings(done):
+        session.warn(text, recorded.MEND)
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in done]})
         return
-    for line in record.report(project, done, session.directory):
+    for line in recorded.report(project, done, session.directory):
         session.note(line)

@@ -9,7 +9,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.errors import UserError
 from vcs_ml.session import Session
-from vcs_ml.workspace import opening, record, tracked
+from vcs_ml.workspace import opening, record, recorded, tracked
 from vcs_ml.workspace import targets as targeting
 from vcs_ml.workspace.project import Project
 
@@ -52,13 +52,13 @@ def commit(
                 )
         with session.progress("recording") as meter:
             done = record.add(project, store, targets, meter=meter)
-    for text in record.warnings(done):
-        session.warn(text, record.MEND)
+    for text in recorded.warnings(done):
+        session.warn(text, recorded.MEND)
     changed = [each for each in done if each.state != "unchanged"]
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in changed]})
         return
     if not changed:
         session.note(f"nothing changed ({output.count(len(done), 'path')} looked at)")
-    for line in record.report(project, changed, session.directory):
+    for line in recorded.report(project, changed, session.directory):
         session.note(line)

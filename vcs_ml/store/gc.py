@@ -227,7 +227,9 @@ def sweep(store: LocalStore, plan: Plan, live: set[ObjectId], meter: Meter) -> N
         store.pack_path(name).unlink(missing_ok=True)
     for each in plan.loose:
         Path(each.path).unlink(missing_ok=True)
-    store.forget_proofs(live)
+    for root in list(store.proofs.roots()):
+        if root not in live or not store.is_complete(root):
+            store.proofs.drop(root)
     _sweep_litter(store.directory)
 
 

@@ -19,9 +19,9 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, inspect, objects, pack, workers
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.inspect import LocalFile
-from vcs_ml.store.local import COMPLETE
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
+from vcs_ml.store.proofs import HEAD
 from vcs_ml.store.transfer import limit
 
 _PARTS = ("packs", "index", "loose", "complete", "tmp", "quarantine")
@@ -111,9 +111,7 @@ class Holdings:
                 continue
             head, lines = lines[:1], lines[1:]
             # One that names what is gone is not believed by anybody.
-            if head == [COMPLETE.format(len(lines))] and all(
-                os.path.exists(f"{self.directory}/{line}") for line in lines
-            ):
+            if head == [HEAD.format(len(lines))] and all(os.path.exists(f"{self.directory}/{line}") for line in lines):
                 self.proven.add(root)
 
     def lost(self) -> dict[ObjectId, str]:

@@ -6,8 +6,7 @@ import contextlib
 import json
 import mmap
 import os
-import re
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +20,12 @@ from vcs_ml.store.catalog import Catalog
 from vcs_ml.store.link import SHARING
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Pack, Row
+from vcs_ml.store.proofs import Proofs
 from vcs_ml.store.remotes.local import Directory
 
 FORMAT = 1
 LOCK = "lock"
 PACK_BELOW = 256 << 10
-COMPLETE = "complete {}"  # the first line of a proof, with the number of lines after it
 MAPS = 16  # packs mapped at a time: each map keeps a file open
 UNMAP = 64 << 20  # bytes read from maps, after which their pages are given back: they count as ours, though none is
 FEW = 8  # fewer objects than this in a batch are not worth a pack and an index
@@ -64,6 +63,7 @@ class LocalStore:
         self._waiting = waiting
         self._register = register
         self.backend = Directory(directory)
+        self.proofs = Proofs(directory)
         self._catalog: Catalog | None = None
         self._maps: dict[bytes, mmap.mmap] = {}
         self._read = 0  # bytes, since pages of maps were given back
@@ -257,12 +257,12 @@ class LocalStore:
         """
         if root[-1] != objects.NODE:
             return [] if root in self else [(root, b"")]
-        if self._remembered(root) is not None:
+        if self.is_complete(root):
             return []
         if base is not None and base[-1] != objects.NODE:
             base = None
         # One in 256 is looked up whole, for a proof keeps what only older versions needed.
-        proof = self._remembered(base) if base is not None and root[0] else None
+        proof = self.proofs.find(base) if base is not None and root[0] else None
         absent: list[tuple[ObjectId, bytes]] = []
         lines = set(proof or ())
         gone: dict[bytes, bool] = {}
@@ -289,30 +289,16 @@ class LocalStore:
         except MissingObject as error:
             return [*absent, (error.oid, b"")]
         if not absent:
-            self._remember(root, lines)
+            self.proofs.keep(root, lines)
             if base is not None:
-                self._record(base).unlink(missing_ok=True)
+                self.proofs.drop(base)
         elif self.catalog.refresh():  # gc may have moved them meanwhile
             absent = [(oid, path) for oid, path in absent if not self._has(oid)]
         return absent
 
     def is_complete(self, root: ObjectId) -> bool:
         """Whether a tree is remembered as complete, and the files that make it so are there; nothing is looked up."""
-        return self._remembered(root) is not None
-
-    def _record(self, root: ObjectId) -> Path:
-        return self.directory / "complete" / root[:-1].hex()
-
-    def _remembered(self, root: ObjectId) -> list[str] | None:
-        """The files that make `root` complete, if it was found so and all of them are still there."""
-        try:
-            lines = self._record(root).read_text().splitlines()
-        except (FileNotFoundError, UnicodeDecodeError):
-            return None
-        if lines[:1] != [COMPLETE.format(len(lines) - 1)]:
-            return None
-        lines = lines[1:]
-        return lines if all(os.path.exists(f"{self._directory}/{line}") for line in lines) else None
+        return self.proofs.find(root) is not None
 
     def remember_stored(self, root: ObjectId, large: Iterable[ObjectId]) -> None:
         """Remember a tree whose every object was just stored: its proof are all packs there are, and the loose
@@ -323,24 +309,7 @@ class LocalStore:
             return
         packs = (pack.key(name) for name in self.catalog.packs())
         loose = (_loose_name(oid, self.algorithm) for oid in large if oid not in self.catalog)
-        self._remember(root, {*packs, *loose})
-
-    def _remember(self, root: ObjectId, lines: Collection[str]) -> None:
-        path = self._record(root)
-        content = "\n".join([COMPLETE.format(len(lines)), *sorted(lines), ""]).encode()
-        with contextlib.suppress(OSError):  # a store that cannot be written only means that this is asked again
-            fs.make_directory(path.parent)
-            fs.write_atomic(path, content, sync=False)
-
-    def forget_proofs(self, live: Container[ObjectId]) -> None:
-        """Drop what is remembered of trees that are not `live`, and what no longer proves anything."""
-        directory = self.directory / "complete"
-        for name in os.listdir(directory) if directory.is_dir() else ():
-            if not re.fullmatch("[0-9a-f]{64}", name):
-                continue
-            root = objects.node(bytes.fromhex(name))
-            if root not in live or self._remembered(root) is None:
-                self._record(root).unlink(missing_ok=True)
+        self.proofs.keep(root, {*packs, *loose})
 
     # ------------------------------------------------------------------ writing
 

@@ -1,0 +1,103 @@
+"""What add and commit did to each tracked thing, for people and for programs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from vcs_ml import output
+from vcs_ml.hashing import Algorithm
+from vcs_ml.output import quote
+from vcs_ml.store import objects
+from vcs_ml.workspace import pointer_files
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
+from vcs_ml.workspace.project import Project
+
+_SHOWN = 20
+MEND = "vml fsck --repair mends the store; vml unprotect makes files private before they are changed"
+
+
+class Recorded(NamedTuple):
+    """One tracked thing after `add`: its pointer as it was and is, and how many files came, changed and went."""
+
+    path: str
+    old: Pointer | None
+    new: Pointer
+    added: int
+    modified: int
+    deleted: int
+    damaged: tuple[str, ...] = ()  # changed in place while they were linked into the store
+
+    @property
+    def state(self) -> Literal["new", "changed", "unchanged"]:
+        if self.old is None:
+            return "new"
+        return "unchanged" if self.old == self.new else "changed"
+
+    def line(self) -> str:
+        """One line for people: `data: 1,797 files, 1.2 MB (3 added)`."""
+        what = output.size(self.new.size)
+        if self.new.nfiles is not None:
+            what = f"{output.count(self.new.nfiles, 'file')}, {what}"
+        if self.new.optional:
+            what += ", optional"
+        if self.new.groups:
+            what += f", in group{'s' * (len(self.new.groups) > 1)} {', '.join(self.new.groups)}"
+        counts = ((self.added, "added"), (self.modified, "modified"), (self.deleted, "deleted"))
+        parts = ", ".join(f"{n:,} {word}" for n, word in counts if n)
+        detail = {"new": "", "unchanged": " (unchanged)", "changed": f" ({parts})" if parts else ""}
+        return f"{quote(self.path)}: {what}{detail[self.state]}"
+
+    def as_json(self, algorithm: Algorithm) -> dict[str, object]:
+        """The same for programs."""
+        return {
+            "path": self.path,
+            "state": self.state,
+            "hash": objects.format_hash(self.new.oid, algorithm),
+            "size": self.new.size,
+            "nfiles": self.new.nfiles,
+            "pull": not self.new.optional,
+            "groups": self.new.groups,
+            "added": self.added,
+            "modified": self.modified,
+            "deleted": self.deleted,
+        }
+
+
+def warnings(done: Iterable[Recorded]) -> list[str]:
+    """What people should know of files that were changed in place while they were linked into the store."""
+    return [
+        f"{quote(path)} was linked into the store when it was changed: its former version is damaged there"
+        for each in done
+        for path in each.damaged[:_SHOWN]
+    ]
+
+
+def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:
+    """What to tell people: a line for each thing, for very many one in all; then what Git should be given."""
+    if len(done) <= _SHOWN:
+        lines = [each.line() for each in done]
+    else:
+        counts = Counter(each.state for each in done)
+        parts = ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()))
+        lines = [f"{output.count(len(done), 'path')}, {output.size(sum(each.new.size for each in done))} ({parts})"]
+    changed = [each for each in done if each.state != "unchanged"]
+    if changed and not project.config.autostage:
+        lines.append(f"\nTo record this in Git:\n  git add {' '.join(_written(project, changed, start))}")
+    return lines
+
+
+def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list[str]:
+    """The files that Git should be given, as a shell in `start` would write them; globs where they are many."""
+    if len(changed) > _SHOWN:
+        return [shlex.quote(f":(top,glob){project.in_git('**/*' + SUFFIX)}"), shlex.quote(":(top)*.gitignore")]
+    files: dict[str, None] = {}
+    for each in changed:
+        files[each.path + SUFFIX] = None
+        if each.old is None:
+            files[pointer_files.join(each.path.rpartition("/")[0], ".gitignore")] = None
+    return [shlex.quote(os.path.relpath(project.root / path, start)) for path in files]
