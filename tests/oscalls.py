@@ -164,7 +164,8 @@ def synced() -> Iterator[Callable[[], list[Path]]]:
     def moving(name: str) -> Callable[..., None]:
         def move(source: Any, target: Any, **kwargs: Any) -> None:
             real[name](source, target, **kwargs)
-            if not kwargs and os.path.isfile(target):  # below a descriptor lie workspace files, which are copies
+            # Below a descriptor lie workspace files, which are copies; locks hold nothing.
+            if not kwargs and os.path.isfile(target) and "lock" not in Path(target).parts[-2:]:
                 path = Path(target)
                 placed[path] = inode(path), inode(path.parent)
                 dirty.add(inode(path.parent))

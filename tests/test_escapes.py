@@ -202,7 +202,7 @@ def test_a_remote_that_lies(repo: Repo, remote: Path, lie: str, size: int) -> No
             builder.add(oid, data)
     sound = builder.finish()
     rows = [Row(blob, 0, offset, length, raw, flags)]
-    table = pack.encode_columns(rows, 16)
+    table = pack.encode_columns(pack.Columns.of(rows), 16)
     digest = pack.SHA256.digest(table)
     name = digest[:16] + bytes(8)
     there.backend.write_new(

@@ -20,6 +20,9 @@ from vcs_ml.cli import main
 
 LOOK = (("status",), ("checkout",), ("ls", "data"))
 MOVE = (("push",), ("status", "--remote"), ("pull",))
+GC = (("gc",), ("gc", "--force", "--include-unpushed"))
+OVER_THERE = (("gc", "--remote", "--force", "--grace", "0s"), ("fsck", "--remote", "--deep"))
+MEND = (("fsck",), ("fsck", "--repair"))
 CHANGE = (("add", "data"), ("checkout",), ("commit",), ("push",), ("mv", "one", "uno"), ("rm", "data/a"))
 
 
@@ -49,10 +52,14 @@ TARGETS = {
     "gitignore": Target(
         "tracked", "repo/.gitignore", mutations.in_lines, (("mv", "one", "uno"), ("rm", "data"), ("status",))
     ),
-    "manifest page": Target("fetched", "repo/.vml/cache/loose/sha256/*/*", mutations.numbers, (*LOOK, *CHANGE)),
-    "loose file": Target("fetched", "repo/.vml/cache/loose/xxh128/*/*", mutations.damage, (*LOOK, *CHANGE)),
-    "store's pack": Target("fetched", "repo/.vml/cache/packs/*/*.pack", mutations.numbers, (*LOOK, *CHANGE)),
-    "store's index": Target("fetched", "repo/.vml/cache/index/*.idx", mutations.numbers, (*LOOK, *CHANGE)),
+    "manifest page": Target(
+        "fetched", "repo/.vml/cache/loose/sha256/*/*", mutations.numbers, (*LOOK, *CHANGE, *GC, *MEND)
+    ),
+    "loose file": Target("fetched", "repo/.vml/cache/loose/xxh128/*/*", mutations.damage, (*LOOK, *CHANGE, *GC, *MEND)),
+    "store's pack": Target(
+        "fetched", "repo/.vml/cache/packs/*/*.pack", mutations.numbers, (*LOOK, *CHANGE, *GC, *MEND)
+    ),
+    "store's index": Target("fetched", "repo/.vml/cache/index/*.idx", mutations.numbers, (*LOOK, *CHANGE, *GC, *MEND)),
     "store's index, named": Target(
         "fetched", "repo/.vml/cache/index/*.idx", mutations.numbers, LOOK, mutations.mend_name
     ),
@@ -66,7 +73,10 @@ TARGETS = {
         "fresh", "remote/packs/*/*.pack", mutations.numbers, (("pull",), ("fetch", "one"), ("checkout",))
     ),
     "root record": Target("pushed_before", "remote/roots/*.json", mutations.in_json, MOVE, cache=True),
-    "gc file": Target("pushed_before", "remote/gc/condemned/*.json", mutations.in_json, MOVE),
+    "root record, for gc": Target("pushed_before", "remote/roots/*.json", mutations.in_json, OVER_THERE),
+    "announcement": Target("pushed_before", "remote/pushing/*.json", mutations.in_json, (*MOVE, *OVER_THERE)),
+    "gc file": Target("pushed_before", "remote/gc/condemned/*.json", mutations.in_json, (*MOVE, *OVER_THERE)),
+    "project that shares": Target("tracked", "repo/.vml/cache/projects/*.json", mutations.in_json, (*LOOK, *GC)),
     "saved record": Target("behind_and_edited", "repo/.vml/saved/*.new.json", mutations.in_json, (("status",), *LOOK)),
     "stat index": Target(
         "tracked", "repo/.vml/index/????????????????????????????????", mutations.numbers, LOOK, cache=True
@@ -92,8 +102,9 @@ MADE = {
     "repo/.vml/config.local.toml": b'[cache]\nlink = ["copy"]\npack_below = "1 MB"\n'
     b'[transfer]\njobs = 2\nmemory = 1000\n[lock]\ntimeout = 5\n[remote.other]\nurl = "../other"\nregion = "x"\n',
     "remote/gc/condemned/01BX5ZZKBKACTAV9WEVGEMMVRZ.json": json.dumps(
-        {"schema": 1, "packs": ["0" * 32 + "-" + "0" * 16], "indexes": [], "time": 1}
+        {"schema": 1, "packs": [f"packs/00/{'0' * 32}-{'0' * 16}.pack"], "indexes": []}
     ).encode(),
+    f"repo/.vml/cache/projects/{'0' * 32}.json": b'{"id": "x", "path": "/nowhere", "schema": 1}',
     "repo/.vml/saved/01BX5ZZKBKACTAV9WEVGEMMVRZ.new.json": json.dumps(
         {"files": [{"hash": "xxh128:" + "0" * 32, "path": "data/x", "size": 1}], "schema": 1, "time": 1}
     ).encode(),

@@ -283,7 +283,7 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
             return _say(
                 "error", "there is not enough memory", "vml config transfer.memory 32MB makes transfers take less", 3
             )
-        case OSError() if error.filename is not None or error.errno in _HINTS:
+        case OSError() if error.filename is not None or error.errno in (*_HINTS, errno.EACCES, errno.EPERM):
             return _say("error", *_describe(error), 3)
         case _:
             traceback.print_exception(error)
@@ -312,20 +312,18 @@ def _help_hint(error: TyperException) -> str:
 
 def _describe(error: OSError) -> tuple[str, str]:
     both = (error.filename, error.filename2)
-    names = [output.quote(_shown(name)) for name in both if isinstance(name, str | bytes | os.PathLike)]
-    where = f"{' -> '.join(names)}: " if names else ""
+    paths = [_shown(name) for name in both if isinstance(name, str | bytes | os.PathLike)]
+    where = f"{' -> '.join(map(output.quote, paths))}: " if paths else ""
     reason = error.strerror or type(error).__name__
     hint = _HINTS.get(error.errno or 0, "look at that path: ls -ld")
     if error.errno in (errno.EACCES, errno.EPERM):
-        hint = _whose(next((name for name in both if name), None))
+        hint = _whose(paths[0]) if paths else "look at the permissions and owners of its files: ls -l"
     return where + reason[:1].lower() + reason[1:], hint
 
 
-def _whose(name: object) -> str:
+def _whose(name: str) -> str:
     """Who owns a path, or the nearest directory above that can be seen, and who may do what there."""
-    if not isinstance(name, str | bytes | os.PathLike):
-        return "look at the permissions and owners of its files: ls -l"
-    path = Path(os.fsdecode(name)).absolute()
+    path = Path(name).absolute()
     for place in (path, *path.parents):
         try:
             mode = stat.filemode(place.lstat().st_mode)

@@ -91,7 +91,7 @@ def _is_same(store: LocalStore, path: Path, entry: Entry) -> bool:
     """Whether a workspace file is one with an object, or a symlink to it."""
     try:
         return path.samefile(store.loose_path(objects.blob(entry.digest)))
-    except FileNotFoundError:
+    except OSError:  # gone, or a link that leads to itself
         return False
 
 
