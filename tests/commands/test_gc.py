@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.conftest import Repo
 from vcs_ml.cli import main
 from vcs_ml.fs import tmp_name
 from vcs_ml.store import objects
+from vcs_ml.workspace import collect as collect_module
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
@@ -427,3 +429,41 @@ def test_options_that_do_not_go_together(repo: Repo, remote: Path) -> None:
     repo.fails("gc", "--remote", "nowhere", code=3)
     for grace in ("10s", "5 min", "12h", "1.5d", "2w", "3"):
         repo.run("gc", "--remote", "--grace", grace)
+
+
+def test_a_working_tree_whose_disk_is_not_mounted_is_missed(repo: Repo, tmp_path: Path) -> None:
+    linked = Repo(tmp_path / "linked", repo._capture)
+    repo.git("worktree", "add", "-q", str(linked.path))
+    version(linked, "only there, not committed")
+    linked.path.rename(tmp_path / "unmounted")
+    linked.path.mkdir()
+    assert "working tree" in repo.fails("gc", "--force", "--include-unpushed", code=3).err
+    subprocess.run(["git", "init", "-q", str(linked.path)], check=True)  # something else took its place
+    assert "working tree" in repo.fails("gc", "--force", "--include-unpushed", code=3).err
+    assert stored(repo, "only there, not committed")
+
+
+def test_who_comes_while_it_waits_for_its_locks_is_kept(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.run("config", "--local", "cache.dir", str(repo.path.parent / "store"))
+    version(repo, "of the first")
+    others: list[Repo] = []
+    find = collect_module.sharers
+
+    def sharers(*args: Any) -> list[collect_module.Sharer]:
+        found = find(*args)
+        if not others:  # it has looked who is there, and has no lock yet
+            others.append(repo.beside("other"))
+            others[0].path.mkdir()
+            others[0].git("init", "-q", "-b", "main")
+            others[0].run("init")
+            others[0].run("config", "--local", "cache.dir", str(repo.path.parent / "store"))
+            version(others[0], "of the other")
+            others.append(Repo(repo.path.parent / "linked", repo._capture))
+            repo.git("worktree", "add", "-q", str(others[1].path))
+            version(others[1], "of the new working tree")
+        return found
+
+    monkeypatch.setattr(collect_module, "sharers", sharers)
+    collect(repo)
+    assert stored(repo, "of the other")
+    assert stored(repo, "of the new working tree")

@@ -56,14 +56,19 @@ def working_trees(project: Project, env: Mapping[str, str]) -> list[Project]:
     """
     found = []
     for top in git.worktrees(project.git):
-        if not top.is_dir():
+        repository = git.root(top) if top.is_dir() else None
+        # What is found above it, or in its place, is another: so it is where its disk is not mounted.
+        if (
+            repository is None
+            or repository.worktree != top
+            or repository.common_dir.resolve() != project.git.common_dir.resolve()
+        ):
             raise UserError(
                 f"the working tree {quote(top)} is not there, and may need data of this store",
                 hint="mount its disk; if it was removed: git worktree prune",
             )
         place = top / project.prefix
-        repository = git.root(top)
-        if repository is not None and (place / ".vml" / "config.toml").exists():
+        if (place / ".vml" / "config.toml").exists():
             found.append(Project(place, repository, env))
     return sorted(found, key=lambda each: str(each.root))
 
