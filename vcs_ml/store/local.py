@@ -408,6 +408,13 @@ class LocalStore:
                 hint="vml status names the file; vml add it first, then run the command again",
             )
 
+    def release(self, path: Path) -> None:
+        """Tell the workspace of a damaged loose object that is about to be taken away or put right: what was written
+        through a symlink to it is the workspace's.
+        """
+        with path.open("rb", buffering=0) as file:
+            self._mend(path, content.digest(file.fileno(), self.algorithm, SILENT))
+
     def scratch(self) -> Path:
         """A new path for a temporary file on this store's file system."""
         directory = self.directory / "tmp"

@@ -59,7 +59,7 @@ def links_to(project: Project, place: Path, digest: bytes) -> bool:
     `digest`; whether there was one.
     """
     found = False
-    for path in _known_links(project):
+    for path, _ in known_links(project):
         full = os.fsencode(project.root / os.fsdecode(path))
         try:
             if os.readlink(full) != os.fsencode(place):
@@ -73,9 +73,10 @@ def links_to(project: Project, place: Path, digest: bytes) -> bool:
     return found
 
 
-def _known_links(project: Project) -> Iterator[bytes]:
+def known_links(project: Project) -> Iterator[tuple[bytes, bytes]]:
+    """(path, digest) of every workspace file that was seen to be a symlink to a loose object."""
     for index in Index.all(project.index_dir, project.algorithm):
         top = os.fsencode(index.tracked)
-        for path, (stats, _) in [*index.files().items(), *index.memo.items()]:
+        for path, (stats, digest) in [*index.files().items(), *index.memo.items()]:
             if array("q", stats)[4] & THROUGH:
-                yield os.path.join(top, path)
+                yield os.path.join(top, path), digest

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ from vcs_ml.output import quote
 from vcs_ml.store import objects
 from vcs_ml.store.gc import Kept
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import tracked
+from vcs_ml.workspace import detach, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX
@@ -73,13 +73,19 @@ def working_trees(project: Project, env: Mapping[str, str]) -> list[Project]:
     return sorted(found, key=lambda each: str(each.root))
 
 
-def of_project(project: Project, trees: Iterable[Project], history: History) -> Kept:
+def of_project(project: Project, trees: Sequence[Project], history: History) -> Kept:
     """What one project needs: `trees` are its working trees."""
+    before = [_of_working_tree(tree) for tree in trees]
     roots = _of_history(project, history) | _saved(project.state_dir, project.algorithm)
     lists: set[ObjectId] = set()
+    # Before and after: Git, which knows nothing of our locks, may move a pointer into history or out of it.
+    for found in (*before, *map(_of_working_tree, trees)):
+        roots |= found
     for tree in trees:
-        roots |= _of_working_tree(tree)
         lists |= {i.base for i in Index.all(tree.index_dir, tree.algorithm) if i.base is not None}
+        # Files that are symlinks into the store hold nothing themselves, also where no pointer names them any more.
+        links = ((objects.blob(digest), os.fsdecode(path)) for path, digest in detach.known_links(tree))
+        roots |= {oid: path for oid, path in links if oid not in roots}
     return Kept(roots, lists)
 
 
