@@ -467,3 +467,59 @@ def test_who_comes_while_it_waits_for_its_locks_is_kept(repo: Repo, monkeypatch:
     collect(repo)
     assert stored(repo, "of the other")
     assert stored(repo, "of the new working tree")
+
+
+def test_what_git_replace_hides_and_every_stash_are_needed(repo: Repo) -> None:
+    version(repo, "behind a replacement")
+    repo.commit()
+    for content in ("a", "b", "now"):
+        version(repo, content)
+        repo.commit()
+    repo.git("replace", "--graft", "HEAD~1")
+    shutil.rmtree(repo.path / ".git/logs")
+    collect(repo)
+    assert stored(repo, "behind a replacement")
+    for content in ("stashed first", "stashed last"):
+        version(repo, content)
+        repo.git("stash")
+    version(repo, "untracked, stashed", "new")
+    repo.git("stash", "-u")
+    for args in (("--keep-last", "1"), ("--keep-days", "0")):
+        collect(repo, *args)
+        for content in ("stashed first", "stashed last", "untracked, stashed", "now"):
+            assert stored(repo, content), (args, content)
+    assert not stored(repo, "a")
+
+
+def test_only_remotes_in_the_settings_are_relied_on(repo: Repo, remote: Path) -> None:
+    version(repo, "pushed")
+    repo.run("push")
+    version(repo, "now")
+    repo.run("remote", "remove", "origin")
+    assert repo.json("gc", "--force")["unpushed"]["objects"] == 1
+    assert stored(repo, "pushed")
+    repo.run("remote", "add", "-d", "origin", str(remote))
+    assert repo.json("gc")["objects"] == 1
+    gc_files = next((repo.path / ".vml/cache/remotes").iterdir()) / "gc"
+    (pack,) = (path.relative_to(remote).as_posix() for path in remote.glob("packs/*/*.pack"))
+    gc_files.mkdir()
+    (gc_files / "x.json").write_text(json.dumps({"packs": [pack], "indexes": [], "schema": 1}))
+    assert repo.json("gc", "--force")["unpushed"]["objects"] == 1
+    assert stored(repo, "pushed")
+
+
+@pytest.mark.parametrize("command", ["pull", "checkout", "fetch"])
+def test_who_finds_all_in_a_shared_store_is_written_down_too(repo: Repo, remote: Path, command: str) -> None:
+    store = repo.path.parent / "store"
+    repo.run("config", "--local", "cache.dir", str(store))
+    version(repo, "one")
+    repo.commit()
+    repo.run("push")
+    other = repo.clone("other")
+    other.run("config", "--local", "cache.dir", str(store))
+    other.run(command)
+    repo.run("rm", "one")
+    repo.git("commit", "-q", "-a", "--amend", "--allow-empty", "-m", "gone")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.run("gc", "--force")
+    assert stored(other, "one")

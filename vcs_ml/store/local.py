@@ -372,6 +372,15 @@ class LocalStore:
             finally:
                 batch.abort()
 
+    def enter(self) -> None:
+        """Write down that this project uses the store, before it relies on what others have put there."""
+        if self._register is None:
+            return
+        with contextlib.suppress(OSError):  # a store that may only be read: who writes there is not told of us
+            fs.make_directory(self.directory)
+            with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
+                self._register()
+
     def put_loose(self, oid: ObjectId, data: Buffer) -> None:
         """Store one object as a file of its own."""
         path = self.loose_path(oid)

@@ -13,6 +13,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import gc
+from vcs_ml.store import remote as remote_state
 from vcs_ml.store.gc import Kept, Plan
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
@@ -121,7 +122,15 @@ def _decide(
         kept.roots.update(needed.roots)
         kept.lists.update(needed.lists)
     live = gc.mark(store, kept)
-    return Collected(gc.plan(store, live, include_unpushed=include_unpushed), len(kept.roots), len(live)), live
+    plan = gc.plan(store, live, _known_remotes(store, everybody), include_unpushed=include_unpushed)
+    return Collected(plan, len(kept.roots), len(live)), live
+
+
+def _known_remotes(store: LocalStore, everybody: Sequence[Sharer]) -> list[Path]:
+    """Where the store keeps what it knows of the remotes in somebody's settings: no other may be relied on."""
+    projects = [project for sharer in everybody for project in (sharer.project, *sharer.trees)]
+    urls = {project.remote(name).url for project in projects for name in project.config.remotes()}
+    return [remote_state.cache_directory(store.directory, url) for url in sorted(urls)]
 
 
 def _drop_old_records(project: Project) -> None:

@@ -74,9 +74,10 @@ def links_to(project: Project, place: Path, digest: bytes) -> bool:
 
 
 def known_links(project: Project) -> Iterator[tuple[bytes, bytes]]:
-    """(path, digest) of every workspace file that was seen to be a symlink to a loose object."""
+    """(path, digest) of every symlink in the workspace that was seen to lead to a loose object."""
     for index in Index.all(project.index_dir, project.algorithm):
         top = os.fsencode(index.tracked)
         for path, (stats, digest) in [*index.files().items(), *index.memo.items()]:
-            if array("q", stats)[4] & THROUGH:
-                yield os.path.join(top, path), digest
+            full = os.path.join(top, path)
+            if array("q", stats)[4] & THROUGH and os.path.islink(os.path.join(os.fsencode(project.root), full)):
+                yield full, digest
