@@ -523,3 +523,15 @@ def test_who_finds_all_in_a_shared_store_is_written_down_too(repo: Repo, remote:
     repo.git("reflog", "expire", "--expire=now", "--all")
     repo.run("gc", "--force")
     assert stored(other, "one")
+
+
+def test_a_pointer_with_escapes_in_its_text_counts(repo: Repo) -> None:
+    version(repo, "first")
+    pointer = repo.read("one.vml").replace(b"xxh128:", b"xxh128\\u003A")
+    repo.write("one.vml", pointer)
+    repo.commit()
+    assert repo.changes() == {}
+    version(repo, "second")
+    repo.commit()
+    collect(repo)
+    assert stored(repo, "first")

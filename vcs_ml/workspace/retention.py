@@ -27,6 +27,7 @@ SAVED_DAYS: Final = 30  # as long as this, what `--force` replaced is kept
 # In every directory: history may have had the project elsewhere.
 _PATTERNS: Final = (f":(glob,top)**/*{SUFFIX}", ":(glob,top)**/vml.lock")
 _HASH: Final = re.compile(rb"\b(tree:sha256|xxh128|sha256|blake3):([0-9a-f]{32,64})\b")
+_ESCAPED: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")  # as JSON may have any character
 _LIMIT: Final = 64 << 20  # bytes of one pointer or lock file that are looked at
 
 
@@ -43,6 +44,7 @@ def hashes(raw: bytes, algorithm: Algorithm, path: str = "") -> dict[ObjectId, s
     So a conflict, or a schema that only a newer version reads, costs nothing that it names.
     """
     found = {}
+    raw = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), raw)
     for name, digits in _HASH.findall(raw):
         with contextlib.suppress(UserError):
             found[objects.parse_hash(f"{name.decode()}:{digits.decode()}", algorithm, source="")] = path
