@@ -20,7 +20,7 @@ from tests.conftest import Repo
 from tests.worlds import CASES
 from vcs_ml.hashing import XXH128
 from vcs_ml.store import objects, pack
-from vcs_ml.store.pack import Pack, Row
+from vcs_ml.store.pack import Columns, Pack, Row
 from vcs_ml.store.page import FILE
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
@@ -203,7 +203,7 @@ def test_a_remote_that_lies(repo: Repo, remote: Path, lie: str, size: int) -> No
             builder.add(oid, data)
     sound = builder.finish()
     rows = [Row(blob, 0, offset, length, raw, flags)]
-    table = pack.encode_columns(rows, 16)
+    table = pack.encode_columns(Columns.of(rows), 16)
     digest = pack.SHA256.digest(table)
     name = digest[:16] + bytes(8)
     there.backend.write_new(
