@@ -316,6 +316,10 @@ def test_gc_keeps_what_symlinks_in_the_workspace_lead_to(repo: Repo, remote: Pat
     repo.run("gc", "--force", "--include-unpushed")
     assert repo.read("one") == repo.read("data/a") == b"second"
     assert repo.changes() == {"one": "modified", "data/a": "modified"}
+    shutil.rmtree(repo.path / ".vml/index")
+    (repo.path / "data").rename(repo.path / "elsewhere")
+    repo.run("gc", "--force", "--include-unpushed")
+    assert repo.read("one") == repo.read("elsewhere/a") == b"second"
 
 
 def test_rm_cached_leaves_bytes_and_not_links_into_the_store(repo: Repo, remote: Path) -> None:

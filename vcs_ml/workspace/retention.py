@@ -86,9 +86,24 @@ def of_project(project: Project, trees: Sequence[Project], history: History) -> 
     for tree in trees:
         lists |= {i.base for i in Index.all(tree.index_dir, tree.algorithm) if i.base is not None}
         # Files that are symlinks into the store hold nothing themselves, also where no pointer names them any more.
-        links = ((objects.blob(digest), os.fsdecode(path)) for path, digest in detach.known_links(tree))
-        roots |= {oid: path for oid, path in links if oid not in roots}
+        roots |= {oid: path for oid, path in _of_links(tree) if oid not in roots}
     return Kept(roots, lists)
+
+
+def _of_links(project: Project) -> Iterator[tuple[ObjectId, str]]:
+    """(id, path) of every loose blob that a symlink in the workspace leads to, also in what is not tracked."""
+    if "symlink" not in project.config.links:  # since it was, at most those that were seen then
+        yield from ((objects.blob(digest), os.fsdecode(path)) for path, digest in detach.known_links(project))
+        return
+    pending = [os.fsencode(project.root)]
+    while pending:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    if digest := project.loose.digest(os.readlink(entry.path)):
+                        yield objects.blob(digest), os.fsdecode(os.path.relpath(entry.path, os.fsencode(project.root)))
+                elif entry.is_dir(follow_symlinks=False) and entry.name not in (b".git", b".vml"):
+                    pending.append(entry.path)
 
 
 def _of_working_tree(project: Project) -> dict[ObjectId, str]:
