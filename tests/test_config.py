@@ -154,10 +154,10 @@ def test_bad_changes_are_refused_and_change_nothing(place: Path, tmp_path: Path,
 def test_a_place_elsewhere_is_for_oneself(place: Path, tmp_path: Path) -> None:
     config = load(place, tmp_path)
     config.set("project", "cache.dir", "big/cache..d")
-    assert config.cache_dir_is_committed
+    assert config.cache_dir_level == "project"
     for level in ("global", "local"):
         config.set(level, "cache.dir", "/big")
-    assert (config.cache_dir, config.cache_dir_is_committed) == ("/big", False)
+    assert (config.cache_dir, config.cache_dir_level) == ("/big", "local")
 
 
 def test_remotes(place: Path, tmp_path: Path) -> None:

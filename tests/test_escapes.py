@@ -20,7 +20,7 @@ from tests.conftest import Repo
 from tests.worlds import CASES
 from vcs_ml.hashing import XXH128
 from vcs_ml.store import objects, pack
-from vcs_ml.store.pack import Pack, Row
+from vcs_ml.store.pack import Columns, Pack, Row
 from vcs_ml.store.page import FILE
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
@@ -124,7 +124,8 @@ def test_a_directory_is_a_link_from_the_start(
 @pytest.mark.parametrize(
     "inner",
     ["", "cache", "cache/packs", "cache/index", "cache/loose", "cache/tmp", "cache/complete",
-    "cache/remotes", "index",
+    "cache/remotes", "cache/loose/xxh128", "cache/loose/xxh128/00", "cache/packs/00", "cache/remotes/00",
+    "cache/remotes/00/index", "index",
               "lock", "saved", "tmp"]
 )  # fmt: skip
 def test_a_clone_with_links_of_ours(inner: str, above: Path, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_a_remote_that_lies(repo: Repo, remote: Path, lie: str, size: int) -> No
             builder.add(oid, data)
     sound = builder.finish()
     rows = [Row(blob, 0, offset, length, raw, flags)]
-    table = pack.encode_columns(pack.Columns.of(rows), 16)
+    table = pack.encode_columns(Columns.of(rows), 16)
     digest = pack.SHA256.digest(table)
     name = digest[:16] + bytes(8)
     there.backend.write_new(
@@ -222,3 +223,31 @@ def test_a_remote_that_lies(repo: Repo, remote: Path, lie: str, size: int) -> No
         assert "Traceback" not in result.err
     assert not (repo.path / "data").exists()
     assert not (repo.path / "one").exists()
+
+
+def test_a_clone_with_local_settings(repo: Repo, tmp_path: Path) -> None:
+    """Local settings may lead the store anywhere, so they must not come from a stranger."""
+    elsewhere = tmp_path / "elsewhere"
+    repo.run("config", "--local", "cache.dir", str(elsewhere))
+    repo.git("add", "-f", ".vml/config.local.toml")
+    repo.commit()
+    clone = repo.clone("clone")
+    clone.write("one", "1")
+    assert "committed" in clone.fails("add", "one", code=3).err
+    assert not elsewhere.exists()
+    clone.git("rm", "-q", "--cached", ".vml/config.local.toml")
+    clone.run("add", "one")
+    assert elsewhere.exists()
+
+
+def test_a_committed_store_with_links(repo: Repo, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    repo.run("config", "cache.dir", "store")
+    (repo.path / "store").mkdir()
+    (repo.path / "store/loose").symlink_to(elsewhere)
+    repo.commit()
+    clone = repo.clone("clone")
+    clone.write("one", "1")
+    assert "symlink" in clone.fails("add", "one", code=3).err
+    assert not list(elsewhere.iterdir())

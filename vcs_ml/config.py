@@ -136,10 +136,10 @@ class Config:
         return self._env.get("VML_CACHE_DIR") or self._str("cache.dir")
 
     @property
-    def cache_dir_is_committed(self) -> bool:
-        """Whether `cache_dir` comes from the committed file, which a stranger may have written."""
+    def cache_dir_level(self) -> Level | None:
+        """The kind of settings file that `cache_dir` comes from; a stranger may have written a committed one."""
         entry = self._entries.get("cache.dir")
-        return entry is not None and entry.level == "project" and not self._env.get("VML_CACHE_DIR")
+        return entry.level if entry is not None and not self._env.get("VML_CACHE_DIR") else None
 
     @property
     def links(self) -> tuple[str, ...]:

@@ -59,8 +59,8 @@ def contents(
     """(path from the top, blob id) of all file contents that ever stood at matching paths, in the history of
     `revs` (commit ids).
 
-    `every_ref` adds all refs, stashes and the HEADs of all worktrees; `reflog` what reflogs remember. Without `walk`,
-    `revs` alone are looked at, and contents that they replaced count too.
+    `every_ref` adds all refs, stashes and the HEADs of all worktrees, and what `git replace` hides; `reflog` what
+    reflogs remember. Without `walk`, `revs` alone are looked at, and contents that they replaced count too.
     """
     more = ["--all"] * every_ref + ["--reflog"] * reflog
     more += ["--no-walk=unsorted"] if not walk else []
@@ -69,6 +69,7 @@ def contents(
     out = run(
         [
             *("-c", "log.follow=false", "-c", "log.showSignature=false"),
+            *["--no-replace-objects"] * every_ref,
             *("log", "--raw", "-z", "--no-abbrev", "--no-renames", "--root", "-m", "--format="),
             # Without it, a side branch whose merge left the paths alone is not walked at all.
             "--full-history",
@@ -93,8 +94,11 @@ def staged(root: GitRoot, patterns: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def tips(root: GitRoot) -> list[str]:
-    """The commits that refs and the HEADs of all worktrees lead to."""
+    """The commits that refs, all stashes and the HEADs of all worktrees lead to."""
     out = run(["rev-list", "--no-walk", "--all"], root.cwd)
+    # A ref names the latest stash only; its parents are the index, and the untracked files.
+    if run(["rev-parse", "-q", "--verify", "refs/stash"], root.cwd, ok=(0, 1)):
+        out += run(["rev-list", "--walk-reflogs", "--parents", "refs/stash", "--"], root.cwd)
     return sorted(set(out.decode().split()))
 
 

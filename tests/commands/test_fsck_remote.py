@@ -212,7 +212,9 @@ def test_a_remote_that_is_gone(repo: Repo, remote: Path, content: dict[str, byte
 def test_errors_of_transfers_name_fsck(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
     clone = repo.clone("clone")
     flip(largest(remote), 100)
-    assert "vml fsck --remote origin --repair" in clone.fails("pull", code=3).err
+    assert "vml fsck --remote origin --repair --deep" in clone.fails("pull", code=3).err
+    repo.run("fsck", "--remote", "origin", "--repair", "--deep")  # does what the hint says
+    clone.run("pull")
     flip(index_of(remote), -10)
     clone = repo.clone("another")
     assert "vml fsck --remote origin --repair" in clone.fails("pull", code=3).err

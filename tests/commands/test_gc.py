@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.conftest import Repo
 from vcs_ml.cli import main
 from vcs_ml.fs import tmp_name
 from vcs_ml.store import objects
+from vcs_ml.workspace import collect as collect_module
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
@@ -427,3 +429,109 @@ def test_options_that_do_not_go_together(repo: Repo, remote: Path) -> None:
     repo.fails("gc", "--remote", "nowhere", code=3)
     for grace in ("10s", "5 min", "12h", "1.5d", "2w", "3"):
         repo.run("gc", "--remote", "--grace", grace)
+
+
+def test_a_working_tree_whose_disk_is_not_mounted_is_missed(repo: Repo, tmp_path: Path) -> None:
+    linked = Repo(tmp_path / "linked", repo._capture)
+    repo.git("worktree", "add", "-q", str(linked.path))
+    version(linked, "only there, not committed")
+    linked.path.rename(tmp_path / "unmounted")
+    linked.path.mkdir()
+    assert "working tree" in repo.fails("gc", "--force", "--include-unpushed", code=3).err
+    subprocess.run(["git", "init", "-q", str(linked.path)], check=True)  # something else took its place
+    assert "working tree" in repo.fails("gc", "--force", "--include-unpushed", code=3).err
+    assert stored(repo, "only there, not committed")
+
+
+def test_who_comes_while_it_waits_for_its_locks_is_kept(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.run("config", "--local", "cache.dir", str(repo.path.parent / "store"))
+    version(repo, "of the first")
+    others: list[Repo] = []
+    find = collect_module.sharers
+
+    def sharers(*args: Any) -> list[collect_module.Sharer]:
+        found = find(*args)
+        if not others:  # it has looked who is there, and has no lock yet
+            others.append(repo.beside("other"))
+            others[0].path.mkdir()
+            others[0].git("init", "-q", "-b", "main")
+            others[0].run("init")
+            others[0].run("config", "--local", "cache.dir", str(repo.path.parent / "store"))
+            version(others[0], "of the other")
+            others.append(Repo(repo.path.parent / "linked", repo._capture))
+            repo.git("worktree", "add", "-q", str(others[1].path))
+            version(others[1], "of the new working tree")
+        return found
+
+    monkeypatch.setattr(collect_module, "sharers", sharers)
+    collect(repo)
+    assert stored(repo, "of the other")
+    assert stored(repo, "of the new working tree")
+
+
+def test_what_git_replace_hides_and_every_stash_are_needed(repo: Repo) -> None:
+    version(repo, "behind a replacement")
+    repo.commit()
+    for content in ("a", "b", "now"):
+        version(repo, content)
+        repo.commit()
+    repo.git("replace", "--graft", "HEAD~1")
+    shutil.rmtree(repo.path / ".git/logs")
+    collect(repo)
+    assert stored(repo, "behind a replacement")
+    for content in ("stashed first", "stashed last"):
+        version(repo, content)
+        repo.git("stash")
+    version(repo, "untracked, stashed", "new")
+    repo.git("stash", "-u")
+    for args in (("--keep-last", "1"), ("--keep-days", "0")):
+        collect(repo, *args)
+        for content in ("stashed first", "stashed last", "untracked, stashed", "now"):
+            assert stored(repo, content), (args, content)
+    assert not stored(repo, "a")
+
+
+def test_only_remotes_in_the_settings_are_relied_on(repo: Repo, remote: Path) -> None:
+    version(repo, "pushed")
+    repo.run("push")
+    version(repo, "now")
+    repo.run("remote", "remove", "origin")
+    assert repo.json("gc", "--force")["unpushed"]["objects"] == 1
+    assert stored(repo, "pushed")
+    repo.run("remote", "add", "-d", "origin", str(remote))
+    assert repo.json("gc")["objects"] == 1
+    gc_files = next((repo.path / ".vml/cache/remotes").iterdir()) / "gc"
+    (pack,) = (path.relative_to(remote).as_posix() for path in remote.glob("packs/*/*.pack"))
+    gc_files.mkdir()
+    (gc_files / "x.json").write_text(json.dumps({"packs": [pack], "indexes": [], "schema": 1}))
+    assert repo.json("gc", "--force")["unpushed"]["objects"] == 1
+    assert stored(repo, "pushed")
+
+
+@pytest.mark.parametrize("command", ["pull", "checkout", "fetch"])
+def test_who_finds_all_in_a_shared_store_is_written_down_too(repo: Repo, remote: Path, command: str) -> None:
+    store = repo.path.parent / "store"
+    repo.run("config", "--local", "cache.dir", str(store))
+    version(repo, "one")
+    repo.commit()
+    repo.run("push")
+    other = repo.clone("other")
+    other.run("config", "--local", "cache.dir", str(store))
+    other.run(command)
+    repo.run("rm", "one")
+    repo.git("commit", "-q", "-a", "--amend", "--allow-empty", "-m", "gone")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.run("gc", "--force")
+    assert stored(other, "one")
+
+
+def test_a_pointer_with_escapes_in_its_text_counts(repo: Repo) -> None:
+    version(repo, "first")
+    pointer = repo.read("one.vml").replace(b"xxh128:", b"xxh128\\u003A")
+    repo.write("one.vml", pointer)
+    repo.commit()
+    assert repo.changes() == {}
+    version(repo, "second")
+    repo.commit()
+    collect(repo)
+    assert stored(repo, "first")

@@ -299,3 +299,54 @@ def test_an_executable_bit_on_a_linked_file(repo: Repo) -> None:
     repo.run("checkout")
     assert (repo.path / "one").stat().st_mode & 0o111
     assert repo.changes() == {}
+
+
+def test_gc_keeps_what_symlinks_in_the_workspace_lead_to(repo: Repo, remote: Path) -> None:
+    repo.run("config", "--local", "cache.link", "symlink")
+    repo.write("one", "first")
+    repo.write("data/a", "first")
+    repo.run("add", "one", "data")
+    repo.commit()
+    for path in ("one", "data/a"):
+        (repo.path / path).unlink()
+        repo.write(path, "second")
+    repo.run("add", "one", "data")
+    repo.run("push")
+    repo.git("checkout", "-q", "one.vml", "data.vml")  # the pointers go back, the workspace does not
+    repo.run("gc", "--force", "--include-unpushed")
+    assert repo.read("one") == repo.read("data/a") == b"second"
+    assert repo.changes() == {"one": "modified", "data/a": "modified"}
+    shutil.rmtree(repo.path / ".vml/index")
+    (repo.path / "data").rename(repo.path / "elsewhere")
+    repo.run("gc", "--force", "--include-unpushed")
+    assert repo.read("one") == repo.read("elsewhere/a") == b"second"
+
+
+def test_rm_cached_leaves_bytes_and_not_links_into_the_store(repo: Repo, remote: Path) -> None:
+    repo.run("config", "--local", "cache.link", "symlink")
+    repo.write("one", "single")
+    repo.write("data/a", "a")
+    repo.write("data/in/b", "b")
+    repo.run("add", "one", "data")
+    repo.run("push")
+    repo.run("rm", "--cached", "one", "data/in")
+    repo.run("rm", "--cached", "data")
+    repo.run("gc", "--force")
+    assert not list((repo.path / ".vml/cache").glob("loose/xxh128/*/*"))
+    assert (repo.read("one"), repo.files("data")) == (b"single", {"a": b"a", "in/b": b"b"})
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_repair_leaves_what_was_written_through_a_symlink(repo: Repo, remote: Path, pushed: bool) -> None:
+    repo.run("config", "--local", "cache.link", "symlink")
+    repo.write("one", "as recorded")
+    repo.write("data/a", "as recorded, too")
+    repo.run("add", "one", "data")
+    if pushed:
+        repo.run("push")
+    for path in ("one", "data/a"):
+        (repo.path / path).resolve().chmod(0o644)
+        repo.write(path, "my edit")
+    repo.run("fsck", "--repair", ok=pushed)
+    assert repo.read("one") == repo.read("data/a") == b"my edit"
+    assert repo.changes() == {"one": "modified", "data/a": "modified"}

@@ -110,10 +110,12 @@ def _local(
     store = opening.open_store(project, session.note)
     for name in forget:
         collect.forget(project, name)
-    everybody = collect.sharers(project, session.env)
     if not force:
-        return collect.look(store, everybody, horizon, include_unpushed=include_unpushed)
-    with collect.alone(project, store, everybody, session.note), session.progress("collecting") as meter:
+        return collect.look(store, collect.sharers(project, session.env), horizon, include_unpushed=include_unpushed)
+    with (
+        collect.alone(project, store, session.env, session.note) as everybody,
+        session.progress("collecting") as meter,
+    ):
         return collect.collect(store, everybody, horizon, include_unpushed=include_unpushed, meter=meter)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from vcs_ml import fs
 from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import SHA256
 from vcs_ml.progress import Meter
-from vcs_ml.store import catalog, objects, pack, page
+from vcs_ml.store import catalog, objects, pack, page, records
 from vcs_ml.store.catalog import Catalog
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
@@ -98,15 +97,17 @@ def _pages(store: LocalStore, root: ObjectId, seen: set[ObjectId]) -> Iterator[p
 # ---------------------------------------------------------------------- plan
 
 
-def plan(store: LocalStore, live: set[ObjectId], *, include_unpushed: bool = False) -> Plan:
-    """What can go, given everything that is needed. Changes nothing."""
-    remotes = [] if include_unpushed else _remotes(store)
+def plan(store: LocalStore, live: set[ObjectId], known: Iterable[Path] = (), *, include_unpushed: bool = False) -> Plan:
+    """What can go, given everything that is needed, and where the store keeps what is `known` of the remotes that
+    may be relied on. Changes nothing.
+    """
+    remotes = [] if include_unpushed else list(_remotes(store, known))
     unpushed = [0, 0]
 
     def stays(ids: tuple[ObjectId, ...], size: int) -> bool:
         if any(oid in live for oid in ids):
             return True
-        if include_unpushed or any(oid in remote for oid in ids for remote in remotes):
+        if include_unpushed or any(remote.has(oid) for oid in ids for remote in remotes):
             return False
         unpushed[0] += 1
         unpushed[1] += size
@@ -127,13 +128,25 @@ def plan(store: LocalStore, live: set[ObjectId], *, include_unpushed: bool = Fal
     return Plan(remove, rewrite, stray, loose, dead, freed, (unpushed[0], unpushed[1]), alive, twins)
 
 
-def _remotes(store: LocalStore) -> list[Catalog]:
-    """What is known here of every remote's objects, as of the last push or fetch."""
-    found = []
-    for directory in sorted((store.directory / "remotes").glob("*/index")):
-        with contextlib.suppress(CorruptError):  # then it vouches for nothing
-            found.append(Catalog(directory, store.algorithm))
-    return found
+class _Remote(NamedTuple):
+    """What is known here of a remote's objects, as of the last push or fetch, and which packs will not stay there."""
+
+    catalog: Catalog
+    doomed: frozenset[bytes]
+
+    def has(self, oid: ObjectId) -> bool:
+        return any(name not in self.doomed for name, _ in self.catalog.places(oid))
+
+
+def _remotes(store: LocalStore, known: Iterable[Path]) -> Iterator[_Remote]:
+    for directory in known:
+        doomed: set[bytes] = set()
+        try:
+            for path in directory.glob("gc/*.json"):
+                doomed |= records.parse_doomed(path.read_bytes()).packs
+            yield _Remote(Catalog(directory / "index", store.algorithm), frozenset(doomed))
+        except (CorruptError, ValueError, OSError):
+            continue  # then it vouches for nothing
 
 
 def _packs(store: LocalStore) -> Iterator[tuple[bytes, int]]:

@@ -135,6 +135,11 @@ class Loose(NamedTuple):
         """That of the store in this directory."""
         return cls(os.fsencode(store / "loose" / algorithm.name) + b"/", algorithm.size)
 
+    def digest(self, target: bytes) -> bytes | None:
+        """The digest of the blob that a symlink of this target leads to; None where that is none of the store's."""
+        ours = target.startswith(self.prefix) and len(target) == len(self.prefix) + 2 * self.size + 1
+        return digest(target) if ours and _LOOSE.search(target) else None
+
 
 def through(name: bytes, st: os.stat_result, loose: Loose, directory: int | None = None) -> Numbers | None:
     """The stats under which a symlink to a loose object of ours counts as that object; None for any other link.
@@ -148,8 +153,7 @@ def through(name: bytes, st: os.stat_result, loose: Loose, directory: int | None
         there = os.stat(name, dir_fd=directory)
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    ours = target.startswith(loose.prefix) and len(target) == len(loose.prefix) + 2 * loose.size + 1
-    return numbers(st, there) if ours and stat.S_ISREG(there.st_mode) else None
+    return numbers(st, there) if loose.digest(target) and stat.S_ISREG(there.st_mode) else None
 
 
 def numbers(st: os.stat_result, target: os.stat_result | None = None) -> Numbers:

@@ -341,6 +341,15 @@ class LocalStore:
             finally:
                 batch.abort()
 
+    def enter(self) -> None:
+        """Write down that this project uses the store, before it relies on what others have put there."""
+        if self._register is None:
+            return
+        with contextlib.suppress(OSError):  # a store that may only be read: who writes there is not told of us
+            fs.make_directory(self.directory)
+            with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
+                self._register()
+
     def put_loose(self, oid: ObjectId, data: Buffer) -> None:
         """Store one object as a file of its own."""
         path = self.loose_path(oid)
@@ -376,6 +385,13 @@ class LocalStore:
                 "and what was written is stored nowhere else",
                 hint="vml status names the file; vml add it first, then run the command again",
             )
+
+    def release(self, path: Path) -> None:
+        """Tell the workspace of a damaged loose object that is about to be taken away or put right: what was written
+        through a symlink to it is the workspace's.
+        """
+        with path.open("rb", buffering=0) as file:
+            self._mend(path, content.digest(file.fileno(), self.algorithm, SILENT))
 
     def scratch(self) -> Path:
         """A new path for a temporary file on this store's file system."""

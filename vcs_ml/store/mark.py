@@ -9,7 +9,7 @@ from vcs_ml.store import download, objects, page
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.records import Root
-from vcs_ml.store.remote import Remote
+from vcs_ml.store.remote import Remote, remedy
 
 AT_ONCE = 256  # pages in memory
 
@@ -88,7 +88,4 @@ class Marks:
         )
 
     def _hint(self) -> str:
-        return (
-            f"no data was deleted; vml fsck --remote {self._remote.name} says what is damaged, and vml push --check "
-            "from a clone that has it sends it again"
-        )
+        return f"no data was deleted; {remedy(self._remote.name)}"

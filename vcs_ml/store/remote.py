@@ -290,7 +290,7 @@ class Remote:
 
 def remedy(name: str) -> str:
     """What to do about damage on a remote."""
-    return f"vml fsck --remote {name} --repair, in a clone that has the data"
+    return f"vml fsck --remote {name} --repair --deep, in a clone that has the data"
 
 
 def format_text(algorithm: Algorithm) -> bytes:

@@ -6,6 +6,7 @@ finds less than before, and a repair that was killed is completed by the next on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,9 @@ def restore_format(directory: Path, algorithm: Algorithm) -> None:
 def repair(store: LocalStore, verdict: Verdict, wants: Wants, sources: Sequence[Source], meter: Meter) -> None:
     """Mend what `verdict` found, as far as that can be done. The store's lock must be held exclusively."""
     found, reached = verdict.holdings, verdict.reach
+    for path in found.bad_loose:
+        with contextlib.suppress(OSError):  # it cannot even be read
+            store.release(store.directory / path)
     for left in (store.directory / "tmp").glob(f"{_STAGING}*"):  # of a repair that was killed
         shutil.rmtree(left, ignore_errors=True)
     needed = any(held & reached.absent.keys() for held in found.unlisted.values())

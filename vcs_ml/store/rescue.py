@@ -10,7 +10,7 @@ from vcs_ml.store import download, objects, pack
 from vcs_ml.store.download import Range
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Row
-from vcs_ml.store.remote import Remote
+from vcs_ml.store.remote import Remote, remedy
 from vcs_ml.store.transfer import NOTHING, ROUND, WINDOW, Moved, Need, again, limit
 
 _Place = tuple[bytes, Row]
@@ -94,6 +94,5 @@ def _stream(remote: Remote, builder: Builder, name: bytes, row: Row) -> None:
 def _damaged(remote: Remote, key: str, message: str) -> CorruptError:
     return CorruptError(
         f"remote {remote.name!r}, {key}: {message}",
-        hint=f"no data was deleted; vml fsck --remote {remote.name} says what is damaged, and vml push --check from a "
-        "clone that has it sends it again",
+        hint=f"no data was deleted; {remedy(remote.name)}",
     )

@@ -51,6 +51,7 @@ def checkout(
     `force` those are stored first. The caller holds the worktree's lock, and read the pointers under it.
     """
     litter.clean_scratch(project)
+    store.enter()
     files = single.Files(project)
     work = Work(project, store, files, Ignore(project.root), meter)
     plans = [planning.plan(work, each, os.fsencode(inner)) for each, inner in wanted]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import locks
@@ -12,6 +13,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import gc
+from vcs_ml.store import remote as remote_state
 from vcs_ml.store.gc import Kept, Plan
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
@@ -69,20 +71,29 @@ def forget(project: Project, name: str) -> None:
 
 @contextmanager
 def alone(
-    project: Project, store: LocalStore, everybody: Sequence[Sharer], waiting: Callable[[str], None] | None
-) -> Iterator[None]:
+    project: Project, store: LocalStore, env: Mapping[str, str], waiting: Callable[[str], None] | None
+) -> Iterator[list[Sharer]]:
     """Keep every command out that changes pointers or objects: between storing and naming them, nothing is a root.
 
-    Waits as long as `project` says.
+    Gives everybody who uses the store. Waits as long as `project` says. UserError as in `sharers`.
     """
-    trees = {tree.root: tree for sharer in everybody for tree in sharer.trees}
-    with ExitStack() as stack:
-        for _, tree in sorted(trees.items()):  # in one order, so that two collections do not wait for each other
-            stack.enter_context(
-                locks.lock(tree.lock_dir / "index", timeout=project.config.lock_timeout, waiting=waiting)
-            )
-        stack.enter_context(store.exclusive())
-        yield
+    while True:
+        everybody = sharers(project, env)
+        trees = _trees(everybody)
+        with ExitStack() as stack:
+            for _, tree in sorted(trees.items()):  # in one order, so that two collections do not wait for each other
+                stack.enter_context(
+                    locks.lock(tree.lock_dir / "index", timeout=project.config.lock_timeout, waiting=waiting)
+                )
+            stack.enter_context(store.exclusive())
+            # Who came while we waited holds a lock that is not ours: between its objects and its pointers, perhaps.
+            if _trees(sharers(project, env)).keys() <= trees.keys():
+                yield everybody
+                return
+
+
+def _trees(everybody: Iterable[Sharer]) -> dict[Path, Project]:
+    return {tree.root: tree for sharer in everybody for tree in sharer.trees}
 
 
 def look(store: LocalStore, everybody: Sequence[Sharer], horizon: Horizon, *, include_unpushed: bool) -> Collected:
@@ -111,7 +122,15 @@ def _decide(
         kept.roots.update(needed.roots)
         kept.lists.update(needed.lists)
     live = gc.mark(store, kept)
-    return Collected(gc.plan(store, live, include_unpushed=include_unpushed), len(kept.roots), len(live)), live
+    plan = gc.plan(store, live, _known_remotes(store, everybody), include_unpushed=include_unpushed)
+    return Collected(plan, len(kept.roots), len(live)), live
+
+
+def _known_remotes(store: LocalStore, everybody: Sequence[Sharer]) -> list[Path]:
+    """Where the store keeps what it knows of the remotes in somebody's settings: no other may be relied on."""
+    projects = [project for sharer in everybody for project in (sharer.project, *sharer.trees)]
+    urls = {project.remote(name).url for project in projects for name in project.config.remotes()}
+    return [remote_state.cache_directory(store.directory, url) for url in sorted(urls)]
 
 
 def _drop_old_records(project: Project) -> None:

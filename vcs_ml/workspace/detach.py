@@ -59,7 +59,7 @@ def links_to(project: Project, place: Path, digest: bytes) -> bool:
     `digest`; whether there was one.
     """
     found = False
-    for path in _known_links(project):
+    for path, _ in known_links(project):
         full = os.fsencode(project.root / os.fsdecode(path))
         try:
             if os.readlink(full) != os.fsencode(place):
@@ -73,9 +73,11 @@ def links_to(project: Project, place: Path, digest: bytes) -> bool:
     return found
 
 
-def _known_links(project: Project) -> Iterator[bytes]:
+def known_links(project: Project) -> Iterator[tuple[bytes, bytes]]:
+    """(path, digest) of every symlink in the workspace that was seen to lead to a loose object."""
     for index in Index.all(project.index_dir, project.algorithm):
         top = os.fsencode(index.tracked)
-        for path, (stats, _) in [*index.files().items(), *index.memo.items()]:
-            if array("q", stats)[4] & THROUGH:
-                yield os.path.join(top, path)
+        for path, (stats, digest) in [*index.files().items(), *index.memo.items()]:
+            full = os.path.join(top, path)
+            if array("q", stats)[4] & THROUGH and os.path.islink(os.path.join(os.fsencode(project.root), full)):
+                yield full, digest

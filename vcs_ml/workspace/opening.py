@@ -24,6 +24,7 @@ from vcs_ml.workspace.project import Project
 def open_store(project: Project, waiting: Callable[[str], None] | None = None) -> LocalStore:
     """The project's local store, with its settings."""
     config = project.config
+    project.refuse_links_in_store()
     return LocalStore(
         project.cache_dir,
         project.algorithm,

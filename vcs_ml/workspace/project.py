@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import uuid
@@ -47,13 +48,14 @@ class Project:
     "a/b".
     """
 
-    __slots__ = ("config", "git", "main_root", "main_state_dir", "prefix", "root", "state_dir")
+    __slots__ = ("_local_is_committed", "config", "git", "main_root", "main_state_dir", "prefix", "root", "state_dir")
 
     def __init__(
         self, root: Path, repository: git.GitRoot, env: Mapping[str, str], *, committed: str | None = None
     ) -> None:
         self.root = root
         self.git = repository
+        self._local_is_committed: bool | None = None
         top = repository.worktree
         self.prefix = "" if top is None or top == root else root.relative_to(top).as_posix()
         self.state_dir = root / ".vml" if top is not None else root / "vml"
@@ -133,13 +135,36 @@ class Project:
         if configured := self.config.cache_dir:
             # A relative place means the same for a linked worktree, wherever that lies.
             place = Path(os.path.normpath(self.main_root / Path(configured).expanduser()))
-            if self.config.cache_dir_is_committed and self.main_root.resolve() not in place.resolve().parents:
+            if self._is_strangers(self.config.cache_dir_level) and not self._is_inside(place):
                 raise UserError(
-                    f"cache.dir = {configured!r} leads out of the project, through a symlink",
-                    hint="vml config --local cache.dir DIR",
+                    f"cache.dir = {configured!r} is committed, and leads out of the project",
+                    hint="vml config --local cache.dir DIR, in a .vml/config.local.toml that Git does not track",
                 )
             return place
         return self.main_state_dir / "cache"
+
+    def _is_strangers(self, level: str | None) -> bool:
+        """Whether somebody may have committed the settings of this level; local ones are meant not to be."""
+        if level == "local" and self._local_is_committed is None:
+            file = self.in_git(".vml/config.local.toml")
+            self._local_is_committed = self.git.worktree is not None and git.is_tracked(self.git, file)
+        return level == "project" or (level == "local" and self._local_is_committed is True)
+
+    def _is_inside(self, place: Path) -> bool:
+        return self.main_root.resolve() in place.resolve().parents
+
+    def refuse_links_in_store(self) -> None:
+        """UserError where a link in a store inside the project, which a clone may bring along, leads out of it."""
+        store = self.cache_dir
+        if not self._is_inside(store):
+            return
+        above = [store, *(store / name for name in ("loose", "packs", "remotes"))]
+        for folder in (*above, *store.glob("loose/*"), *store.glob("remotes/*")):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                with os.scandir(folder) as entries:
+                    links = [entry.path for entry in entries if entry.is_symlink()]
+                if links:
+                    raise _link_of_ours(links[0])
 
     @property
     def loose(self) -> Loose:
@@ -250,10 +275,14 @@ def _refuse_links(directory: Path) -> None:
     """UserError where a link, which a clone may bring along, would make us write elsewhere."""
     for name in _OWN:
         if os.path.islink(place := directory / name):
-            raise UserError(
-                f"{quote(place)} is a symlink: vml does not write through it",
-                hint="remove it; vml config --local cache.dir DIR puts the store elsewhere",
-            )
+            raise _link_of_ours(place)
+
+
+def _link_of_ours(place: str | Path) -> UserError:
+    return UserError(
+        f"{quote(place)} is a symlink: vml does not write through it",
+        hint="remove it; vml config --local cache.dir DIR puts the store elsewhere",
+    )
 
 
 def _no_repository(directory: Path) -> UserError:

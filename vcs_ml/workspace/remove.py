@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,11 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects
+from vcs_ml.store.link import THROUGH
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, pointer_files, saved, single, snapshot, tracked, tree, write
+from vcs_ml.workspace import delete, detach, pointer_files, saved, single, snapshot, tracked, tree, write
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -40,10 +42,13 @@ def remove(
     commits stays in the stores. The caller holds the worktree's lock.
     """
     owners = _owners(project, store, paths)
-    looks = [] if cached else [_look(project, *owner, meter) for owner in owners]
-    kept = _secure(project, store, looks, force=force, meter=meter)
+    looks = [_look(project, *owner, meter) for owner in owners]
+    kept = [] if cached else _secure(project, store, looks, force=force, meter=meter)
     for look in looks:  # before the pointers, so that a killed rm can be repeated
-        _delete(project, look)
+        if cached:
+            _detach(project, look)
+        else:
+            _delete(project, look)
     for path in paths:
         owner = tracked.owner_in_workspace(project, path)
         if owner is None:
@@ -176,6 +181,16 @@ def _secure(
             hint="vml add keeps them; --cached leaves the files alone; --force stores them, then removes them",
         )
     return saved.keep(project, store, unsaved, meter)
+
+
+def _detach(project: Project, look: _Look) -> None:
+    """Put the bytes in the place of symlinks into the store, which keeps them for what is tracked only."""
+    top = project.root / look.top
+    for path, entry in look.files.items():
+        full = os.path.join(os.fsencode(top), path)
+        stats = array("q", tree.look(full, os.lstat(full), project.loose) or ())
+        if stats and stats[4] & THROUGH:
+            detach.file(project, top, entry, stats.tobytes())
 
 
 def _delete(project: Project, look: _Look) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ from vcs_ml.output import quote
 from vcs_ml.store import objects
 from vcs_ml.store.gc import Kept
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import tracked
+from vcs_ml.workspace import detach, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX
@@ -27,6 +27,7 @@ SAVED_DAYS: Final = 30  # as long as this, what `--force` replaced is kept
 # In every directory: history may have had the project elsewhere.
 _PATTERNS: Final = (f":(glob,top)**/*{SUFFIX}", ":(glob,top)**/vml.lock")
 _HASH: Final = re.compile(rb"\b(tree:sha256|xxh128|sha256|blake3):([0-9a-f]{32,64})\b")
+_ESCAPED: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")  # as JSON may have any character
 _LIMIT: Final = 64 << 20  # bytes of one pointer or lock file that are looked at
 
 
@@ -43,6 +44,7 @@ def hashes(raw: bytes, algorithm: Algorithm, path: str = "") -> dict[ObjectId, s
     So a conflict, or a schema that only a newer version reads, costs nothing that it names.
     """
     found = {}
+    raw = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), raw)
     for name, digits in _HASH.findall(raw):
         with contextlib.suppress(UserError):
             found[objects.parse_hash(f"{name.decode()}:{digits.decode()}", algorithm, source="")] = path
@@ -56,26 +58,52 @@ def working_trees(project: Project, env: Mapping[str, str]) -> list[Project]:
     """
     found = []
     for top in git.worktrees(project.git):
-        if not top.is_dir():
+        repository = git.root(top) if top.is_dir() else None
+        # What is found above it, or in its place, is another: so it is where its disk is not mounted.
+        if (
+            repository is None
+            or repository.worktree != top
+            or repository.common_dir.resolve() != project.git.common_dir.resolve()
+        ):
             raise UserError(
                 f"the working tree {quote(top)} is not there, and may need data of this store",
                 hint="mount its disk; if it was removed: git worktree prune",
             )
         place = top / project.prefix
-        repository = git.root(top)
-        if repository is not None and (place / ".vml" / "config.toml").exists():
+        if (place / ".vml" / "config.toml").exists():
             found.append(Project(place, repository, env))
     return sorted(found, key=lambda each: str(each.root))
 
 
-def of_project(project: Project, trees: Iterable[Project], horizon: Horizon) -> Kept:
+def of_project(project: Project, trees: Sequence[Project], horizon: Horizon) -> Kept:
     """What one project needs: `trees` are its working trees."""
+    before = [_of_working_tree(tree) for tree in trees]
     roots = _of_history(project, horizon) | _saved(project.state_dir, project.algorithm)
     lists: set[ObjectId] = set()
+    # Before and after: Git, which knows nothing of our locks, may move a pointer into history or out of it.
+    for found in (*before, *map(_of_working_tree, trees)):
+        roots |= found
     for tree in trees:
-        roots |= _of_working_tree(tree)
         lists |= {i.base for i in Index.all(tree.index_dir, tree.algorithm) if i.base is not None}
+        # Files that are symlinks into the store hold nothing themselves, also where no pointer names them any more.
+        roots |= {oid: path for oid, path in _of_links(tree) if oid not in roots}
     return Kept(roots, lists)
+
+
+def _of_links(project: Project) -> Iterator[tuple[ObjectId, str]]:
+    """(id, path) of every loose blob that a symlink in the workspace leads to, also in what is not tracked."""
+    if "symlink" not in project.config.links:  # since it was, at most those that were seen then
+        yield from ((objects.blob(digest), os.fsdecode(path)) for path, digest in detach.known_links(project))
+        return
+    pending = [os.fsencode(project.root)]
+    while pending:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    if digest := project.loose.digest(os.readlink(entry.path)):
+                        yield objects.blob(digest), os.fsdecode(os.path.relpath(entry.path, os.fsencode(project.root)))
+                elif entry.is_dir(follow_symlinks=False) and entry.name not in (b".git", b".vml"):
+                    pending.append(entry.path)
 
 
 def _of_working_tree(project: Project) -> dict[ObjectId, str]:

@@ -195,6 +195,7 @@ def fetch(
     metadata: bool = False,
 ) -> Moved:
     """Bring what the store lacks of these roots; with `metadata`, the manifests only."""
+    store.enter()
     needed = lacking(store, items)
     if not needed:
         return NOTHING
