@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import stat
 import time
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ def write_atomic(
 
 
 def _create(directory: Path, mode: int) -> tuple[Path, int]:
-    """A new temporary file, locked as long as it is open, so that `sweep` leaves it alone."""
+    """A new temporary file, locked as long as it is open, so that `discard` leaves it alone."""
     while True:
         tmp = directory / tmp_name()
         fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
@@ -91,36 +92,37 @@ def _create(directory: Path, mode: int) -> tuple[Path, int]:
         os.close(fd)
 
 
-def sweep(directory: str | Path) -> int:
-    """Remove temporary files of ours that nobody is writing; bytes freed. Not for scratch directories.
-
-    For a directory whose writers use `write_atomic`, or are kept out by a lock.
-    """
-    freed = 0
+def scratch_in(directory: str | Path) -> list[str]:
+    """Temporary files and directories of ours in a directory, by their paths."""
     try:
-        left = [
-            entry for entry in os.scandir(directory) if is_tmp(entry.name) and not entry.is_dir(follow_symlinks=False)
-        ]
+        return sorted(os.path.join(directory, name) for name in os.listdir(directory) if is_tmp(name))
     except (FileNotFoundError, NotADirectoryError):
-        return 0
-    for entry in left:
+        return []
+
+
+def remove(path: str) -> None:
+    """Remove a file or a link, or a directory with all that is in it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         with contextlib.suppress(FileNotFoundError):
-            if entry.is_symlink():
-                os.unlink(entry.path)
-                continue
-            freed += _sweep_file(entry.path)
-    return freed
+            os.unlink(path)
 
 
-def _sweep_file(path: str) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+def discard(path: str) -> None:
+    """Remove a temporary file that `write_atomic` made, or other scratch, unless somebody is writing it."""
+    if os.path.islink(path) or os.path.isdir(path):
+        remove(path)
+        return
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        st = os.fstat(fd)
         os.unlink(path)
-        return st.st_size if st.st_nlink == 1 else 0
-    except BlockingIOError:
-        return 0
+    except (BlockingIOError, FileNotFoundError):
+        return
     finally:
         os.close(fd)
 

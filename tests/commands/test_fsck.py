@@ -547,3 +547,25 @@ def test_writers_wait_for_a_repair(repo: Repo) -> None:
     with locks.lock(repo.path / ".vml/cache/lock", shared=True):
         assert "is locked" in repo.fails("fsck", "--repair", code=3).err
         repo.run("fsck")
+
+
+def test_content_that_several_paths_share_is_no_damage(repo: Repo) -> None:
+    for i in range(30):
+        repo.write(f"one/{i}", f"{i}" * 1000)
+        repo.write(f"two/{i}", f"{i}" * 1000)
+    repo.run("add", "one", "two")
+    found = fsck(repo, code=0)
+    assert found["problems"] == found["info"] == []
+
+
+def test_a_store_that_is_gone_is_filled_from_the_workspace(repo: Repo, remote: Path) -> None:
+    content = {}
+    for i in range(12):
+        content[f"{i}"] = f"{i}".encode() * 100
+        repo.write(f"data/{i}", content[f"{i}"])
+    repo.run("add", "data")
+    shutil.rmtree(repo.path / STORE)
+    fsck(repo, "--repair")
+    shutil.rmtree(repo.path / "data")
+    repo.run("checkout")
+    assert repo.files("data") == content

@@ -350,3 +350,31 @@ def test_repair_leaves_what_was_written_through_a_symlink(repo: Repo, remote: Pa
     repo.run("fsck", "--repair", ok=pushed)
     assert repo.read("one") == repo.read("data/a") == b"my edit"
     assert repo.changes() == {"one": "modified", "data/a": "modified"}
+
+
+def test_a_partial_clone_with_links_may_be_copied(repo: Repo, remote: Path) -> None:
+    for i in range(6):
+        repo.write(f"data/{i % 2}/{i}", f"{i}" * 100)
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    clone = repo.clone("clone")
+    clone.run("config", "--local", "cache.link", "symlink")
+    clone.run("pull", "data/0")
+    copy = repo.beside("copy")
+    shutil.copytree(clone.path, copy.path, symlinks=True)
+    shutil.rmtree(copy.path / "data")  # its links lead to the store of the clone
+    copy.run("pull")
+    assert copy.files("data").keys() == repo.files("data").keys()
+
+
+def test_what_becomes_an_executable_is_a_file_of_its_own(repo: Repo) -> None:
+    repo.run("config", "cache.link", "hardlink")
+    repo.write("data/run", "#!/bin/sh\n" * 100)
+    repo.run("add", "data")
+    (repo.path / "data/run").chmod(0o755)
+    repo.run("add", "data")
+    assert (repo.path / "data/run").stat().st_nlink == 1
+    (repo.path / "data/run").write_text("changed")
+    assert repo.changes() == {"data/run": "modified"}
+    assert repo.json("fsck")["clean"]

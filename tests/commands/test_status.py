@@ -298,3 +298,26 @@ def test_one_broken_pointer_hides_nothing_else(repo: Repo) -> None:
     found = repo.fails("status", code=3)
     assert "modified:   two" in found.out
     assert "one.vml" in found.err
+
+
+@pytest.mark.parametrize(
+    "line", ["fetch data/nope", "fetch --metadata data/nope", "push data/nope", "pull -n data/nope", "status data/nope",
+             "unprotect data/nope", "pull data/nope", "checkout data/nope"]
+)  # fmt: skip
+def test_a_path_inside_that_leads_nowhere_is_an_error(repo: Repo, remote: Path, line: str) -> None:
+    for i in range(3):
+        repo.write(f"data/{i}", f"{i}")
+    repo.run("add", "data")
+    repo.run("push")
+    assert "data has no nope" in repo.fails(*line.split(), code=3).err
+
+
+def test_a_remote_that_is_asked_knows_more_than_its_records(repo: Repo, remote: Path) -> None:
+    for i in range(3):
+        repo.write(f"data/{i}", f"{i}")
+    repo.run("add", "data")
+    repo.run("push")
+    shutil.rmtree(remote / "roots")
+    assert repo.json("status", "--remote")["not_pushed"] == []
+    next(remote.glob("packs/*/*")).unlink()
+    assert [each["path"] for each in repo.json("status", "--remote")["not_pushed"]] == ["data"]

@@ -81,6 +81,8 @@ def gc(
     jobs = sync.jobs(project, None)
     others = [Path(session.directory, path) for path in also or ()]
     whose = collect_remote.owners(project, there, others, set(forget or ()), session.env, jobs=jobs)
+    for id in whose.unknown:
+        session.note(f"the project {id} has nothing on {config.name}")
     store = opening.open_store(project, session.note)
     todo, ran = collect_remote.collect(
         whose, store, there, horizon, grace=_seconds(grace), jobs=jobs, env=session.env, force=force
@@ -108,12 +110,16 @@ def _local(
     force: bool,
 ) -> Collected:
     store = opening.open_store(project, session.note)
-    for name in forget:
-        collect.forget(project, name)
+    named = {name: {name, str((session.directory / name).resolve())} for name in forget}  # an id, or a directory
+    for name, meant in named.items():
+        if not collect.shares(project, meant):
+            session.warn(f"no project {name!r} uses this store", "vml doctor lists those that do")
+    forgotten = {each for meant in named.values() for each in meant}
     if not force:
-        return collect.look(store, collect.sharers(project, session.env), horizon, include_unpushed=include_unpushed)
+        everybody = collect.sharers(project, session.env, forgotten)
+        return collect.look(store, everybody, horizon, include_unpushed=include_unpushed)
     with (
-        collect.alone(project, store, session.env, session.note) as everybody,
+        collect.alone(project, store, session.env, forgotten, session.note) as everybody,
         session.progress("collecting") as meter,
     ):
         return collect.collect(store, everybody, horizon, include_unpushed=include_unpushed, meter=meter)
@@ -128,6 +134,7 @@ def _as_json(done: Collected) -> dict[str, object]:
         "bytes": plan.freed,
         "packs": {"removed": len(plan.remove), "rewritten": len(plan.rewrite), "stray": len(plan.stray)},
         "loose": len(plan.loose),
+        "leftovers": done.leftovers,
         "unpushed": {"objects": plan.unpushed[0], "bytes": plan.unpushed[1]},
     }
 
@@ -135,10 +142,11 @@ def _as_json(done: Collected) -> dict[str, object]:
 def _show(session: Session, done: Collected, *, force: bool) -> None:
     plan = done.plan
     rows = [
-        (len(plan.remove), "packs that nothing needs"),
-        (len(plan.rewrite), "packs to be packed anew: small, or mostly unneeded"),
-        (len(plan.stray), "packs that a killed command left"),
-        (len(plan.loose), "single files that nothing needs"),
+        (len(plan.remove), "pack", "nothing needs it"),
+        (len(plan.rewrite), "pack", "small or mostly unneeded: packed anew"),
+        (len(plan.stray), "pack", "a killed command left it"),
+        (len(plan.loose), "single file", "nothing needs it"),
+        (done.leftovers, "temporary file", "a killed command left it"),
     ]
     if _table(session, rows):
         what = f"{output.count(plan.dead, 'object')}, {output.size(max(plan.freed, 0))} of disk"
@@ -155,12 +163,12 @@ def _show(session: Session, done: Collected, *, force: bool) -> None:
 def _show_remote(session: Session, todo: Plan, ran: Done | None) -> None:
     copied = ran.copied if ran else todo.copied
     rows = [
-        (len(todo.condemn.packs), f"packs condemned ({output.size(todo.condemned_bytes)}): a later run deletes them"),
-        (len(todo.delete.packs), f"packs deleted ({output.size(todo.deleted_bytes)})"),
-        (copied.objects, f"objects copied out of them, because they are needed ({output.size(copied.stored)})"),
-        (len(todo.condemn.indexes) + len(todo.delete.indexes), "indexes condemned or deleted"),
-        (sum(key.startswith("roots/") for key in todo.records), "records of pushes that no longer count"),
-        (ran.uploads if ran else 0, "unfinished uploads removed"),
+        (len(todo.condemn.packs), "pack", f"condemned ({output.size(todo.condemned_bytes)}): a later run deletes it"),
+        (len(todo.delete.packs), "pack", f"deleted ({output.size(todo.deleted_bytes)})"),
+        (copied.objects, "object", f"needed: copied out of such packs ({output.size(copied.stored)})"),
+        (len(todo.condemn.indexes) + len(todo.delete.indexes), "superseded list of objects", "condemned or deleted"),
+        (sum(key.startswith("roots/") for key in todo.records), "push record", "no longer counts"),
+        (ran.uploads if ran else 0, "unfinished upload", "removed"),
     ]
     if not _table(session, rows):
         session.note("nothing to remove")
@@ -171,9 +179,10 @@ def _show_remote(session: Session, todo: Plan, ran: Done | None) -> None:
         session.note(f"not wholly there: {', '.join(map(output.quote, paths[:5]))}{' ...' if paths[5:] else ''}")
 
 
-def _table(session: Session, rows: list[tuple[int, str]]) -> bool:
+def _table(session: Session, rows: list[tuple[int, str, str]]) -> bool:
     """Show the rows that have a number; whether there are any."""
-    rows = [row for row in rows if row[0]]
-    if rows:
-        session.out("\n".join(output.table(rows, ["", ""], align="rl").splitlines()[1:]))
-    return bool(rows)
+    cells = [(output.count(n, noun), what) for n, noun, what in rows if n]
+    width = max((len(what) for what, _ in cells), default=0)
+    for what, why in cells:
+        session.out(f"{what.rjust(width)}  {why}")
+    return bool(cells)

@@ -9,7 +9,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.workspace import dry_run as forecast
-from vcs_ml.workspace import opening, sync
+from vcs_ml.workspace import opening, status, sync
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -48,6 +48,8 @@ def push(
     scope = Scope(all_branches, all_tags, all_commits)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     roots = sync.roots(project, targets, scope, groups=group or ())
+    if targets:
+        opening.check_inside(store, status.selected(sync.pointers_of(project), targets))
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = opening.remote_at(project, config, create=True, dry_run=dry_run)

@@ -34,6 +34,7 @@ def unprotect(
     with opening.changing(project, session.note), session.progress("copying") as meter:
         pointers = tracked.in_workspace(project)
         opening.check_targets(pointers, targets)
+        opening.check_inside(opening.open_store(project), status.selected(pointers, targets))
         done = relink.unprotect(project, status.selected(pointers, targets), meter)
     size = output.size(sum(entry.size for entry in done))
     session.note(f"{output.count(len(done), 'file')} unprotected ({size})" if done else "nothing to do")

@@ -99,12 +99,20 @@ def copy(store: LocalStore, fd: int, *, reflink: bool, meter: Meter) -> tuple[by
     tmp = store.scratch()
     try:
         digest, cloned = content.copy_in(fd, tmp, store.algorithm, reflink=reflink, meter=meter)
-        if not store.holds(oid := objects.blob(digest)):  # a damaged one is replaced
+        # A damaged one is replaced, and one that is this very file: it has become an executable, say.
+        if not store.holds(oid := objects.blob(digest)) or _is_object(fd, store.loose_path(oid)):
             seal.put(tmp)
             store.adopt_loose(oid, tmp)
         return digest, cloned
     finally:
         tmp.unlink(missing_ok=True)
+
+
+def _is_object(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _is_loose(store: LocalStore, oid: ObjectId) -> bool:

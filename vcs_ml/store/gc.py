@@ -280,11 +280,16 @@ def _replace_indexes(store: LocalStore, packs: list[Pack]) -> None:
     store.catalog.refresh()
 
 
+def litter(directory: Path) -> Iterator[str]:
+    """The temporary files in a store, by their paths."""
+    yield from fs.scratch_in(directory)
+    for pattern in ("tmp", "index", "complete", "projects", "loose/*/*", "remotes/*", "remotes/*/*"):
+        for place in directory.glob(pattern):
+            yield from fs.scratch_in(place)
+
+
 def _sweep_litter(directory: Path) -> None:
-    """Temporary files of killed writers."""
-    for entry in _names(f"{directory}/tmp"):
-        if fs.is_tmp(entry):  # their writers hold the store's lock, which is ours
-            (directory / "tmp" / entry).unlink(missing_ok=True)
-    for pattern in ("", "index", "complete", "projects", "loose/*/*", "remotes/*", "remotes/*/index"):
-        for place in directory.glob(pattern) if pattern else (directory,):
-            fs.sweep(place)
+    for path in fs.scratch_in(directory / "tmp"):  # their writers hold the store's lock, which is ours
+        fs.remove(path)
+    for path in litter(directory):
+        fs.discard(path)

@@ -60,9 +60,9 @@ class Holdings:
     def place(self, oid: ObjectId) -> tuple[bytes, Row] | Path | None:
         """Where good bytes of an object can be read, by the indexes and loose files there are."""
         for index in self.indexes:
-            row = index.find(oid)
-            if row and self._is_good(index.packs[row.pack], oid):
-                return index.packs[row.pack], row
+            for row in index.find_all(oid):
+                if self._is_good(index.packs[row.pack], oid):
+                    return index.packs[row.pack], row
         if (_folder(oid, self.algorithm), oid[:-1]) in self.loose:
             return self.directory / loose_name(oid, self.algorithm)
         return None

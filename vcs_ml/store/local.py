@@ -373,8 +373,8 @@ class LocalStore:
         """Tell the workspace of a loose object that was written to before it is put right: a symlink to it would
         hold other bytes then. CorruptError if no such link is known, and what was written is stored nowhere else.
         """
-        if not path.exists() or seal.is_intact(path.stat()):
-            return
+        if oid[-1] != objects.BLOB or not path.exists() or seal.is_intact(path.stat()):
+            return  # no workspace file is a list of files
         with path.open("rb", buffering=0) as file:
             held = content.digest(file.fileno(), self.algorithm, SILENT)
         if objects.blob(held) == oid or self._mend(path, held) or "symlink" not in self.links:

@@ -81,7 +81,8 @@ def _lacking(found: Holdings, reached: Reach, wants: Wants, tried: set[ObjectId]
     for oid, need in reached.absent.items():
         nowhere = wants.elsewhere(oid) is None and not wants.unasked
         root = reached.by[oid]
-        gone = nowhere or found.was_here(oid, root.oid) or (found.blind and root in wants.current)
+        doubtful = root in wants.current and (found.blind or wants.unasked)  # then the workspace may have it
+        gone = nowhere or doubtful or found.was_here(oid, root.oid)
         if oid in lost or (oid not in found and gone):
             lost[oid] = need
     return {oid: need for oid, need in lost.items() if oid not in tried}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from vcs_ml.store.gc import Kept, Plan
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import litter, retention, sharing, tracked
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.retention import SAVED_DAYS, Horizon
 from vcs_ml.workspace.sharing import Shared
@@ -31,16 +32,23 @@ class Sharer(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What a collection did, or would do: its plan, and how many roots and objects are needed."""
+    """What a collection did, or would do: its plan, how many roots and objects are needed, and how many temporary
+    files killed commands have left (without `--force`, some may be those of commands that run).
+    """
 
     plan: Plan
     roots: int
     live: int
+    leftovers: int
 
 
-def sharers(project: Project, env: Mapping[str, str]) -> list[Sharer]:
-    """Everybody whose data lies in this project's store. UserError where one of them is not there."""
-    others = [_open(shared, env) for shared in sharing.users(project.cache_dir)]
+def sharers(project: Project, env: Mapping[str, str], forgotten: Collection[str] = ()) -> list[Sharer]:
+    """Everybody whose data lies in this project's store, but those who are `forgotten` (paths or ids).
+
+    UserError where one of them is not there.
+    """
+    users = sharing.users(project.cache_dir)
+    others = [_open(shared, env) for shared in users if not _is_named(shared, forgotten)]
     found = {each.main_state_dir.resolve(): each for each in (*others, project)}
     return [Sharer(each, retention.working_trees(each, env)) for each in found.values()]
 
@@ -59,26 +67,30 @@ def _open(shared: Shared, env: Mapping[str, str]) -> Project:
     )
 
 
-def forget(project: Project, name: str) -> None:
-    """Let a project that uses this store (its path or its id) need nothing any more. UserError if there is none."""
-    found = [shared for shared in sharing.users(project.cache_dir) if name in (shared.id, str(shared.path))]
-    if not found:
-        raise UserError(f"no project {name!r} uses this store", hint="vml doctor lists those that do")
-    for shared in found:
-        if shared.record is not None:
-            shared.record.unlink(missing_ok=True)
+def _is_named(shared: Shared, names: Collection[str]) -> bool:
+    return shared.record is not None and (shared.id in names or str(shared.path) in names)
+
+
+def shares(project: Project, names: Collection[str]) -> bool:
+    """Whether one of these paths or ids is a project of this store."""
+    return any(_is_named(shared, names) for shared in sharing.users(project.cache_dir))
 
 
 @contextmanager
 def alone(
-    project: Project, store: LocalStore, env: Mapping[str, str], waiting: Callable[[str], None] | None
+    project: Project,
+    store: LocalStore,
+    env: Mapping[str, str],
+    forgotten: Collection[str],
+    waiting: Callable[[str], None] | None,
 ) -> Iterator[list[Sharer]]:
     """Keep every command out that changes pointers or objects: between storing and naming them, nothing is a root.
 
-    Gives everybody who uses the store. Waits as long as `project` says. UserError as in `sharers`.
+    Gives everybody who uses the store, and forgets the `forgotten`. Waits as long as `project` says. UserError as in
+    `sharers`.
     """
     while True:
-        everybody = sharers(project, env)
+        everybody = sharers(project, env, forgotten)
         trees = _trees(everybody)
         with ExitStack() as stack:
             for _, tree in sorted(trees.items()):  # in one order, so that two collections do not wait for each other
@@ -87,7 +99,10 @@ def alone(
                 )
             stack.enter_context(store.exclusive())
             # Who came while we waited holds a lock that is not ours: between its objects and its pointers, perhaps.
-            if _trees(sharers(project, env)).keys() <= trees.keys():
+            if _trees(sharers(project, env, forgotten)).keys() <= trees.keys():
+                for shared in sharing.users(project.cache_dir):
+                    if shared.record is not None and _is_named(shared, forgotten):
+                        shared.record.unlink(missing_ok=True)
                 yield everybody
                 return
 
@@ -108,7 +123,7 @@ def collect(
     done, live = _decide(store, everybody, horizon, include_unpushed=include_unpushed)
     gc.sweep(store, done.plan, live, meter)
     for tree in (tree for sharer in everybody for tree in sharer.trees):
-        litter.clean(tree, tracked.in_workspace(tree, broken={}).values())
+        litter.clean(tree, _pointers(tree))
         _drop_old_records(tree)
     return done
 
@@ -123,7 +138,13 @@ def _decide(
         kept.lists.update(needed.lists)
     live = gc.mark(store, kept)
     plan = gc.plan(store, live, _known_remotes(store, everybody), include_unpushed=include_unpushed)
-    return Collected(plan, len(kept.roots), len(live)), live
+    left = sum(1 for sharer in everybody for tree in sharer.trees for _ in litter.found(tree, _pointers(tree)))
+    leftovers = left + sum(1 for _ in gc.litter(store.directory))
+    return Collected(plan, len(kept.roots), len(live), leftovers), live
+
+
+def _pointers(project: Project) -> Iterable[Pointer]:
+    return tracked.in_workspace(project, broken={}).values()
 
 
 def _known_remotes(store: LocalStore, everybody: Sequence[Sharer]) -> list[Path]:

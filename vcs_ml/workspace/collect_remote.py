@@ -20,10 +20,14 @@ from vcs_ml.workspace.retention import Horizon
 
 
 class Owners(NamedTuple):
-    """Whose data is on the remote: the projects that are at hand, and the ids of those that are to be forgotten."""
+    """Whose data is on the remote: the projects that are at hand, and the ids of those that are to be forgotten.
+
+    `unknown` are those of them that have nothing there (any more).
+    """
 
     projects: Sequence[Project]
     forgotten: Collection[str]
+    unknown: Sequence[str]
 
 
 def owners(
@@ -44,8 +48,6 @@ def owners(
             why, hint = lacks
             raise UserError(f"{quote(each.git.cwd)} does not know every commit: {why}", hint=hint)
     pushed = pushes.projects(remote, jobs=jobs)
-    if unknown := forget - pushed.keys():
-        raise UserError(f"no project {min(unknown)!r} has pushed to {remote.name}", hint=_known(pushed))
     if others := pushed.keys() - {each.id for each in found} - set(forget):
         one = min(others)
         what = f"{_paths(pushed[one])} of the project {one}" if one else "records that cannot be read"
@@ -54,11 +56,7 @@ def owners(
             f"{remote.name} also holds {what}{more}: what its commits need is not known here",
             hint=f"--also DIR names a clone of it; --forget {one} gives its data up",
         )
-    return Owners(found, forget)
-
-
-def _known(pushed: Mapping[str, pushes.Project]) -> str:
-    return "; ".join(f"{id}: {_paths(each)}" for id, each in sorted(pushed.items())) or "nobody has pushed there"
+    return Owners(found, forget, sorted(set(forget) - pushed.keys()))
 
 
 def _paths(pushed: pushes.Project) -> str:

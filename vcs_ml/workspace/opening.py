@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -11,9 +12,10 @@ from vcs_ml import locks
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.store import link, manifest, transfer
+from vcs_ml.store import link, manifest, objects, transfer
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.workspace import detach, sharing, status, write
@@ -80,8 +82,11 @@ class NotPushed(NamedTuple):
     asked: bool
 
 
-def not_pushed(project: Project, pointers: Sequence[Pointer], name: str | None) -> NotPushed:
-    """What the default remote lacks as far as is known; with a `name` ("" is the default) it is asked."""
+def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer], name: str | None) -> NotPushed:
+    """What the default remote lacks as far as is known; with a `name` ("" is the default) it is asked.
+
+    Then what no record names is looked up object by object: the record may have expired.
+    """
     remotes = project.config.remotes()
     if name is None and project.config.default_remote not in remotes and len(remotes) != 1:
         return NotPushed(None, [], False)
@@ -89,9 +94,29 @@ def not_pushed(project: Project, pointers: Sequence[Pointer], name: str | None) 
     if name is None:
         place = remote_state.cache_directory(project.cache_dir, config.url)
         complete = remote_state.known_complete(place, project.algorithm)
-    else:
-        complete = remote_at(project, config).refresh_complete()
-    return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], name is not None)
+        return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], False)
+    remote = remote_at(project, config)
+    complete = remote.refresh_complete()
+    doubtful = [each for each in pointers if each.oid not in complete]
+    if doubtful:
+        remote.refresh_index()
+    return NotPushed(config.name, [each.path for each in doubtful if not _is_there(store, remote, each.oid)], True)
+
+
+def _is_there(store: LocalStore, remote: Remote, root: ObjectId) -> bool:
+    """Whether a remote has everything that a root names, in packs that no gc is about to delete."""
+    doomed = {name for _, each in remote.read_gc() for name in each.packs}
+
+    def has(oid: ObjectId) -> bool:
+        return remote.find(oid, without=doomed) is not None
+
+    if root[-1] != objects.NODE:
+        return has(root)
+    try:
+        pages = manifest.closure(root, store.algorithm, transfer.reader(store, remote))
+        return all(has(page) and all(has(objects.blob(entry.digest)) for entry in entries) for page, entries in pages)
+    except MissingObject:
+        return False
 
 
 def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, where: str = "") -> None:
@@ -103,6 +128,21 @@ def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, wh
                 f"{quote(target)} is not tracked{' ' if where else ''}{where}",
                 hint=f"vml ls lists what is; vml add {quote(target)} tracks it",
             )
+
+
+def check_inside(store: LocalStore, chosen: Iterable[tuple[Pointer, str]]) -> None:
+    """UserError for a way into a directory that leads to nothing there, as far as its list of files is here."""
+    for each, inner in chosen:
+        if each.kind != "tree" or not inner:
+            continue
+        with suppress(MissingObject):
+            if not any(manifest.under(each.oid, os.fsencode(inner), store.algorithm, store.read)):
+                raise nothing_inside(each.path, inner)
+
+
+def nothing_inside(path: str, inner: str) -> UserError:
+    """The error for what a tracked directory does not have."""
+    return UserError(f"{quote(path)} has no {quote(inner)}", hint=f"vml ls {quote(path)} lists what it has")
 
 
 def page_reader(project: Project, store: LocalStore, *, fetch: bool) -> manifest.Read:

@@ -17,7 +17,7 @@ from vcs_ml.store import ingest, manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, saved, single, snapshot, tree
+from vcs_ml.workspace import delete, opening, saved, single, snapshot, tree
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -142,9 +142,7 @@ def _unseen(work: Work, root: Path, wanted: Iterable[bytes]) -> Iterator[tuple[b
 
 def _check_found(each: Pointer, inner: bytes, puts: Sequence[Entry]) -> None:
     if inner and not puts:
-        raise UserError(
-            f"{quote(each.path)} has no {quote(inner)}", hint=f"vml ls {quote(each.path)} lists what it has"
-        )
+        raise opening.nothing_inside(each.path, os.fsdecode(inner))
 
 
 def _blockers(shot: Snapshot, puts: Sequence[Entry], removals: Sequence[bytes]) -> dict[bytes, Entry]:

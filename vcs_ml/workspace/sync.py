@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vcs_ml import git, history
@@ -238,10 +238,20 @@ def _is_here(store: LocalStore, item: Wanted) -> bool:
         return all(
             objects.blob(entry.digest) in store
             for inner in item.inner
-            for entry in manifest.under(item.root.oid, os.fsencode(inner), store.algorithm, store.read)
+            for entry in _under(store, item.root, inner, store.read)
         )
     except objects.MissingObject:
         return False
+
+
+def _under(store: LocalStore, root: Root, inner: str, read: manifest.Read) -> Iterator[Entry]:
+    """The entries of a part of a tree. UserError where it has none."""
+    found = False
+    for entry in manifest.under(root.oid, os.fsencode(inner), store.algorithm, read):
+        found = True
+        yield entry
+    if inner and not found:
+        raise opening.nothing_inside(root.path, inner)
 
 
 def name_missing(
@@ -272,9 +282,7 @@ def needs(
                 yield Need(root.oid, _blob_size(remote, root, item.size), root.path)
                 continue
             for inner in [""] if "" in item.inner else item.inner:
-                prefix = os.fsencode(inner)
-                entries: Iterable[Entry] = manifest.under(root.oid, prefix, store.algorithm, read)
-                for entry in entries:
+                for entry in _under(store, root, inner, read):
                     oid = objects.blob(entry.digest)
                     if entry.size > store.pack_below and root.oid in large:
                         large[root.oid].append(oid)

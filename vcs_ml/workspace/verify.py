@@ -163,7 +163,9 @@ def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup
         wants = _wants(project, names.roots)
         with show("checking") as meter:
             before = fsck.check(project.cache_dir, project.algorithm, wants, meter)
-        if not before.report.problems:
+        # Where nobody knows what remotes have, what the workspace needs may be lost, and the workspace may have it.
+        doubtful = wants.unasked and any(root in wants.current for root in before.reach.by.values())
+        if not before.report.problems and not doubtful:
             return _checkup(project, before.report, names)
         if before.holdings.format:
             repair.restore_format(project.cache_dir, project.algorithm)
