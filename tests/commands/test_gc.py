@@ -535,3 +535,23 @@ def test_a_pointer_with_escapes_in_its_text_counts(repo: Repo) -> None:
     repo.commit()
     collect(repo)
     assert stored(repo, "first")
+
+
+def test_a_dry_run_forgets_nobody(repo: Repo) -> None:
+    other = share(repo, "other")
+    version(other, "of the other, not committed")
+    found = repo.json("gc", "--include-unpushed", "--forget", str(other.path))
+    assert found["objects"] == 1
+    collect(repo)
+    assert stored(repo, "of the other, not committed")
+    assert repo.json("gc", "--include-unpushed", "--force", "--forget", str(other.path))["objects"] == 1
+    assert not stored(repo, "of the other, not committed")
+
+
+def test_what_a_workspace_file_is_linked_to_frees_nothing(repo: Repo) -> None:
+    repo.run("config", "--local", "cache.link", "hardlink")
+    version(repo, "linked")
+    repo.run("rm", "--cached", "one")
+    found = repo.json("gc", "--include-unpushed", "--force")
+    assert (found["objects"], found["bytes"]) == (1, 0)
+    assert repo.read("one") == b"linked"

@@ -108,10 +108,11 @@ def _local(
     force: bool,
 ) -> Collected:
     store = opening.open_store(project, session.note)
-    for name in forget:
-        collect.forget(project, name)
+    gone = [each for name in forget for each in collect.named(project, name)]
     if not force:
-        return collect.look(store, collect.sharers(project, session.env), history, include_unpushed=include_unpushed)
+        everybody = collect.sharers(project, session.env, gone)
+        return collect.look(store, everybody, history, include_unpushed=include_unpushed)
+    collect.forget(gone)
     with (
         collect.alone(project, store, session.env, session.note) as everybody,
         session.progress("collecting") as meter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -38,9 +38,9 @@ class Collected(NamedTuple):
     live: int
 
 
-def sharers(project: Project, env: Mapping[str, str]) -> list[Sharer]:
+def sharers(project: Project, env: Mapping[str, str], without: Collection[Shared] = ()) -> list[Sharer]:
     """Everybody whose data lies in this project's store. UserError where one of them is not there."""
-    others = [_open(shared, env) for shared in sharing.users(project.cache_dir)]
+    others = [_open(shared, env) for shared in sharing.users(project.cache_dir) if shared not in without]
     found = {each.main_state_dir.resolve(): each for each in (*others, project)}
     return [Sharer(each, retention.working_trees(each, env)) for each in found.values()]
 
@@ -59,12 +59,17 @@ def _open(shared: Shared, env: Mapping[str, str]) -> Project:
     )
 
 
-def forget(project: Project, name: str) -> None:
-    """Let a project that uses this store (its path or its id) need nothing any more. UserError if there is none."""
+def named(project: Project, name: str) -> list[Shared]:
+    """The projects of this path or id that use this store. UserError if there is none."""
     found = [shared for shared in sharing.users(project.cache_dir) if name in (shared.id, str(shared.path))]
     if not found:
         raise UserError(f"no project {name!r} uses this store", hint="vml doctor lists those that do")
-    for shared in found:
+    return found
+
+
+def forget(gone: Iterable[Shared]) -> None:
+    """Let projects that use this store need nothing any more."""
+    for shared in gone:
         if shared.record is not None:
             shared.record.unlink(missing_ok=True)
 
