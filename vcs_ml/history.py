@@ -136,6 +136,20 @@ def lacks_history(root: GitRoot) -> tuple[str, str] | None:
     return None
 
 
+def is_up_to_date(root: GitRoot, commit: str | None, moment: float) -> bool:
+    """Whether this clone has a commit, or has fetched from elsewhere after `moment` (seconds since 1970); True too
+    where there is nowhere to fetch from.
+    """
+    if commit is None or not FULL_ID.fullmatch(commit):
+        return True
+    if run(["rev-parse", "-q", "--verify", f"{commit}^{{commit}}"], root.cwd, ok=(0, 1, 128)):
+        return True
+    if not run(["remote"], root.cwd).strip():
+        return True
+    marks = (root.git_dir / "FETCH_HEAD", root.common_dir / "FETCH_HEAD")
+    return max((mark.stat().st_mtime for mark in marks if mark.exists()), default=0.0) > moment
+
+
 def read_blobs(root: GitRoot, ids: Sequence[str], *, limit: int | None = None) -> Iterator[bytes]:
     """The contents of `ids`, in order, through one git; at most `limit` + 1 bytes of each are kept.
 

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import Repo
 from vcs_ml.cli import main
 from vcs_ml.fs import tmp_name
-from vcs_ml.store import objects
+from vcs_ml.store import objects, records
 from vcs_ml.workspace import collect as collect_module
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
@@ -556,3 +556,58 @@ def test_temporary_files_are_counted(repo: Repo) -> None:
     assert repo.json("gc")["leftovers"] == 2
     assert "2 temporary files" in repo.run("gc", "--force").out
     assert repo.json("gc")["leftovers"] == 0
+
+
+def test_what_a_workspace_file_is_linked_to_frees_nothing(repo: Repo) -> None:
+    repo.run("config", "--local", "cache.link", "hardlink")
+    version(repo, "linked")
+    repo.run("rm", "--cached", "one")
+    found = repo.json("gc", "--include-unpushed", "--force")
+    assert (found["objects"], found["bytes"]) == (1, 0)
+    assert repo.read("one") == b"linked"
+
+
+def test_on_a_remote_a_clone_that_is_behind_is_told_to_fetch(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    version(repo, "first")
+    repo.commit()
+    repo.run("push")
+    behind = repo.clone("behind")
+    version(repo, "second")
+    repo.commit()
+    repo.run("push")
+    assert "fetch --all" in behind.fails("gc", "--remote", code=3).err
+    behind.git("fetch", "-q")
+    behind.run("gc", "--remote")
+    version(behind, "third")  # of a commit that nobody will ever have: to have fetched since is enough
+    behind.commit()
+    behind.run("push")
+    behind.git("reset", "-q", "--hard", "HEAD~1")
+    behind.git("fetch", "-q")
+    behind.run("gc", "--remote")
+    repo.run("gc", "--remote")  # it has nowhere to fetch from
+
+
+def test_on_a_remote_the_copy_that_stays_is_read_before_the_other_goes(repo: Repo, remote: Path) -> None:
+    for i in range(10):
+        repo.write(f"data/{i}", f"{i}" * 500)
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    twin = next(path for path in remote.glob("packs/*/*") if b"VMLN" not in path.read_bytes()[:4])
+    hidden = twin.rename(twin.with_suffix(".away"))
+    repo.run("push", "--check")  # sends the files once more
+    hidden.rename(twin)
+    fresh = {path for path in remote.glob("packs/*/*.pack") if path.stat().st_mtime_ns > twin.stat().st_mtime_ns}
+    age(remote, 100)
+    project = Project.find(repo.path, os.environ)
+    there = opening.remote_at(project, project.remote())
+    name = records.Doomed(frozenset({bytes.fromhex(twin.stem.replace("-", ""))}), frozenset())
+    there.backend.write_new(f"gc/condemned/{records.new_ulid()}.json", records.encode_doomed(name))
+    age(remote, 20)
+    for path in fresh:
+        raw = bytearray(path.read_bytes())
+        raw[20] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(raw)
+    assert "no data was deleted" in repo.fails("gc", "--remote", "--force", code=3).err
+    assert twin.exists()

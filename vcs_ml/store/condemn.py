@@ -15,7 +15,7 @@ from vcs_ml.store.pushes import Pushes, read_pushes
 from vcs_ml.store.records import DAY, RETAIN, Doomed, Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import Item
-from vcs_ml.store.rescue import rescue, stranded
+from vcs_ml.store.rescue import check_twins, rescue, stranded
 from vcs_ml.store.transfer import Moved
 
 GRACE = 14 * DAY
@@ -248,6 +248,7 @@ def carry_out(found: Survey, todo: Plan) -> Done:
         # A push that believed a record we have just removed may rely on what is about to go. Either it was announced
         # before this look, or it sees the file.
         copied = copied.plus(rescue(remote, _look_again(found, todo), doomed))
+        check_twins(remote, found.marks.alive, doomed, todo.delete.packs)
     _rewrite(remote, todo.gone)
     for name in sorted(todo.delete.packs):
         remote.backend.delete(pack.key(name))

@@ -32,11 +32,14 @@ class Kept(NamedTuple):
 
 
 class Loose(NamedTuple):
-    """A file with one object: the ids it may have (a blob and a node of equal bytes are one file)."""
+    """A file with one object: the ids it may have (a blob and a node of equal bytes are one file), its bytes, and
+    those of disk that go with it: none where a workspace file is linked to it.
+    """
 
     ids: tuple[ObjectId, ...]
     path: str
     size: int
+    freed: int
 
 
 class Plan(NamedTuple):
@@ -123,7 +126,7 @@ def plan(store: LocalStore, live: set[ObjectId], known: Iterable[Path] = (), *, 
     stray = sorted(sizes.keys() - alive.keys())
     loose = [each for each in loose_files(store) if not stays(each.ids, each.size)]
     dead = sum(len(rows[name]) - len(alive[name]) for name in [*remove, *rewrite]) + len(loose)
-    freed = sum(sizes[name] for name in [*remove, *rewrite, *stray]) + sum(each.size for each in loose)
+    freed = sum(sizes[name] for name in [*remove, *rewrite, *stray]) + sum(each.freed for each in loose)
     freed -= sum(living[name] for name in rewrite)
     return Plan(remove, rewrite, stray, loose, dead, freed, (unpushed[0], unpushed[1]), alive, twins)
 
@@ -208,7 +211,8 @@ def loose_files(store: LocalStore) -> Iterator[Loose]:
                 ids = ((objects.blob(digest),) if algorithm == store.algorithm else ()) + (
                     (objects.node(digest),) if algorithm == SHA256 else ()
                 )
-                yield Loose(ids, path, os.lstat(path).st_size)
+                st = os.lstat(path)
+                yield Loose(ids, path, st.st_size, st.st_size if st.st_nlink == 1 else 0)
 
 
 def _names(directory: str) -> list[str]:

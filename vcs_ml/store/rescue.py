@@ -41,6 +41,31 @@ def rescue(remote: Remote, alive: Collection[ObjectId], doomed: Collection[bytes
     return again(remote, copy_all)  # another gc may copy and delete the same
 
 
+def check_twins(remote: Remote, alive: Iterable[ObjectId], doomed: Collection[bytes], going: Collection[bytes]) -> None:
+    """Read the copies that stay of living objects of which another copy goes; CorruptError if one is damaged."""
+    staying = [
+        (*place, Need(oid, place[1].raw, ""))
+        for oid in alive
+        if (place := remote.find(oid, without=doomed)) and any(name in going for name, _ in remote.catalog.places(oid))
+    ]
+    for each in download.ranges_of([place for place in staying if place[1].stored <= limit(place[1].oid)]):
+        key = pack.key(each.pack)
+        data = memoryview(remote.backend.read_range(key, each.start, each.length))
+        for _, row in each.wanted:
+            _check(remote, key, row, data[row.offset - each.start :][: row.stored])
+    for name, row, _ in staying:
+        if row.stored > limit(row.oid):
+            for _ in _windows(remote, name, row):
+                pass
+
+
+def _check(remote: Remote, key: str, row: Row, stored: Buffer) -> None:
+    try:
+        pack.decode_object(row, stored, remote.algorithm)
+    except CorruptError as error:
+        raise _damaged(remote, key, error.message) from None
+
+
 def _copy(remote: Remote, places: list[_Place]) -> Moved:
     packs = []
     for is_node in (False, True):  # nodes go to packs of their own
@@ -49,7 +74,7 @@ def _copy(remote: Remote, places: list[_Place]) -> Moved:
         try:
             for name, row in mine:
                 if row.stored > limit(row.oid):
-                    _stream(remote, builder, name, row)
+                    builder.stream(row.oid, _windows(remote, name, row), row.stored)
             small = [(name, row, Need(row.oid, row.raw, "")) for name, row in mine if row.stored <= limit(row.oid)]
             for each in download.ranges_of(small):
                 _copy_range(remote, builder, each)
@@ -66,29 +91,22 @@ def _copy_range(remote: Remote, builder: Builder, each: Range) -> None:
     data = memoryview(remote.backend.read_range(key, each.start, each.length))
     for _, row in each.wanted:
         stored = data[row.offset - each.start :][: row.stored]
-        try:
-            pack.decode_object(row, stored, remote.algorithm)
-        except CorruptError as error:
-            raise _damaged(remote, key, error.message) from None
+        _check(remote, key, row, stored)
         builder.add_stored(row.oid, stored, row.raw, row.flags)
 
 
-def _stream(remote: Remote, builder: Builder, name: bytes, row: Row) -> None:
-    """Copy one large blob by ranges."""
+def _windows(remote: Remote, name: bytes, row: Row) -> Iterator[Buffer]:
+    """One large blob by ranges; CorruptError at the end if it is damaged."""
     key = pack.key(name)
     if row.flags != pack.RAW or row.oid[-1] != objects.BLOB:
         raise _damaged(remote, key, f"{objects.describe(row.oid, remote.algorithm)} cannot have {row.stored} bytes")
-
-    def windows() -> Iterator[Buffer]:
-        hasher = remote.algorithm.new()
-        for start in range(row.offset, row.offset + row.stored, WINDOW):
-            data = remote.backend.read_range(key, start, min(WINDOW, row.offset + row.stored - start))
-            hasher.update(data)
-            yield data
-        if hasher.digest() != row.oid[:-1]:
-            raise _damaged(remote, key, f"damaged object {objects.describe(row.oid, remote.algorithm)}")
-
-    builder.stream(row.oid, windows(), row.stored)
+    hasher = remote.algorithm.new()
+    for start in range(row.offset, row.offset + row.stored, WINDOW):
+        data = remote.backend.read_range(key, start, min(WINDOW, row.offset + row.stored - start))
+        hasher.update(data)
+        yield data
+    if hasher.digest() != row.oid[:-1]:
+        raise _damaged(remote, key, f"damaged object {objects.describe(row.oid, remote.algorithm)}")
 
 
 def _damaged(remote: Remote, key: str, message: str) -> CorruptError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,12 @@ def owners(
             why, hint = lacks
             raise UserError(f"{quote(each.git.cwd)} does not know every commit: {why}", hint=hint)
     pushed = pushes.projects(remote, jobs=jobs)
+    for each in found:
+        if (latest := pushed.get(each.id)) and not history.is_up_to_date(each.git, latest.commit, latest.time):
+            raise UserError(
+                f"{quote(each.git.cwd)} may not know every commit: somebody has pushed data for one that is not here",
+                hint=f"git -C {shlex.quote(str(each.git.cwd))} fetch --all",
+            )
     if others := pushed.keys() - {each.id for each in found} - set(forget):
         one = min(others)
         what = f"{_paths(pushed[one])} of the project {one}" if one else "records that cannot be read"
