@@ -301,7 +301,7 @@ def test_one_broken_pointer_hides_nothing_else(repo: Repo) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["fetch data/nope", "fetch --metadata data/nope", "push data/nope", "pull -n data/nope", "status data/nope",
+    "line", ["fetch data/nope", "fetch --metadata data/nope", "push data/nope", "pull -n data/nope",
              "unprotect data/nope", "pull data/nope", "checkout data/nope"]
 )  # fmt: skip
 def test_a_path_inside_that_leads_nowhere_is_an_error(repo: Repo, remote: Path, line: str) -> None:

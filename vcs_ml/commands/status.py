@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -57,8 +56,6 @@ def status(
     gone = [each.path for each in found.pointers]
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
     opening.check_targets({each.path: each for each in (*found.tracked, *found.optional)}, unknown)
-    gone = [target for target in unknown if not os.path.lexists(project.root / target)]
-    opening.check_inside(store, looking.selected({each.path: each for each in found.tracked}, gone) if gone else [])
     absent = {each.path for each in found.missing}
     made_here = [each for each in found.optional if each.oid in store]
     ours = [each for each in (*found.tracked, *made_here) if each.path not in absent]
