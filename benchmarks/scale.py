@@ -202,7 +202,8 @@ def _history(bench: Bench, commits: int) -> dict[str, float]:
 def large_file(bench: Bench, runs: int = 3) -> Table:
     """One file beside `cp`, in turn; and one that is nearly all hole."""
     size, sparse = bench.size(2_000_000_000), bench.size(10_000_000_000)
-    steps: dict[str, list[Sample]] = {"cp": [], "add": [], "checkout": []}
+    shown = ("add", "checkout", "add, hardlink", "checkout, hardlink")
+    steps: dict[str, list[Sample]] = {step: [] for step in ("cp", *shown)}
     for n in range(runs):
         repo = bench.repo("large")
         workload.write_large(repo / "model.bin", size, seed=n)
@@ -215,6 +216,13 @@ def large_file(bench: Bench, runs: int = 3) -> Table:
         steps["checkout"].append(bench.run(repo, bench.vml, "checkout"))
         if subprocess.run(["cmp", "-s", repo / "model.bin", repo.parent / "before"], check=False).returncode:
             raise WrongResult("checkout: the large file is not the same")
+        shutil.rmtree(repo.parent)
+        repo = bench.repo("large")
+        subprocess.run([bench.vml, "config", "--local", "cache.link", "hardlink"], cwd=repo, env=bench.env, check=True)
+        workload.write_large(repo / "model.bin", size, seed=n)
+        steps["add, hardlink"].append(bench.run(repo, bench.vml, "add", "model.bin"))
+        (repo / "model.bin").unlink()
+        steps["checkout, hardlink"].append(bench.run(repo, bench.vml, "checkout"))
         shutil.rmtree(repo.parent)
     repo = bench.repo("large")
     with (repo / "sparse.bin").open("wb") as out:
@@ -231,9 +239,9 @@ def large_file(bench: Bench, runs: int = 3) -> Table:
             seconds(middle["cp"]),
             f"{middle['cp'] / middle[step]:.1f}",
             megabytes(max(sample.together for sample in steps[step])),
-            seconds(hole[step].seconds),
+            seconds(hole[step].seconds) if step in hole else "",
         ]
-        for step in ("add", "checkout")
+        for step in shown
     ]
     header = ["step", f"vml, {size / 1e9:.0f} GB", f"cp, {size / 1e9:.0f} GB", "cp : vml", "memory"]
     return Table("One large file", [*header, f"vml, {sparse / 1e9:.0f} GB with nothing in it"], rows)

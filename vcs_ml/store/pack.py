@@ -152,6 +152,8 @@ def ordered(rows: Columns, algorithm: Algorithm, numbers: Sequence[int] = ()) ->
     width = max(map(len, rows.oids), default=algorithm.size + 1) - 1
     keys = [row_key(oid, width) for oid in rows.oids]
     order = sorted(range(len(keys)), key=keys.__getitem__)  # which leaves equal ones in their order
+    if len(set(keys)) == len(keys):
+        return width, order
 
     def same(i: int, j: int) -> bool:
         return keys[i] == keys[j] and (not numbers or numbers[i] == numbers[j])
