@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from vcs_ml import locks
+from tests import oscalls
+from vcs_ml import fs, locks
 from vcs_ml.errors import UserError
 from vcs_ml.locks import lock
 
@@ -137,3 +138,33 @@ def test_only_a_file_is_a_lock(tmp_path: Path) -> None:
 def test_command_tells_no_arguments(argv: list[str], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", argv)
     assert locks.command() == name
+
+
+def test_what_a_kill_left_beside_a_lock_is_swept_while_it_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+
+    def killed() -> None:
+        with oscalls.watched(lambda name, _n, _args: os._exit(1) if name == "unlink" else None), lock(path):
+            pass
+
+    oscalls.end(oscalls.in_child(killed, tmp_path / "log"))
+    (left,) = fs.scratch_in(tmp_path)
+    assert os.stat(left).st_ino == path.stat().st_ino
+    with lock(path):
+        fs.discard(left)
+        assert not os.path.exists(left)
+        with pytest.raises(UserError), lock(path, timeout=0):
+            pass
+
+
+def test_a_lock_is_made_although_its_scratch_is_swept(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+
+    def sweep(name: str, n: int, _args: tuple[object, ...]) -> None:
+        if name == "link" and n < 3:
+            (left,) = fs.scratch_in(tmp_path)
+            fs.discard(left)
+
+    with oscalls.watched(sweep) as names, lock(path):
+        assert names.count("link") == 2
+        assert not fs.scratch_in(tmp_path)

@@ -96,7 +96,7 @@ def scratch_in(directory: str | Path) -> list[str]:
     """Temporary files and directories of ours in a directory, by their paths."""
     try:
         return sorted(os.path.join(directory, name) for name in os.listdir(directory) if is_tmp(name))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 
@@ -119,7 +119,8 @@ def discard(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink == 1:  # else it is a lock that has its own name, too, and may be held by that
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(path)
     except (BlockingIOError, FileNotFoundError):
         return

@@ -86,13 +86,15 @@ def _create(path: Path) -> None:
         fs.share(fd, path.parent, write=True)
         with contextlib.suppress(FileExistsError):
             os.link(tmp, path)
+    except FileNotFoundError:  # swept meanwhile
+        _create(path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
     finally:
         os.close(fd)
-        tmp.unlink()
+        tmp.unlink(missing_ok=True)
 
 
 def _no_file(path: Path) -> UserError:
