@@ -147,7 +147,7 @@ def test_who_shares_a_store(repo: Repo, tmp_path: Path) -> None:
     shutil.rmtree(other.path)
     result = repo.run("doctor")
     (gone,) = (each for each in sharing.users(store) if each.path == other.path)
-    assert f"rm {gone.record}" in result.out
+    assert f"vml gc --forget {other.path}" in result.out
     gone.record.write_text("")
     assert findings(repo, code=1)["sharing"][0] == "problem"
 

@@ -17,8 +17,9 @@ from tests.conftest import Repo
 from tests.store.stores import flip, rewrite
 from vcs_ml import locks
 from vcs_ml.hashing import SHA256, XXH128
-from vcs_ml.store import catalog, holdings, objects, page
+from vcs_ml.store import catalog, holdings, objects, pack, page
 from vcs_ml.store.catalog import Index
+from vcs_ml.store.local import loose_name
 from vcs_ml.store.pack import Pack
 
 FOOTER = 48
@@ -120,7 +121,7 @@ def truncate(path: Path, to: int) -> None:
 def forge_row(repo: Repo) -> None:
     """An index with a good name in which one object lies elsewhere than in the pack's own table."""
     (path,) = files(repo, "index/*.idx")
-    index = Index(path, catalog.parse_name(path.stem) or b"", XXH128)
+    index = Index(path, pack.parse_name(path.stem) or b"", XXH128)
     packs = catalog.merged_packs([index])
     worst = max(packs, key=lambda each: len(each.rows))
     rows = [worst.rows[0]._replace(offset=worst.rows[0].offset + 1), *worst.rows[1:]]
@@ -348,7 +349,7 @@ def test_a_list_of_files_that_is_none_of_ours(repo: Repo) -> None:
     rows = [page.Entry(b"../x", page.FILE, 1, XXH128.digest(b"x"))]
     raw = page.encode(0, rows, XXH128)
     oid = objects.node(SHA256.digest(raw))
-    path = repo.path / STORE / holdings.loose_name(oid, XXH128)
+    path = repo.path / STORE / loose_name(oid, XXH128)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(raw)
     pointer = json.loads(repo.read("data.vml")) | {"hash": objects.format_hash(oid, XXH128)}
@@ -366,7 +367,7 @@ def test_a_tree_that_contradicts_itself(repo: Repo) -> None:
     top = page.encode(1, [page.Child(b"a", ids[0], 2, 1), page.Child(b"b", ids[1], 1, 1)], XXH128)
     root = objects.node(SHA256.digest(top))
     for oid, raw in (*zip(ids, (leaf, last), strict=True), (root, top)):
-        path = repo.path / STORE / holdings.loose_name(oid, XXH128)
+        path = repo.path / STORE / loose_name(oid, XXH128)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw)
     content = {"schema": 1, "path": "t", "kind": "tree", "size": 2, "hash": objects.format_hash(root, XXH128)}
@@ -538,7 +539,7 @@ def _readable(repo: Repo) -> set[bytes]:
     """Every object of which a reader finds good bytes: all that is in the tables of packs and in loose files."""
     found = holdings.scan(repo.path / STORE, XXH128, _Silent())
     rows = {row.oid for index in found.indexes for row in index.rows() if row.oid in found}
-    return rows | {digest for _, digest in found.loose}
+    return rows | {bytes.fromhex("".join(path.split("/")[-2:])) for path in found.loose}
 
 
 def test_writers_wait_for_a_repair(repo: Repo) -> None:

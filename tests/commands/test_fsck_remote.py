@@ -15,7 +15,7 @@ from tests.commands.test_fsck import FOOTER, fill, fsck, kinds, lose_workspace, 
 from tests.conftest import Repo
 from tests.store.stores import flip, rewrite
 from vcs_ml.hashing import XXH128
-from vcs_ml.store import catalog
+from vcs_ml.store import catalog, pack
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.pack import Pack
 
@@ -51,7 +51,7 @@ def truncate(path: Path) -> None:
 def forge_row(remote: Path) -> None:
     """An index with a good name in which objects lie elsewhere than in the pack's own table."""
     path = index_of(remote)
-    index = Index(path, catalog.parse_name(path.stem) or b"", XXH128)
+    index = Index(path, pack.parse_name(path.stem) or b"", XXH128)
     packs = [
         Pack(each.name, [row._replace(offset=row.offset + 1) for row in each.rows])
         for each in catalog.merged_packs([index])

@@ -14,7 +14,7 @@ from stores import ALGORITHMS, at_once, blob, damaged, files_below, flip, litter
 
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import SHA256, XXH128, Algorithm
-from vcs_ml.store import catalog, local, manifest, objects, pack, page
+from vcs_ml.store import local, manifest, objects, pack, page
 from vcs_ml.store.local import FEW, LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, read_table
@@ -48,7 +48,7 @@ def kinds(store: LocalStore) -> list[str]:
 def check_packs(store: LocalStore) -> None:
     """Every pack can be read without an index, as gc and fsck do."""
     for item in store.backend.list("packs/"):
-        name = catalog.parse_name(Path(item.key).stem)
+        name = pack.parse_name(Path(item.key).stem)
         assert name is not None
         read_table(
             name, item.size, lambda at, n, key=item.key: store.backend.read_range(key, at, n), XXH128, source=item.key

@@ -14,7 +14,7 @@ from stores import at_once, blob, damaged, node, rewrite
 
 from vcs_ml.errors import CorruptError, RemoteError, UserError, VmlError
 from vcs_ml.hashing import SHA256, XXH128
-from vcs_ml.store import catalog, records, remote
+from vcs_ml.store import catalog, pack, records, remote
 from vcs_ml.store.pack import RAW, Pack, Row
 from vcs_ml.store.records import Record, Root, new_ulid
 from vcs_ml.store.remote import Remote
@@ -154,7 +154,7 @@ class Vanishing(Directory):
     def read(self, key: str) -> bytes:
         if key.startswith("index/") and self.times:
             self.times -= 1
-            names = [name for path in (self.root / "index").iterdir() if (name := catalog.parse_name(path.stem))]
+            names = [name for path in (self.root / "index").iterdir() if (name := pack.parse_name(path.stem))]
             merged = [catalog.Index(self.path(catalog.key(name)), name, XXH128) for name in names]
             self.write_new(*_stored(catalog.encode(catalog.merged_packs(merged), XXH128, names)))
             for name in names:

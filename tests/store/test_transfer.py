@@ -352,7 +352,7 @@ def test_what_a_remote_does_not_have_is_named(one: Clone, two: Clone) -> None:
 def lying(one: Clone, place: Path, **change: int) -> None:
     """Replace the index by one whose rows say something else of the blobs."""
     (path,) = (place / "remote" / "index").iterdir()
-    name = catalog.parse_name(path.stem)
+    name = pack.parse_name(path.stem)
     assert name is not None
     packs = catalog.merged_packs([catalog.Index(path, name, XXH128)])
     rows = [

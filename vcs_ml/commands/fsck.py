@@ -59,7 +59,7 @@ def fsck(
     if json:
         session.json(_as_json(found, name, project.algorithm))
     else:
-        _print(session, found, name, project.algorithm, repair=repair)
+        _print(session, found, name, project.algorithm, deep=deep, repair=repair)
     if not found.report.clean:
         raise typer.Exit(1)
 
@@ -87,7 +87,9 @@ def _problem_json(each: Problem, found: Checkup, algorithm: Algorithm) -> dict[s
     }
 
 
-def _print(session: Session, found: Checkup, remote: str | None, algorithm: Algorithm, *, repair: bool) -> None:
+def _print(
+    session: Session, found: Checkup, remote: str | None, algorithm: Algorithm, *, deep: bool, repair: bool
+) -> None:
     report = found.report
     shown = sorted(report.problems, key=lambda each: each.repaired)
     for each in shown[:_SHOWN]:
@@ -104,7 +106,8 @@ def _print(session: Session, found: Checkup, remote: str | None, algorithm: Algo
         return
     session.out(f"{output.count(len(report.problems), 'problem')}, {len(report.problems) - left} repaired")
     if left and not repair:
-        session.note(f"hint: vml fsck {f'--remote {remote} ' if remote else ''}--repair mends what can be mended")
+        same = f"--remote {remote} {'--deep ' if deep else ''}" if remote else ""
+        session.note(f"hint: vml fsck {same}--repair mends what can be mended")
 
 
 def _line(each: Problem, found: Checkup, algorithm: Algorithm) -> str:

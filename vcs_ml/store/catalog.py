@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import struct
 import sys
 from array import array
@@ -24,7 +23,6 @@ MAGIC = b"VMLI"
 VERSION = 1
 HEADER = struct.Struct("<4sBBBBQII")  # magic, version, algorithm, digest width, fan-out bits, rows, packs, supersedes
 MERGE_AT = 16  # index files of one size class, before they are merged into one
-_NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
 
 
 def key(name: bytes) -> str:
@@ -32,10 +30,10 @@ def key(name: bytes) -> str:
     return f"index/{pack.text_name(name)}.idx"
 
 
-def parse_name(text: str) -> bytes | None:
-    """The binary name in `<32 hex>-<16 hex>`, None if the text is no name of ours."""
-    match = _NAME.fullmatch(text)
-    return bytes.fromhex(match[1] + match[2]) if match else None
+def parse_key(text: str) -> bytes | None:
+    """The name of the index that is stored under this key; None if it is no index's."""
+    name = pack.parse_name(text[len("index/") : -len(".idx")])
+    return name if name is not None and key(name) == text else None
 
 
 def encode(packs: Sequence[Pack], algorithm: Algorithm, supersedes: Sequence[bytes] = ()) -> tuple[bytes, bytes]:
@@ -200,7 +198,7 @@ class Catalog:
         """
         while True:
             try:
-                names = {name for path in self.directory.glob("*.idx") if (name := parse_name(path.stem))}
+                names = {name for path in self.directory.glob("*.idx") if (name := pack.parse_name(path.stem))}
             except FileNotFoundError:
                 names = set()
             if self._listed <= names:

@@ -117,7 +117,7 @@ def survey(
 
 
 def _by_name(items: Iterable[Item]) -> dict[bytes, Item]:
-    names = ((catalog.parse_name(item.key.rpartition("/")[2].partition(".")[0]), item) for item in items)
+    names = ((pack.parse_name(item.key.rpartition("/")[2].partition(".")[0]), item) for item in items)
     return {name: item for name, item in names if name is not None}
 
 

@@ -25,8 +25,6 @@ from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import Backend, NotFound
 
 _RECORD = re.compile(r"roots/[0-9A-Z]{26}\.json")
-_INDEX = re.compile(r"index/([0-9a-f]{32}-[0-9a-f]{16})\.idx")
-_PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30}-[0-9a-f]{16})\.pack")
 _PACK_NAME = re.compile(rb"[0-9a-f]{32}-[0-9a-f]{16}")
 _INDEX_MAX = 1 << 30
 _SEVERAL = 16  # fewer packs than this are looked at by one process
@@ -73,7 +71,7 @@ def check_format(remote: Remote) -> str:
         good = isinstance(content["format"], int) and content["algorithm"] in NAMES
         return "" if good else "it is damaged"
     except NotFound:
-        return "it is gone" if any(_INDEX.fullmatch(item.key) for item in remote.backend.list("index/")) else ""
+        return "it is gone" if any(catalog.parse_key(item.key) for item in remote.backend.list("index/")) else ""
     except (ValueError, KeyError, TypeError, RecursionError):
         return "it is damaged"
 
@@ -115,10 +113,9 @@ def _read_indexes(remote: Remote, found: Holdings) -> dict[str, Index]:
     directory = remote.cache / "index"
     indexes: dict[str, Index] = {}
     for item in list(remote.backend.list("index/")):
-        if not (match := _INDEX.fullmatch(item.key)):
+        if not (name := catalog.parse_key(item.key)):
             found.strays.append(item.key)
             continue
-        name = catalog.parse_name(match[1]) or b""
         copy = directory / Path(item.key).name
         try:
             if item.size > _INDEX_MAX:
@@ -156,8 +153,8 @@ def _read_packs(
             index.path.unlink(missing_ok=True)
     files: list[tuple[bytes, RemoteFile]] = []
     for item in remote.backend.list("packs/"):
-        if match := _PACK.fullmatch(item.key):
-            files.append((catalog.parse_name(match[2]) or b"", RemoteFile(remote.backend, item.key, item.size)))
+        if pack_name := pack.parse_key(item.key):
+            files.append((pack_name, RemoteFile(remote.backend, item.key, item.size)))
         else:
             found.strays.append(item.key)
     meter.expect(len(files), sum(file.size for _, file in files) if deep else 0)
@@ -186,7 +183,7 @@ def _read_packs(
 def _packs_named(backend: Backend, prefix: str) -> set[bytes]:
     """Every pack that the files below `prefix` name, in whatever form."""
     texts = (text.decode() for item in backend.list(prefix) for text in _PACK_NAME.findall(_read(backend, item.key)))
-    return {name for text in texts if (name := catalog.parse_name(text))}
+    return {name for text in texts if (name := pack.parse_name(text))}
 
 
 def _read(backend: Backend, key: str) -> bytes:

@@ -20,7 +20,6 @@ from vcs_ml.store.pack import Builder, Pack, Row
 
 SMALL = pack.TARGET // 4  # packs below this are put together ...
 MANY = 16  # ... once there are so many of them
-_PACK = re.compile(r"([0-9a-f]{32}-[0-9a-f]{16})\.pack")
 _HEX = re.compile(r"[0-9a-f]*")
 
 
@@ -155,9 +154,7 @@ def _remotes(store: LocalStore, known: Iterable[Path]) -> Iterator[_Remote]:
 def _packs(store: LocalStore) -> Iterator[tuple[bytes, int]]:
     """(name, size in bytes) of every pack that is there."""
     for item in store.backend.list("packs/"):
-        match = _PACK.fullmatch(item.key.rpartition("/")[2])
-        name = catalog.parse_name(match[1]) if match else None
-        if name is not None and pack.key(name) == item.key:
+        if name := pack.parse_key(item.key):
             yield name, item.size
 
 
@@ -276,7 +273,7 @@ def _read(store: LocalStore, oid: ObjectId) -> bytes:
 def _replace_indexes(store: LocalStore, packs: list[Pack]) -> None:
     """One index over `packs` in place of all there are."""
     directory = store.directory / "index"
-    old = [name for path in directory.glob("*.idx") if (name := catalog.parse_name(path.stem))]
+    old = [name for path in directory.glob("*.idx") if (name := pack.parse_name(path.stem))]
     if packs:
         catalog.publish(directory, *catalog.encode(packs, store.algorithm, old))
     for name in old:

@@ -19,14 +19,13 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, inspect, objects, pack, workers
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.inspect import LocalFile
+from vcs_ml.store.local import loose_name
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
 from vcs_ml.store.proofs import HEAD
 from vcs_ml.store.transfer import limit
 
 _PARTS = ("packs", "index", "loose", "complete", "tmp", "quarantine")
-_PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30}-[0-9a-f]{16})\.pack")
-_INDEX = re.compile(r"index/([0-9a-f]{32}-[0-9a-f]{16})\.idx")
 _PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
 _PROOF_MAX = 64 << 20
 _A_FILE = 20_000  # opening a file costs what reading so many bytes does
@@ -50,7 +49,7 @@ class Holdings:
         self.tables: dict[bytes, str] = {}
         self.gone: set[bytes] = set()
         self.unlisted: dict[bytes, set[ObjectId]] = {}
-        self.loose: set[tuple[str, bytes]] = set()
+        self.loose: set[str] = set()
         self.bad_loose: dict[str, tuple[ObjectId, str]] = {}
         self.proven: set[ObjectId] = set()
         self.strays: list[str] = []
@@ -63,8 +62,8 @@ class Holdings:
             for row in index.find_all(oid):
                 if self._is_good(index.packs[row.pack], oid):
                     return index.packs[row.pack], row
-        if (_folder(oid, self.algorithm), oid[:-1]) in self.loose:
-            return self.directory / loose_name(oid, self.algorithm)
+        if (name := loose_name(oid, self.algorithm)) in self.loose:
+            return self.directory / name
         return None
 
     def _is_good(self, name: bytes, oid: ObjectId) -> bool:
@@ -121,16 +120,6 @@ class Holdings:
         return {oid: why for oid, why in bad.items() if oid not in self}
 
 
-def _folder(oid: ObjectId, algorithm: Algorithm) -> str:
-    return algorithm.name if oid[-1] == objects.BLOB else SHA256.name
-
-
-def loose_name(oid: ObjectId, algorithm: Algorithm) -> str:
-    """Where an object lies, from the top of the store, if it is a file of its own."""
-    digits = oid[:-1].hex()
-    return f"loose/{_folder(oid, algorithm)}/{digits[:2]}/{digits[2:]}"
-
-
 # ---------------------------------------------------------------------- what is there
 
 
@@ -180,10 +169,8 @@ def _items(found: Holdings) -> Iterator[_Item]:
     own = re.compile(f"loose/({found.algorithm.name}|sha256)/([0-9a-f]{{2}})/([0-9a-f]+)")
     for part in ("index", "packs", "loose"):  # as they are read: a writer makes the pack first, then its index
         for path, st in _files(found.directory, part):
-            name = b""
-            if match := _PACK.fullmatch(path) or _INDEX.fullmatch(path):
-                name = catalog.parse_name(match[match.lastindex or 0]) or b""
-            elif match := own.fullmatch(path):
+            name = pack.parse_key(path) or catalog.parse_key(path) or b""
+            if match := own.fullmatch(path):
                 whole = found.algorithm.size if match[1] != SHA256.name else SHA256.size
                 digest = bytes.fromhex(match[2] + match[3]) if len(match[3]) % 2 == 0 else b""
                 name = digest if len(digest) == whole else b""
@@ -303,13 +290,12 @@ def _take_in(found: Holdings, items: Sequence[_Item], indexes: dict[str, Index],
                 found.bad_indexes[item.path] = why
         else:
             why, _ = result
-            folder = item.path.split("/")[1]
             counts[3] += 1
             if why:
-                is_blob = folder == found.algorithm.name
+                is_blob = item.path.split("/")[1] == found.algorithm.name
                 found.bad_loose[item.path] = (objects.blob if is_blob else objects.node)(item.name), why
             else:
-                found.loose.add((folder, item.name))
+                found.loose.add(item.path)
     for i, what in enumerate(("pack", "index", "loose")):
         counts[i] = sum(item.what == what for item in items)
     counts[4] = sum(item.size for item in items)

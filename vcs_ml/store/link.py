@@ -63,11 +63,12 @@ def working(wanted: Sequence[str], store: Path, workspace: Path, memo: Path) -> 
 def _probe(wanted: Sequence[str], store: Path, workspace: Path) -> list[str]:
     for _ in range(3):
         with contextlib.suppress(FileNotFoundError):  # a collection may just have emptied the scratch directories
-            return _try(wanted, store, workspace)
-    return _try(wanted, store, workspace)
+            return probe(wanted, store, workspace)
+    return probe(wanted, store, workspace)
 
 
-def _try(wanted: Sequence[str], store: Path, workspace: Path) -> list[str]:
+def probe(wanted: Sequence[str], store: Path, workspace: Path) -> list[str]:
+    """Those of the `wanted` types (copy aside) that work from one directory to another, by trying."""
     source = store / fs.tmp_name()
     try:
         source.write_bytes(bytes(_PROBED))

@@ -115,7 +115,7 @@ class LocalStore:
 
     def loose_path(self, oid: ObjectId) -> Path:
         """Where an object lies if it is a file of its own."""
-        return self.directory / _loose_name(oid, self.algorithm)
+        return self.directory / loose_name(oid, self.algorithm)
 
     def pack_path(self, name: bytes) -> Path:
         """Where a pack lies."""
@@ -126,7 +126,7 @@ class LocalStore:
 
     def _has(self, oid: ObjectId) -> bool:
         # Asked for every file of a tree: strings, because a Path costs more than the system call.
-        return self._packed(oid) is not None or os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}")
+        return self._packed(oid) is not None or os.path.exists(f"{self._directory}/{loose_name(oid, self.algorithm)}")
 
     def lacking(self, oids: Iterable[ObjectId]) -> list[ObjectId]:
         """Those of `oids` that are not here. The directory is looked at again once, not for each."""
@@ -230,14 +230,14 @@ class LocalStore:
 
     def is_loose(self, oid: ObjectId) -> bool:
         """Whether an object is a file of its own."""
-        return os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}")
+        return os.path.exists(f"{self._directory}/{loose_name(oid, self.algorithm)}")
 
     def was_written(self, oid: ObjectId) -> bool:
         """Whether an object is a loose file that may have been written to since it was hashed."""
         if self.is_packed(oid):
             return False
         try:
-            return not seal.is_intact(os.stat(f"{self._directory}/{_loose_name(oid, self.algorithm)}"))
+            return not seal.is_intact(os.stat(f"{self._directory}/{loose_name(oid, self.algorithm)}"))
         except FileNotFoundError:
             return False
 
@@ -274,8 +274,8 @@ class LocalStore:
                 if not gone[name]:
                     lines.add(pack.key(name))
                     return
-            if os.path.exists(f"{self._directory}/{_loose_name(oid, self.algorithm)}"):
-                lines.add(_loose_name(oid, self.algorithm))
+            if os.path.exists(f"{self._directory}/{loose_name(oid, self.algorithm)}"):
+                lines.add(loose_name(oid, self.algorithm))
             else:
                 absent.append((oid, path))
 
@@ -308,7 +308,7 @@ class LocalStore:
             self.missing(root)
             return
         packs = (pack.key(name) for name in self.catalog.packs())
-        loose = (_loose_name(oid, self.algorithm) for oid in large if oid not in self.catalog)
+        loose = (loose_name(oid, self.algorithm) for oid in large if oid not in self.catalog)
         self.proofs.keep(root, {*packs, *loose})
 
     # ------------------------------------------------------------------ writing
@@ -477,7 +477,8 @@ def decode(place: tuple[mmap.mmap, Row], algorithm: Algorithm) -> Buffer:
     return pack.decode_object(row, memoryview(data)[row.offset : row.offset + row.stored], algorithm)
 
 
-def _loose_name(oid: ObjectId, algorithm: Algorithm) -> str:
+def loose_name(oid: ObjectId, algorithm: Algorithm) -> str:
+    """Where an object lies, from the top of the store, if it is a file of its own."""
     name = algorithm.name if oid[-1] == objects.BLOB else SHA256.name
     digits = oid[:-1].hex()
     return f"loose/{name}/{digits[:2]}/{digits[2:]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import sys
 from array import array
@@ -22,6 +23,7 @@ FOOTER = struct.Struct("<4sBBBxQ32s")  # magic, version, algorithm, digest width
 TARGET = 48 << 20  # a pack is closed when it has this many bytes (remotes: 32-64 MiB)
 ROWS_MAX = 1 << 20
 BUFFER = 4 << 20
+_NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
 NAME_BYTES = 24  # 16 of the table's digest, 8 random: a name is never used twice
 
 RAW, ZSTD = 0, 1
@@ -133,10 +135,22 @@ def text_name(name: bytes) -> str:
     return f"{name[:16].hex()}-{name[16:].hex()}"
 
 
+def parse_name(text: str) -> bytes | None:
+    """The binary name that `text_name` wrote; None for anything else."""
+    match = _NAME.fullmatch(text)
+    return bytes.fromhex(match[1] + match[2]) if match else None
+
+
 def key(name: bytes) -> str:
     """The key a pack is stored under."""
     text = text_name(name)
     return f"packs/{text[:2]}/{text}.pack"
+
+
+def parse_key(text: str) -> bytes | None:
+    """The name of the pack that is stored under this key; None if it is no pack's."""
+    name = parse_name(text[len("packs/00/") : -len(".pack")])
+    return name if name is not None and key(name) == text else None
 
 
 def row_key(oid: ObjectId, width: int) -> bytes:

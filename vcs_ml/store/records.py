@@ -145,7 +145,7 @@ def _names(texts: Any, suffix: str) -> frozenset[bytes]:
     found = set()
     for text in texts:
         path = Path(text)
-        name = catalog.parse_name(path.stem)
+        name = pack.parse_name(path.stem)
         if name is None or path.suffix != suffix:
             raise ValueError(f"{text!r} names nothing of ours")
         found.add(name)

@@ -139,8 +139,8 @@ class Remote:
     def _bring_index(self) -> bool:
         known, directory = self.catalog, self.cache / "index"
         # In this order: what another process brings here meanwhile must not look as if it was gone over there.
-        have = {catalog.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
-        listed = {name: item.key for item in self.backend.list("index/") if (name := _index_name(item.key))}
+        have = {pack.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
+        listed = {name: item.key for item in self.backend.list("index/") if (name := catalog.parse_key(item.key))}
         for name in sorted(listed.keys() - have):
             content = self.backend.read(listed[name])
             if SHA256.digest(content)[:16] != name[:16]:
@@ -308,8 +308,3 @@ def known_complete(cache: Path, algorithm: Algorithm) -> dict[ObjectId, str]:
     """Roots that were complete at the last look, with a path each had; the remote is not asked."""
     known = records.remembered(cache / "complete.json", algorithm)
     return {oid: path for record in known.values() for path, oid in record.roots}
-
-
-def _index_name(key: str) -> bytes | None:
-    path = Path(key)
-    return catalog.parse_name(path.stem) if path.suffix == ".idx" else None

@@ -117,8 +117,7 @@ def _adopt(found: Holdings, scratch: LocalStore) -> None:
                 set_aside(found.directory, path)  # it is damaged, or it would not have been sought
                 found.bad_loose.pop(path, None)
             _move(scratch.directory, found.directory, path)
-            _, algorithm, first, rest = path.split("/")
-            found.loose.add((algorithm, bytes.fromhex(first + rest)))
+            found.loose.add(path)
 
 
 def _move(source: Path, target: Path, path: str) -> None:

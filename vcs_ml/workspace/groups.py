@@ -69,6 +69,11 @@ def is_left_out(project: Project, each: Pointer) -> bool:
     )
 
 
+def concerns(path: str, targets: Iterable[str]) -> bool:
+    """Whether tracked data at `path` is at, below or above one of the targets; "" is the project."""
+    return any(each in ("", path) or path.startswith(f"{each}/") or each.startswith(f"{path}/") for each in targets)
+
+
 class Selection(NamedTuple):
     """What a command was told to work on: paths (project-relative) and groups; without any, everything.
 
@@ -99,8 +104,4 @@ class Selection(NamedTuple):
         """Whether a pointer of any revision is meant."""
         if self.in_group(each):
             return True
-        concerned = any(
-            path in ("", each.path) or path.startswith(f"{each.path}/") or each.path.startswith(f"{path}/")
-            for path in self.paths
-        )
-        return (concerned or self.everything) and not self.left_out(project, each)
+        return (self.everything or concerns(each.path, self.paths)) and not self.left_out(project, each)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from vcs_ml import __version__, fs, git
+from vcs_ml import __version__, git
 from vcs_ml.errors import RemoteError, UserError, VmlError
 from vcs_ml.output import count, quote, size
 from vcs_ml.settings import SECRETS
+from vcs_ml.store import gc, link
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
-from vcs_ml.workspace import opening, probe, sharing
+from vcs_ml.workspace import litter, opening, probe, sharing, usage
 from vcs_ml.workspace.project import Project
 
 Level = Literal["ok", "warning", "problem"]
@@ -29,6 +31,7 @@ OLDEST_GIT: Final = (2, 26)  # git add --pathspec-from-file
 _LITTLE: Final = 1 << 30  # free bytes below which the next add may fail
 _OLD: Final = 3600  # seconds after which scratch belongs to no command that runs
 _DRIFT: Final = 60  # seconds a remote's clock may be off
+_LINKS: Final = ("reflink", *link.SHARING)
 _IGNORED: Final = ("cache", "index", "lock", "saved", "tmp", "logs", "config.local.toml")
 
 
@@ -158,12 +161,10 @@ def contents(project: Project, store: LocalStore) -> Iterator[Finding]:
     if not place.exists():
         yield Finding("ok", "store", f"{quote(place)} (not made yet)")
         return
-    files = {kind: list(_sizes(place / kind)) for kind in ("packs", "loose")}
+    used = usage.store(store)
     in_packs = sum(map(len, store.catalog.indexes))
-    total = size(sum(map(sum, files.values())))
-    amount = (
-        f"{total}: {count(in_packs, 'object')} in {count(len(files['packs']), 'pack')}, {len(files['loose']):,} alone"
-    )
+    total = size(used.pack_bytes + used.loose_bytes)
+    amount = f"{total}: {count(in_packs, 'object')} in {count(used.packs, 'pack')}, {used.loose:,} alone"
     st = place.stat()
     group = ", shared by a group" if st.st_mode & stat.S_IWGRP else ""
     if os.access(place, os.W_OK | os.X_OK):
@@ -171,15 +172,6 @@ def contents(project: Project, store: LocalStore) -> Iterator[Finding]:
     else:
         hint = "vml status and vml checkout work; vml add and vml pull need to write there"
         yield Finding("warning", "store", f"{quote(place)} may only be read ({amount})", hint)
-
-
-def _sizes(directory: Path) -> Iterator[int]:
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                yield os.lstat(os.path.join(folder, name)).st_size
-            except FileNotFoundError:
-                continue
 
 
 def file_systems(project: Project) -> Iterator[Finding]:
@@ -195,8 +187,8 @@ def file_systems(project: Project) -> Iterator[Finding]:
         usable[name] = place
         yield from _abilities(name, place, found)
     if len(usable) == len(places):
-        found_links = probe.links(usable["store disk"], usable["workspace disk"])
-        text = ", ".join(f"{kind} {'works' if works else 'does not work'}" for kind, works in found_links.items())
+        works = link.probe(_LINKS, usable["store disk"], usable["workspace disk"])
+        text = ", ".join(f"{kind} {'works' if kind in works else 'does not work'}" for kind in _LINKS)
         yield Finding("ok", "links", f"from the store into the workspace: {text}")
 
 
@@ -230,7 +222,7 @@ def registered(project: Project) -> Iterator[Finding]:
         return
     for each in users:
         if each.record is not None and not each.path.is_dir():
-            hint = f"if it is gone for good: rm {quote(each.record)}"
+            hint = f"if it is gone for good: vml gc --forget {quote(each.path)}"
             yield Finding("warning", "sharing", f"{quote(each.path)} used this store, and is not there", hint)
     if project.config.cache_dir or len(users) > 1:
         names = ", ".join(quote(each.path) for each in users) or "nobody has written to it yet"
@@ -238,39 +230,22 @@ def registered(project: Project) -> Iterator[Finding]:
 
 
 def leftovers(project: Project) -> Iterator[Finding]:
-    """Scratch that killed commands left behind."""
-    cache = project.cache_dir
-    places = (
-        project.state_dir,
-        project.tmp_dir,
-        project.lock_dir,
-        project.index_dir,
-        cache,
-        cache / "tmp",
-        cache / "index",
-    )
-    old = list(_old_scratch(dict.fromkeys(places)))
+    """Scratch that killed commands left behind: what is an hour old belongs to no command that runs."""
+    paths = {*litter.found(project, ()), *gc.litter(project.cache_dir)}
+    old = [bytes_ for path in paths for bytes_ in _old(path)]
     if old:
         text = f"{count(len(old), 'file')} ({size(sum(old))}) of commands that were killed"
-        yield Finding("warning", "leftovers", text, "vml gc removes them")
+        yield Finding("warning", "leftovers", text, "vml gc --force removes them")
     else:
         yield Finding("ok", "leftovers", "none")
 
 
-def _old_scratch(places: Iterable[Path]) -> Iterator[int]:
-    """The bytes in each thing of ours that has been lying about for an hour."""
-    for place in places:
-        try:
-            names = [name for name in os.listdir(place) if fs.is_tmp(name)]
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue
-        for name in names:
-            try:
-                st = os.lstat(place / name)
-            except FileNotFoundError:
-                continue
-            if time.time() - st.st_mtime > _OLD:
-                yield sum(_sizes(place / name)) if stat.S_ISDIR(st.st_mode) else st.st_size
+def _old(path: str) -> Iterator[int]:
+    """The bytes in a thing of ours, if it has been lying about for an hour."""
+    with contextlib.suppress(OSError):
+        st = os.lstat(path)
+        if time.time() - st.st_mtime > _OLD:
+            yield sum(size_ for _, size_ in usage.files(path)) if stat.S_ISDIR(st.st_mode) else st.st_size
 
 
 # ---------------------------------------------------------------------- remotes

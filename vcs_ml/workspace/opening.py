@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
@@ -98,14 +98,16 @@ def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer],
     remote = remote_at(project, config)
     complete = remote.refresh_complete()
     doubtful = [each for each in pointers if each.oid not in complete]
-    if doubtful:
-        remote.refresh_index()
-    return NotPushed(config.name, [each.path for each in doubtful if not _is_there(store, remote, each.oid)], True)
-
-
-def _is_there(store: LocalStore, remote: Remote, root: ObjectId) -> bool:
-    """Whether a remote has everything that a root names, in packs that no gc is about to delete."""
+    if not doubtful:
+        return NotPushed(config.name, [], True)
+    remote.refresh_index()
     doomed = {name for _, each in remote.read_gc() for name in each.packs}
+    lacking = [each.path for each in doubtful if not _is_there(store, remote, each.oid, doomed)]
+    return NotPushed(config.name, lacking, True)
+
+
+def _is_there(store: LocalStore, remote: Remote, root: ObjectId, doomed: Collection[bytes]) -> bool:
+    """Whether a remote has everything that a root names, in packs other than those `doomed` to be deleted."""
 
     def has(oid: ObjectId) -> bool:
         return remote.find(oid, without=doomed) is not None

@@ -6,13 +6,12 @@ import fcntl
 import os
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs
-from vcs_ml.store import content
 
 
 class Abilities(NamedTuple):
@@ -37,18 +36,6 @@ def abilities(directory: Path) -> Abilities:
             fs.clock(place)[1],
             shutil.disk_usage(place).free,
         )
-
-
-def links(store: Path, workspace: Path) -> dict[str, bool]:
-    """Which ways lead a file of `store` into `workspace` without a copy: reflink, hardlink, symlink."""
-    with _scratch(store) as there, _scratch(workspace) as here:
-        source = there / "source"
-        source.write_bytes(b"vml")
-        return {
-            "reflink": _reflink(source, here / "reflink"),
-            "hardlink": _works(lambda: os.link(source, here / "hardlink")),
-            "symlink": _works(lambda: os.symlink(source, here / "symlink")),
-        }
 
 
 def locks(place: Path) -> bool:
@@ -92,19 +79,6 @@ def executable_bits(place: Path) -> bool:
         file.chmod(mode)
         modes.append(file.stat().st_mode & 0o700)
     return modes == [0o600, 0o700]
-
-
-def _reflink(source: Path, target: Path) -> bool:
-    with source.open("rb") as old, target.open("wb") as new:
-        return content.clone(old.fileno(), new.fileno())
-
-
-def _works(link: Callable[[], None]) -> bool:
-    try:
-        link()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def status(
             *_untracked(project, [*pointers, *broken], git.listed(in_index.wait())),
         ]
         against_head = pointer_changes(project, records, targets)
-    unreadable = [(path, error) for path, error in sorted(broken.items()) if _concerns(path, targets or [""])]
+    unreadable = [(path, error) for path, error in sorted(broken.items()) if groups.concerns(path, targets or [""])]
     looked_at = [each for each, _ in wanted]
     return Status(data, against_head, missing, looked_at, unreadable, list(optional.values()), partial)
 
@@ -284,13 +284,9 @@ def pointer_changes(
         if source is None or not source.endswith(SUFFIX) or os.path.basename(source) == SUFFIX:
             continue
         path = source.removesuffix(SUFFIX)
-        if not targets or _concerns(path, targets):
+        if not targets or groups.concerns(path, targets):
             found.append(PointerChange(path, _letter(record), record.worktree == "."))
     return sorted(found)
-
-
-def _concerns(path: str, targets: Sequence[str]) -> bool:
-    return any(t in ("", path) or path.startswith(t + "/") or t.startswith(path + "/") for t in targets)
 
 
 def _letter(record: git.FileStatus) -> Literal["new", "modified", "deleted", "conflict"]:

@@ -97,7 +97,7 @@ def _measure(store: LocalStore, each: Pointer, inner: bytes) -> tuple[int, int, 
 def store(place: LocalStore) -> Store:
     """Look at every file of the local store."""
     sums = {"packs": [0, 0], "loose": [0, 0], "": [0, 0]}
-    for kind, size in _files(os.fspath(place.directory)):
+    for kind, size in files(os.fspath(place.directory)):
         each = sums.get(kind, sums[""])
         each[0] += 1
         each[1] += size
@@ -105,7 +105,7 @@ def store(place: LocalStore) -> Store:
     return Store(packs, pack_bytes, loose, loose_bytes, pack_bytes + loose_bytes + rest)
 
 
-def _files(top: str) -> Iterator[tuple[str, int]]:
+def files(top: str) -> Iterator[tuple[str, int]]:
     """(the name of the directory below `top`, or the file's own; bytes) of every file; 2 us each."""
     pending = [(top, "")]
     while pending:

@@ -12,7 +12,7 @@ from vcs_ml import git, history, locks, paths
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.progress import SILENT, Meter
-from vcs_ml.store import catalog, fsck, fsck_remote, holdings, ingest, manifest, objects, repair, repair_remote
+from vcs_ml.store import catalog, fsck, fsck_remote, holdings, ingest, manifest, objects, pack, repair, repair_remote
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.catalog import Catalog
 from vcs_ml.store.fsck import Problem, Report, Wants
@@ -57,9 +57,7 @@ def named(project: Project) -> Named:
 
 def _staged(project: Project) -> Iterator[Root]:
     """What pointers in Git's index name; those that cannot be read are passed over, `git commit` is not ours."""
-    out = git.run(["ls-files", "--stage", "-z", "--", *tracked.pathspecs(project)], project.git.cwd)
-    lines = [line.partition(b"\t") for line in out.split(b"\0") if line]
-    files = {os.fsdecode(path): fields.split()[1].decode() for fields, _, path in lines}
+    files = dict(history.staged(project.git, tracked.pathspecs(project)))
     ours = tracked.pointers_of(project, files)
     contents = history.read_blobs(project.git, [files[path] for path in ours], limit=pointer.MAX_SIZE)
     for source, raw in zip(ours.values(), contents, strict=True):
@@ -109,7 +107,7 @@ def known_remotes(project: Project) -> tuple[list[Known], list[str]]:
             continue
         for path in (cache / "index").glob("*.idx"):
             try:
-                catalog.Index(path, catalog.parse_name(path.stem) or b"", project.algorithm, verify=True)
+                catalog.Index(path, pack.parse_name(path.stem) or b"", project.algorithm, verify=True)
             except (CorruptError, OSError):  # only a copy
                 with contextlib.suppress(OSError):
                     path.unlink()
