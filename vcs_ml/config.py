@@ -25,13 +25,24 @@ from vcs_ml.settings import (
 )
 
 
+def address(url: str, options: Mapping[str, Value]) -> str:
+    """The url of a remote, and the server where that is not the usual one."""
+    endpoint = options.get("endpoint_url")
+    return f"{url} at {endpoint}" if endpoint else url
+
+
 class RemoteConfig(NamedTuple):
     """A remote as configured: its url, everything else set for it, and the file its url came from."""
 
     name: str
     url: str
-    options: Mapping[str, str]
+    options: Mapping[str, Value]
     level: Level
+
+    @property
+    def address(self) -> str:
+        """What tells this place from any other: the url, and which server it is on."""
+        return address(self.url, self.options)
 
 
 class Entry(NamedTuple):
@@ -192,13 +203,13 @@ class Config:
 
     def remotes(self) -> dict[str, RemoteConfig]:
         """The remotes that have a url, sorted by name."""
-        options: dict[str, dict[str, str]] = {}
+        options: dict[str, dict[str, Value]] = {}
         for key, entry in sorted(self._entries.items()):
             if key.startswith("remote."):
                 name, option = split_remote(key)
-                options.setdefault(name, {})[option] = str(entry.value)
+                options.setdefault(name, {})[option] = entry.value
         return {
-            name: RemoteConfig(name, url, some, self._entries[f"remote.{name}.url"].level)
+            name: RemoteConfig(name, str(url), some, self._entries[f"remote.{name}.url"].level)
             for name, some in options.items()
             if (url := some.pop("url", None)) is not None
         }
@@ -227,11 +238,17 @@ class Config:
 
     def set(self, level: Level, key: str, value: str) -> None:
         """Write `value`, as typed on a command line, into the file of `level`. UserError if it may not be."""
-        setting = check_key(key)
-        if key in FIXED:
-            raise UserError(f"{key} is fixed when the project is made", hint="vml init --hash ALGORITHM")
-        converted = convert(setting, key, value)
-        self._edit(level, {_keys(key): converted})
+        self.set_all(level, {key: value})
+
+    def set_all(self, level: Level, values: Mapping[str, str]) -> None:
+        """Write several values at once, or none: UserError if one of them may not be."""
+        converted: dict[tuple[str, ...], Value | None] = {}
+        for key, value in values.items():
+            setting = check_key(key)
+            if key in FIXED:
+                raise UserError(f"{key} is fixed when the project is made", hint="vml init --hash ALGORITHM")
+            converted[_keys(key)] = convert(setting, key, value)
+        self._edit(level, converted)
 
     def unset(self, level: Level, key: str) -> bool:
         """Remove `key` from the file of `level`; whether it was there."""

@@ -32,12 +32,30 @@ SETTINGS: Final = {
     "transfer.memory": Setting("size", "memory for what is in flight"),
     "lock.timeout": Setting("seconds", "how long to wait for another vml (default: for ever)"),
 }
+# What can be set for one remote: remote.NAME.KEY.
+REMOTE_SETTINGS: Final = {
+    "url": Setting("text", "where it is: a directory, s3://BUCKET/PREFIX or https://HOST/PATH"),
+    "endpoint_url": Setting("text", "the S3 server, where it is not AWS"),
+    "region": Setting("text", "the region of the bucket"),
+    "profile": Setting("text", "the profile in ~/.aws to take credentials from"),
+    "anonymous": Setting("flag", "send no credentials: a public bucket"),
+    "addressing_style": Setting("text", "path, virtual or auto: where the bucket's name stands in the address"),
+    "sse": Setting("text", "server-side encryption: AES256 or aws:kms"),
+    "sse_kms_key_id": Setting("text", "the key for aws:kms"),
+    "acl": Setting("text", "a canned ACL for what is written, such as bucket-owner-full-control"),
+    "requester_pays": Setting("flag", "agree to pay for requests"),
+    "ca_bundle": Setting("text", "a file with the certificates to trust"),
+    "timeout": Setting("seconds", "how long a server may be silent before a request is tried again (default: 30)"),
+    "public": Setting("flag", "keep latest.json up to date, for readers who cannot list the bucket"),
+    "access_key_id": Setting("text", "credentials; only with --local"),
+    "secret_access_key": Setting("text", "credentials; only with --local"),
+    "session_token": Setting("text", "credentials; only with --local"),
+}
 LINKS: Final = ("reflink", "hardlink", "symlink", "copy")
-SECRETS: Final = frozenset({"access_key_id", "secret_access_key", "session_token", "password"})
+SECRETS: Final = frozenset({"access_key_id", "secret_access_key", "session_token"})
 REMOTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 GROUP_NAME: Final = REMOTE_NAME
 FIXED: Final = ("core.id", "core.hash")
-_OPTION: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SIZE: Final = re.compile(r"(\d+)\s*(|[kKMGT]i?)[bB]?")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(|s|min|h|d|w)")
 _SECONDS: Final = {"": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -55,9 +73,11 @@ def check_key(key: str) -> Setting:
         return setting
     if key.startswith("remote."):
         name, option = split_remote(key)
-        if name and _OPTION.fullmatch(option):
+        if name and (setting := REMOTE_SETTINGS.get(option)):
             check_remote_name(name)
-            return Setting("text", "a setting of one remote")
+            return setting
+        if name and (near := difflib.get_close_matches(option, REMOTE_SETTINGS, n=1)):
+            raise UserError(f"unknown setting {key!r}", hint=f"did you mean remote.{name}.{near[0]}?")
     raise UserError(f"unknown setting {key!r}", hint=_nearest(key))
 
 

@@ -9,7 +9,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.workspace import health
-from vcs_ml.workspace.health import Finding
+from vcs_ml.workspace.finding import Finding
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

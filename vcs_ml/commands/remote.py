@@ -13,12 +13,13 @@ import typer
 from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.session import Session
-from vcs_ml.settings import SECRETS, Level, check_remote_name
+from vcs_ml.settings import REMOTE_SETTINGS, SECRETS, Level, check_remote_name
+from vcs_ml.workspace import remote_check
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-SCHEMES = ("file",)
+SCHEMES = ("file", "s3", "https", "http")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the remote is called.")]
@@ -27,23 +28,30 @@ Local = Annotated[bool, typer.Option("--local", help="Only here: a file that is 
 
 @app.callback()
 def remote() -> None:
-    """Set up the places where data is shared: directories, also on network mounts."""
+    """Set up the places where data is shared: directories, buckets, web addresses."""
 
 
 @app.command()
 def add(
     ctx: typer.Context,
     name: Name,
-    url: Annotated[str, typer.Argument(metavar="URL", help="A directory, or file:///DIRECTORY.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="A directory, s3://BUCKET/PREFIX, or https://HOST/PATH.")],
+    *,
     default: Annotated[bool, typer.Option("--default", "-d", help="Make it the one push uses.")] = False,
     local: Local = False,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of it, as for modify.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Whether to ask a bucket if it answers.")] = True,
 ) -> None:
-    """Add a remote; nothing is created there before the first push.
+    """Add a remote; nothing is created there before the first push. A bucket is asked whether it answers.
 
     \b
     Examples:
       vml remote add -d storage /mnt/shared/project
-      vml remote add backup ../backup
+      vml remote add -d s3 s3://bucket/project
+      vml remote add minio s3://data/project --set endpoint_url=https://minio.example.org
+      vml remote add public https://data.example.org/project
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
@@ -51,9 +59,21 @@ def add(
     if name in project.config.remotes():
         raise UserError(f"there is a remote {name!r} already", hint=f"vml remote modify {name} url {output.quote(url)}")
     level: Level = "local" if local else "project"
-    project.config.set(level, f"remote.{name}.url", location(url, project, session.directory))
+    place = location(url, project, session.directory)
+    changes = {f"remote.{name}.url": place}
+    for each in option or ():
+        key, equals, value = each.partition("=")
+        if not equals or key == "url":
+            raise UsageError(f"{output.quote(each)} is no setting", hint="--set region=eu-central-1")
+        changes[f"remote.{name}.{key}"] = value
     if default:
-        project.config.set(level, "core.remote", name)
+        changes["core.remote"] = name
+    project.config.set_all(level, changes)
+    if check and place.startswith(("s3://", "http")):
+        for finding in remote_check.look(project, name):
+            session.note(finding.text if finding.level == "ok" else f"{finding.level}: {finding.text}")
+            if finding.hint:
+                session.note(f"hint: {finding.hint}")
 
 
 @app.command("list")
@@ -90,11 +110,15 @@ def list_remotes(
         session.out(f"{star} {remote.name:{width}}  {remote.url}")
 
 
-@app.command()
+_WIDTH = max(map(len, REMOTE_SETTINGS))
+_KEYS = "\b\nSettings:\n" + "\n".join(f"  {key:{_WIDTH}}  {row.help}" for key, row in REMOTE_SETTINGS.items())
+
+
+@app.command(epilog=_KEYS)
 def modify(
     ctx: typer.Context,
     name: Name,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Which setting: url.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Which setting (below).")],
     value: Annotated[str | None, typer.Argument(metavar="[VALUE]", help="What to set it to.")] = None,
     *,
     local: Local = False,
@@ -107,6 +131,7 @@ def modify(
       vml remote modify storage url /mnt/new/project
       vml remote modify --local storage url ../project-data
       vml remote modify --local --unset storage url
+      vml remote modify s3 region eu-central-1
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
@@ -193,7 +218,7 @@ def location(url: str, project: Project, directory: Path) -> str:
         scheme, rest = match[1].lower(), match[2]
         if scheme not in SCHEMES:
             near = difflib.get_close_matches(scheme, SCHEMES, n=1)
-            hint = f"did you mean {near[0]}://?" if near else "a directory, or file:///DIRECTORY"
+            hint = f"did you mean {near[0]}://?" if near else "a directory, s3://BUCKET/PREFIX or https://HOST/PATH"
             raise UsageError(f"{output.quote(url)}: vml has no remotes of the kind {scheme}://", hint=hint)
         if scheme == "file" and not rest.startswith("/"):
             raise UsageError(f"{output.quote(url)} is not absolute", hint="file:///DIR, or a plain path")

@@ -103,6 +103,7 @@ def survey(
     """
     # In this order: a gc file goes only after what it names; an index comes after its packs and before its push is
     # announced.
+    remote.listing.forget()
     now, gc = remote.backend.now(), remote.read_gc()
     packs = _by_name(remote.backend.list("packs/"))
     pushes = read_pushes(remote, jobs=jobs)
@@ -256,6 +257,7 @@ def carry_out(found: Survey, todo: Plan) -> Done:
         remote.backend.delete(catalog.key(name))
     for key in todo.gc_files:
         remote.backend.delete(key)
+    remote.advise(changed=True)
     return Done(copied, uploads)
 
 

@@ -13,10 +13,11 @@ from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
 from vcs_ml.store import catalog, pack, records
 from vcs_ml.store.catalog import Catalog, Index
+from vcs_ml.store.listing import LATEST, Listing, write_latest
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Pack, Row
 from vcs_ml.store.records import Doomed, Record
-from vcs_ml.store.remotes.protocol import Backend, Item, NotFound
+from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound
 
 FORMAT = 1
 # How large blobs are cut is part of a remote's identity: another cut would end all sharing between versions.
@@ -45,6 +46,9 @@ class Remote:
         self._catalog: Catalog | None = None
         self._packs: set[str] | None = None
         self._whole = False
+        self.listing = Listing(backend)
+        self.is_public = False  # keeps a latest.json up to date
+        self._has_latest = False
         self.is_new = False  # set up by this run
 
     def open(self, *, create: bool = False, dry_run: bool = False) -> None:
@@ -53,15 +57,25 @@ class Remote:
 
         Raises RemoteError (gone, not a remote) and UserError (another algorithm, a newer format).
         """
+        seen = self.listing.look()
+        if create and self.listing.is_advised:
+            raise CannotList(
+                f"remote {self.name!r}: {self.backend.url} can only be read by you",
+                hint="to push, credentials need s3:ListBucket, s3:GetObject and s3:PutObject (docs/remotes.md)",
+            )
+        self._has_latest = seen is not None and any(item.key == LATEST for item in seen)
+        there = seen is None or self.listing.is_advised or any(item.key == "vml.json" for item in seen)
         try:
-            raw = self.backend.read("vml.json")
+            raw = self.backend.read("vml.json") if there else None
         except NotFound:
+            raw = None
+        if raw is None:
             if not create:
                 raise RemoteError(
                     f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
-                ) from None
-            self._check_empty()
+                )
+            self._check_empty(seen)
             if dry_run:
                 self.is_new = True
                 return
@@ -69,9 +83,9 @@ class Remote:
             raw = self.backend.read("vml.json")
         self._check(raw)
 
-    def _check_empty(self) -> None:
+    def _check_empty(self, seen: Sequence[Item] | None) -> None:
         lost = (self.cache / "complete.json").exists()
-        taken = not self.backend.is_empty()
+        taken = not self.backend.is_empty() if seen is None else not all(item.key.startswith("tmp/") for item in seen)
         if (lost or taken) and self.backend.stat("vml.json"):
             return  # another push has set it up in this moment
         if lost:
@@ -140,7 +154,7 @@ class Remote:
         known, directory = self.catalog, self.cache / "index"
         # In this order: what another process brings here meanwhile must not look as if it was gone over there.
         have = {pack.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
-        listed = {name: item.key for item in self.backend.list("index/") if (name := catalog.parse_key(item.key))}
+        listed = {name: item.key for item in self.listing.below("index/") if (name := catalog.parse_key(item.key))}
         for name in sorted(listed.keys() - have):
             content = self.backend.read(listed[name])
             if SHA256.digest(content)[:16] != name[:16]:
@@ -169,8 +183,10 @@ class Remote:
         Packs named in `without` count as absent. The first question costs one LIST.
         """
         if self._packs is None:
-            self._packs = {item.key for item in self.backend.list("packs/")}
-            self._whole = all(pack.key(name) in self._packs for name in self.catalog.packs())
+            indexed = {pack.key(name) for name in self.catalog.packs()}
+            listed = None if self.listing.is_advised else self.listing.below("packs/")
+            self._packs = indexed if listed is None else {item.key for item in listed}
+            self._whole = indexed <= self._packs
         if self._whole and not without:
             return self.catalog.find(oid)
         return next(
@@ -184,9 +200,12 @@ class Remote:
 
     def publish_index(self, packs: Sequence[Pack]) -> None:
         """Make `packs`, already stored, part of the remote."""
+        there = self._packs
         self.store_index(*catalog.encode(packs, self.algorithm))
         if merged := self.catalog.merge():
             self.store_index(*merged)
+        if there is not None:
+            self._packs = there | {pack.key(each.name) for each in packs}
 
     def store_index(self, name: bytes, content: bytes) -> None:
         """Store one encoded index, here and there."""
@@ -200,7 +219,7 @@ class Remote:
     def refresh_complete(self) -> dict[ObjectId, str]:
         """Roots that are complete on the remote now, newest last: one LIST, and the newest records that are new."""
         known = self._known()
-        listed = records.newest_first(self.backend.list("roots/"))
+        listed = records.newest_first(self.listing.below("roots/"))
         now = self.backend.now() if listed else 0.0
         read = {ulid: known[ulid] for ulid, _ in listed if ulid in known}
         for ulid, _ in listed[:_RECORDS_READ]:
@@ -238,6 +257,12 @@ class Remote:
         self.backend.write_new(f"roots/{ulid}.json", records.encode_record(record, self.algorithm))
         self._remember({ulid: record._replace(commit=None)})
 
+    def advise(self, *, changed: bool) -> None:
+        """Bring latest.json up to date, if this remote has one or is to have one."""
+        if (self._has_latest and changed) or (self.is_public and (changed or not self._has_latest)):
+            write_latest(self.backend)
+            self._has_latest = True
+
     def _known(self) -> dict[str, Record]:
         return records.remembered(self.cache / "complete.json", self.algorithm)
 
@@ -259,7 +284,7 @@ class Remote:
         directory = self.cache / "gc"
         found: list[tuple[Item, Doomed]] = []
         names = set()
-        for item in self.backend.list("gc/"):
+        for item in self.listing.below("gc/"):
             if not (key := records.parse_key(item.key)):
                 continue
             path = directory / f"{key[1]}.json"

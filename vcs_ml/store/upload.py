@@ -50,10 +50,12 @@ def make_complete(
     ulid = ""
     for _ in range(LOOKS):
         if not plan_.news:
+            remote.advise(changed=news > 0)
             return moved, news
         ulid = ulid or remote.announce(record)
         if {item.key for item, _ in remote.read_gc()} <= plan_.seen:
             remote.confirm(ulid, record)
+            remote.advise(changed=True)
             return moved, news
         plan_ = plan(store, remote, record.roots, check=check)
         moved = moved.plus(send(plan_.needs)) if plan_.needs else moved

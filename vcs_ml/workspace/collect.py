@@ -150,7 +150,7 @@ def _pointers(project: Project) -> Iterable[Pointer]:
 def _known_remotes(store: LocalStore, everybody: Sequence[Sharer]) -> list[Path]:
     """Where the store keeps what it knows of the remotes in somebody's settings: no other may be relied on."""
     projects = [project for sharer in everybody for project in (sharer.project, *sharer.trees)]
-    urls = {project.remote(name).url for project in projects for name in project.config.remotes()}
+    urls = {project.remote(name).address for project in projects for name in project.config.remotes()}
     return [remote_state.cache_directory(store.directory, url) for url in sorted(urls)]
 
 

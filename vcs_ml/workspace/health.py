@@ -11,41 +11,23 @@ import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from vcs_ml import __version__, git
-from vcs_ml.errors import RemoteError, UserError, VmlError
+from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote, size
 from vcs_ml.settings import SECRETS
 from vcs_ml.store import gc, link
-from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
-from vcs_ml.store.remote import Remote
-from vcs_ml.store.remotes import open_remote
-from vcs_ml.workspace import litter, opening, probe, sharing, usage
+from vcs_ml.workspace import litter, opening, probe, remote_check, sharing, usage
+from vcs_ml.workspace.finding import Finding
 from vcs_ml.workspace.project import Project
-
-Level = Literal["ok", "warning", "problem"]
 
 OLDEST_GIT: Final = (2, 26)  # git add --pathspec-from-file
 _LITTLE: Final = 1 << 30  # free bytes below which the next add may fail
 _OLD: Final = 3600  # seconds after which scratch belongs to no command that runs
-_DRIFT: Final = 60  # seconds a remote's clock may be off
 _LINKS: Final = ("reflink", *link.SHARING)
 _IGNORED: Final = ("cache", "index", "lock", "saved", "tmp", "logs", "config.local.toml")
-
-
-class Finding(NamedTuple):
-    """One line of the answer: what was looked at, how that is, and what to do about it."""
-
-    level: Level
-    what: str
-    text: str
-    hint: str | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """The same for programs."""
-        return self._asdict()
 
 
 def check(start: Path, env: Mapping[str, str], *, remote: str | None) -> Iterator[Finding]:
@@ -256,37 +238,9 @@ def remotes(project: Project, asked: str | None) -> Iterator[Finding]:
     if asked:
         project.config.remote(asked)
     for name in project.config.remotes():
-        here = project.remote(name)
-        used = remote_state.cache_directory(project.cache_dir, here.url).is_dir()
-        what = f"remote {name}"
-        if not used and asked not in ("", name):
+        if asked in ("", name) or remote_check.was_used(project, name):
+            yield from remote_check.look(project, name)
+        else:
             hint = f"vml doctor --remote {name} asks it"
-            yield Finding("ok", what, f"{here.url} was not used from here yet, so it is not asked", hint)
-            continue
-        try:
-            backend = open_remote(here.url, base=project.main_root)
-            remote = Remote(name, backend, project.algorithm, project.cache_dir)
-            remote.open()
-            known = sum(1 for _ in backend.list("roots/"))
-        except (VmlError, OSError) as error:
-            text, hint_ = (error.message, error.hint) if isinstance(error, VmlError) else (str(error), None)
-            yield Finding("problem" if used else "warning", what, text, hint_)
-            continue
-        yield _writable(what, remote, f"{here.url} ({count(known, 'push')} on record)")
-
-
-def _writable(what: str, remote: Remote, text: str) -> Finding:
-    key = f"tmp/doctor-{os.urandom(8).hex()}"
-    try:
-        remote.backend.write_new(key, b"")
-        before = time.time()
-        item = remote.backend.stat(key)
-        remote.backend.delete(key)
-    except (RemoteError, OSError) as error:
-        reason = error.message if isinstance(error, RemoteError) else error.strerror
-        return Finding("warning", what, f"{text}; it may only be read: {reason}", "vml push needs to write there")
-    drift = item.modified - before if item else 0.0
-    if abs(drift) > _DRIFT:
-        hint = "set the clocks: vml gc tells old from new by the remote's time"
-        return Finding("warning", what, f"{text}; its clock is {drift:+.0f} s off", hint)
-    return Finding("ok", what, f"{text}; it can be read and written")
+            text = f"{project.remote(name).address} was not used from here yet, so it is not asked"
+            yield Finding("ok", f"remote {name}", text, hint)

@@ -68,8 +68,9 @@ def remote_at(project: Project, config: RemoteConfig, *, create: bool = False, d
 
     Raises RemoteError, UserError.
     """
-    backend = open_remote(config.url, base=project.main_root, create=create, dry_run=dry_run)
+    backend = open_remote(config.url, config.options, base=project.main_root, create=create, dry_run=dry_run)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
+    remote.is_public = config.options.get("public") is True
     remote.open(create=create, dry_run=dry_run)
     return remote
 
@@ -92,7 +93,7 @@ def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer],
         return NotPushed(None, [], False)
     config = project.remote(name or None)
     if name is None:
-        place = remote_state.cache_directory(project.cache_dir, config.url)
+        place = remote_state.cache_directory(project.cache_dir, config.address)
         complete = remote_state.known_complete(place, project.algorithm)
         return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], False)
     remote = remote_at(project, config)

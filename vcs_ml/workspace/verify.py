@@ -101,7 +101,7 @@ def known_remotes(project: Project) -> tuple[list[Known], list[str]]:
     """(what is known of remotes, names of those that were never asked from here); none is asked now."""
     known, unasked = [], []
     for name in project.config.remotes():
-        cache = remote_state.cache_directory(project.cache_dir, project.remote(name).url)
+        cache = remote_state.cache_directory(project.cache_dir, project.remote(name).address)
         if any(place.is_symlink() for place in (cache / "index", cache, cache.parent)):
             unasked.append(name)  # not ours: nothing is read or removed behind a link
             continue
@@ -211,7 +211,7 @@ def check_remote(
     project: Project, config: RemoteConfig, *, deep: bool, mend: bool, jobs: int, show: sync.Show, note: Note
 ) -> Checkup:
     """Check a remote, and with `mend` repair it from what is here. Raises RemoteError where it cannot be reached."""
-    backend = open_remote(config.url, base=project.main_root)
+    backend = open_remote(config.url, config.options, base=project.main_root)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     if not fsck_remote.check_format(remote):
         remote.open()

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vcs_ml import fs
-from vcs_ml.errors import RemoteError
 from vcs_ml.hashing import Buffer
-from vcs_ml.store.remotes.protocol import Item, NotFound
+from vcs_ml.store.remotes.protocol import Item, Traits, check_key, check_size, not_found, too_short, valid_key
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-# What is read whole is an index or a record; packs are read in ranges.
-_INDEX_MAX = 1 << 30
-_RECORD_MAX = 64 << 20
-_KEY = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
 
 
 class DirectoryUpload:
@@ -79,8 +73,7 @@ class Directory:
 
     def path(self, key: str) -> Path:
         """Where `key` lies; keys come from listings, so they are checked before they touch a path."""
-        if not _KEY.fullmatch(key):
-            raise RemoteError(f"{self.url}: refusing the key {key!r}")
+        check_key(self.url, key)
         return self.root / key
 
     def is_empty(self) -> bool:
@@ -93,34 +86,30 @@ class Directory:
     def read(self, key: str) -> bytes:
         item = self.stat(key)  # before it is opened: a FIFO would be waited for
         if item is None:
-            raise self._not_found(key)
-        if item.size > (_INDEX_MAX if key.startswith("index/") else _RECORD_MAX):
-            raise RemoteError(
-                f"{self.url}: {key} has {item.size} bytes, more than vml ever wrote there",
-                hint="vml fsck --remote NAME --repair, in a clone that has the data",
-            )
+            raise not_found(self.url, key)
+        check_size(self.url, key, item.size)
         try:
             with self.path(key).open("rb") as file:
                 return file.read(item.size)
         except _ABSENT:
-            raise self._not_found(key) from None
+            raise not_found(self.url, key) from None
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         item = self.stat(key)
         if item is None:
-            raise self._not_found(key)
+            raise not_found(self.url, key)
         if start + length > item.size:  # before memory is taken: an index from elsewhere may list any length
-            raise self._truncated(key, start, length)
+            raise too_short(self.url, key, start, length)
         try:
             fd = os.open(self.path(key), os.O_RDONLY)
         except _ABSENT:
-            raise self._not_found(key) from None
+            raise not_found(self.url, key) from None
         try:
             data = os.pread(fd, length, start)
             while len(data) < length:  # one read returns at most 2 GiB, less on a signal
                 more = os.pread(fd, length - len(data), start + len(data))
                 if not more:
-                    raise self._truncated(key, start, length)
+                    raise too_short(self.url, key, start, length)
                 data += more
             return data
         finally:
@@ -137,6 +126,9 @@ class Directory:
         finally:
             upload.abort()
 
+    def replace(self, key: str, data: Buffer) -> None:
+        fs.write_atomic(self.path(key), data, scratch=self.root / "tmp")
+
     def list(self, prefix: str) -> Iterator[Item]:
         base = self.path(prefix.rstrip("/"))
         try:
@@ -148,7 +140,7 @@ class Directory:
             return
         for name in entries:
             key = f"{prefix}{name}"
-            if not _KEY.fullmatch(key.rstrip("/")):
+            if not valid_key(key.rstrip("/")):
                 continue  # what a file server keeps there for itself: .snapshot, @eaDir
             if name.endswith("/"):
                 yield from self.list(key)
@@ -165,6 +157,9 @@ class Directory:
     def delete(self, key: str) -> None:
         with contextlib.suppress(*_ABSENT):
             self.path(key).unlink()
+
+    def peek(self) -> Sequence[Item] | None:
+        return None
 
     def now(self) -> float:
         """The file system's time, which on a network mount is the server's; where it cannot be written, ours."""
@@ -185,14 +180,8 @@ class Directory:
                         removed += 1
         return removed
 
-    def _truncated(self, key: str, start: int, length: int) -> RemoteError:
-        return RemoteError(
-            f"{self.url}: {key} is truncated: it has no bytes {start}-{start + length}",
-            hint="vml fsck --remote NAME --repair, in a clone that has the data",
-        )
+    def traits(self, scratch: str) -> Traits:
+        return Traits(True, ())
 
-    def _not_found(self, key: str) -> NotFound:
-        return NotFound(
-            f"{self.url}: there is no {key}",
-            hint="run the command again; if it is gone for good: vml fsck --remote NAME --repair",
-        )
+    def requests(self) -> int:
+        return 0

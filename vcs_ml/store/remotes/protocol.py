@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from vcs_ml.errors import RemoteError
 from vcs_ml.hashing import Buffer
 
+# What is read whole is an index or a record; packs are read in ranges.
+_INDEX_MAX: Final = 1 << 30
+_RECORD_MAX: Final = 64 << 20
+_KEY: Final = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
+_DAMAGED: Final = "vml fsck --remote NAME --repair, in a clone that has the data"
+
 
 class NotFound(RemoteError):
     """There is nothing under this key (any more)."""
+
+
+class CannotList(RemoteError):
+    """Keys can be read there by those who know them, but nobody is told which there are."""
 
 
 class Item(NamedTuple):
@@ -19,6 +30,13 @@ class Item(NamedTuple):
     key: str
     size: int
     modified: float
+
+
+class Traits(NamedTuple):
+    """What is peculiar to a place: whether `write_new` can refuse to replace, and what a delete does not do there."""
+
+    conditional: bool
+    deletes: tuple[str, ...]
 
 
 class Upload(Protocol):
@@ -51,11 +69,18 @@ class Backend(Protocol):
         ...
 
     def write_new(self, key: str, data: Buffer) -> bool:
-        """Store `data` under a key that nothing has yet; False, and nothing stored, where something has."""
+        """Store `data` under a key that nothing has yet; False, and nothing stored, where something has.
+
+        Some S3 servers know no conditions and store it all the same: what must not be replaced is read back.
+        """
+        ...
+
+    def replace(self, key: str, data: Buffer) -> None:
+        """Store `data` under `key`, also where something else is: only for what may be lost."""
         ...
 
     def list(self, prefix: str) -> Iterator[Item]:
-        """Everything below `prefix` (a key ending in `/`), sorted by key."""
+        """Everything below `prefix` (a key ending in `/`), sorted by key. CannotList."""
         ...
 
     def stat(self, key: str) -> Item | None:
@@ -66,6 +91,10 @@ class Backend(Protocol):
         """Remove `key`; removing what is not there is fine."""
         ...
 
+    def peek(self) -> Sequence[Item] | None:
+        """Everything there is, sorted by key, if that can be had in one request; else None."""
+        ...
+
     def now(self) -> float:
         """The time by the clock that `Item.modified` is taken from (seconds)."""
         ...
@@ -73,3 +102,41 @@ class Backend(Protocol):
     def sweep(self, before: float) -> int:
         """Remove uploads that were never finished and are older than `before`; how many there were."""
         ...
+
+    def traits(self, scratch: str) -> Traits:
+        """Found by asking, and by writing once more to the key `scratch`, which the caller has made."""
+        ...
+
+    def requests(self) -> int:
+        """How many requests were sent so far, by forked processes too; 0 where there is no such thing."""
+        ...
+
+
+def valid_key(key: str) -> bool:
+    """Whether this is a key as vml makes them; whatever a listing says is checked before it is used."""
+    return _KEY.fullmatch(key) is not None
+
+
+def check_key(url: str, key: str) -> None:
+    """RemoteError for what is no key."""
+    if not valid_key(key):
+        raise RemoteError(f"{url}: refusing the key {key!r}")
+
+
+def check_size(url: str, key: str, size: int) -> None:
+    """RemoteError for more bytes than what is read whole can have, before memory is taken for it."""
+    if size > (_INDEX_MAX if key.startswith("index/") else _RECORD_MAX):
+        raise RemoteError(f"{url}: {key} has {size} bytes, more than vml ever wrote there", hint=_DAMAGED)
+
+
+def too_short(url: str, key: str, start: int, length: int) -> RemoteError:
+    """The error for a range that a key does not have."""
+    return RemoteError(f"{url}: {key} is truncated: it has no bytes {start}-{start + length}", hint=_DAMAGED)
+
+
+def not_found(url: str, key: str) -> NotFound:
+    """The error for a key that is not there."""
+    return NotFound(
+        f"{url}: there is no {key}",
+        hint="run the command again; if it is gone for good: vml fsck --remote NAME --repair",
+    )

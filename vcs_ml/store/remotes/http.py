@@ -1,0 +1,190 @@
+"""A remote that anybody may read: files on a web server, or a public bucket behind its web address."""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NoReturn
+
+import urllib3
+from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+
+from vcs_ml.errors import RemoteError
+from vcs_ml.hashing import Buffer
+from vcs_ml.settings import Value
+from vcs_ml.store.remotes import retry
+from vcs_ml.store.remotes.protocol import (
+    CannotList,
+    Item,
+    NotFound,
+    Traits,
+    Upload,
+    check_key,
+    check_size,
+    not_found,
+    too_short,
+)
+
+_CONNECTIONS: Final = 16
+Check = Callable[[urllib3.BaseHTTPResponse], None]
+_PASSING: Final = frozenset({429, 500, 502, 503, 504})
+
+
+class Website:
+    """The reading half of the backend protocol; whatever writes or lists is refused."""
+
+    def __init__(self, url: str, options: Mapping[str, Value]) -> None:
+        self.url = url.rstrip("/")
+        timeout, bundle = options.get("timeout"), options.get("ca_bundle")
+        self._http = urllib3.PoolManager(
+            maxsize=_CONNECTIONS,
+            retries=False,
+            timeout=timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT,
+            ca_certs=bundle if isinstance(bundle, str) else None,
+            headers={"User-Agent": "vcs-ml"},
+        )
+        self._clock: tuple[float, float] | None = None  # the server's time, and ours at that moment
+        self._counter = retry.Counter()
+        self._pid = os.getpid()
+
+    def read(self, key: str) -> bytes:
+        return self._get(key, {}, lambda answer: check_size(self.url, key, _length(answer)))
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        if not length:
+            return b""
+
+        def check(answer: urllib3.BaseHTTPResponse) -> None:
+            if answer.status != 206:
+                raise RemoteError(
+                    f"{self.url}: the server does not send parts of files (it ignores Range)",
+                    hint="serve the remote with a web server that does: nginx, Caddy, any bucket",
+                )
+            if _length(answer) != length:
+                raise too_short(self.url, key, start, length)
+
+        return self._get(key, {"Range": f"bytes={start}-{start + length - 1}"}, check)
+
+    def stat(self, key: str) -> Item | None:
+        try:
+            answer = self._request("HEAD", key, {})
+        except NotFound:
+            return None
+        return Item(key, _length(answer), _time(answer.headers.get("Last-Modified")) or 0.0)
+
+    def peek(self) -> Sequence[Item] | None:
+        self._cannot_list()
+
+    def list(self, prefix: str) -> Iterator[Item]:
+        self._cannot_list()
+
+    def is_empty(self) -> bool:
+        self._cannot_list()
+
+    def now(self) -> float:
+        """The server's time, from the date of its last answer."""
+        there, here = self._clock or (time.time(), time.monotonic())
+        return there + time.monotonic() - here
+
+    def create(self) -> Upload:
+        self._read_only()
+
+    def write_new(self, key: str, data: Buffer) -> bool:
+        self._read_only()
+
+    def replace(self, key: str, data: Buffer) -> None:
+        self._read_only()
+
+    def delete(self, key: str) -> None:
+        self._read_only()
+
+    def sweep(self, before: float) -> int:
+        self._read_only()
+
+    def traits(self, scratch: str) -> Traits:
+        self._read_only()
+
+    def requests(self) -> int:
+        return self._counter.total()
+
+    # ------------------------------------------------------------------ requests
+
+    def _get(self, key: str, headers: dict[str, str], check: Check) -> bytes:
+        def work() -> bytes:
+            answer = self._request("GET", key, headers)
+            try:
+                check(answer)
+                return answer.read()
+            finally:
+                answer.close() if answer.length_remaining else answer.release_conn()
+
+        try:
+            return retry.again(work, (HTTPError, ConnectionError, TimeoutError))
+        except (HTTPError, OSError) as error:
+            raise self._failed(key, error) from None
+
+    def _request(self, method: str, key: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """One answer whose body was not read yet. NotFound, RemoteError."""
+        check_key(self.url, key)
+
+        def work() -> urllib3.BaseHTTPResponse:
+            if self._pid != os.getpid():  # connections are their parent's
+                self._http.clear()
+                self._pid = os.getpid()
+            self._counter.count()
+            answer = self._http.request(method, f"{self.url}/{key}", headers=headers, preload_content=False)
+            if answer.status in _PASSING:
+                answer.drain_conn()
+                raise HTTPError(f"the server answers {answer.status}")
+            return answer
+
+        try:
+            answer = retry.again(work, (HTTPError, ConnectionError, TimeoutError))
+        except (HTTPError, OSError) as error:
+            raise self._failed(key, error) from None
+        if when := _time(answer.headers.get("Date")):
+            self._clock = when, time.monotonic()
+        if answer.status in (200, 206):
+            return answer
+        answer.drain_conn()
+        if answer.status in (403, 404, 410):  # a bucket that nobody may list says 403 of what is not there
+            raise not_found(self.url, key)
+        if answer.status == 416:
+            raise RemoteError(
+                f"{self.url}: {key} is truncated", hint="its owner can mend it: vml fsck --remote NAME --repair"
+            )
+        hint = "is the address right, and public?"
+        raise RemoteError(f"{self.url}: {key}: the server answers {answer.status} {answer.reason}", hint=hint)
+
+    def _failed(self, key: str, error: BaseException) -> RemoteError:
+        reason = error.reason if isinstance(error, MaxRetryError) else error
+        if isinstance(reason, SSLError):
+            hint = "vml remote modify NAME ca_bundle FILE, for a server with certificates of its own"
+            return RemoteError(f"{self.url}: the certificate is not trusted ({reason})", hint=hint)
+        hint = "is the address right, and the network up? what has arrived is kept"
+        return RemoteError(f"{self.url}: {key}: {reason} ({retry.TRIES} tries)", hint=hint)
+
+    def _cannot_list(self) -> NoReturn:
+        raise CannotList(
+            f"{self.url}: a web address cannot be listed, and there is no latest.json",
+            hint="its owner can make one: vml remote modify NAME public true, then vml push",
+        )
+
+    def _read_only(self) -> NoReturn:
+        raise RemoteError(
+            f"{self.url} can only be read: it is a web address",
+            hint="push to the directory or bucket behind it (vml remote add NAME s3://BUCKET/PREFIX)",
+        )
+
+
+def _length(answer: urllib3.BaseHTTPResponse) -> int:
+    """The Content-Length; -1 where the server says none."""
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else -1
+
+
+def _time(text: str | None) -> float | None:
+    parsed = email.utils.parsedate_tz(text)
+    return float(email.utils.mktime_tz(parsed)) if parsed else None

@@ -1,0 +1,53 @@
+"""Requests: how often one is tried again, how long the pauses are, and how many were sent."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+TRIES: Final = 6  # of one request, the first one included
+TIMEOUT: Final = 30.0  # seconds of silence before a request is tried again
+_FIRST: Final = 0.2  # seconds, the most before the second try; doubled before each next one
+_LONGEST: Final = 8.0
+
+_SLOTS: Final = 1024  # one a process, by its number: siblings never share one
+_SLOT: Final = struct.Struct("<Q")
+
+T = TypeVar("T")
+
+
+class Counter:
+    """Counts in this process and in those it forks."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, _SLOTS * _SLOT.size)
+        self._guard = threading.Lock()
+
+    def count(self) -> None:
+        """One more."""
+        at = os.getpid() % _SLOTS * _SLOT.size
+        with self._guard:
+            _SLOT.pack_into(self._shared, at, _SLOT.unpack_from(self._shared, at)[0] + 1)
+
+    def total(self) -> int:
+        """How many there were in all."""
+        return sum(n for (n,) in _SLOT.iter_unpack(self._shared))
+
+
+def again(work: Callable[[], T], broken: tuple[type[BaseException], ...]) -> T:
+    """What `work` returns, tried anew after each of the `broken` errors; the last one is raised.
+
+    Pauses are random up to a bound that doubles, so that many clients do not come back at once.
+    """
+    for attempt in range(TRIES - 1):
+        try:
+            return work()
+        except broken:
+            time.sleep(random.uniform(0, min(_LONGEST, _FIRST * 2**attempt)))
+    return work()

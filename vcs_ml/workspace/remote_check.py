@@ -1,0 +1,77 @@
+"""Looking at a remote: does it answer, is it ours, what may be done there, and what does a delete mean."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from vcs_ml.errors import RemoteError, UserError, VmlError
+from vcs_ml.output import count
+from vcs_ml.store import remote as remote_state
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.remotes import open_remote
+from vcs_ml.workspace.finding import Finding
+from vcs_ml.workspace.project import Project
+
+_DRIFT: Final = 60  # seconds a remote's clock may be off
+
+
+def was_used(project: Project, name: str) -> bool:
+    """Whether this store has something of the remote, so that asking it is nothing new."""
+    return remote_state.cache_directory(project.cache_dir, project.remote(name).address).is_dir()
+
+
+def look(project: Project, name: str) -> Iterator[Finding]:
+    """Ask a configured remote. Something small is written there for a moment, if that is allowed."""
+    what = f"remote {name}"
+    config = project.remote(name)
+    try:
+        backend = open_remote(config.url, config.options, base=project.main_root)
+        remote = Remote(name, backend, project.algorithm, project.cache_dir)
+        seen = remote.listing.look()
+        if seen is not None and all(item.key.startswith("tmp/") for item in seen):
+            text = f"{config.address} is empty; the first vml push sets it up"
+        else:
+            remote.open()
+            known = sum(1 for _ in remote.listing.below("roots/"))
+            text = f"{config.address} ({count(known, 'push')} on record)"
+    except (VmlError, OSError) as error:
+        said, hint = (error.message, error.hint) if isinstance(error, VmlError) else (str(error), None)
+        settled = isinstance(error, UserError) or was_used(project, name)
+        yield Finding("problem" if settled else "warning", what, said, hint)
+        return
+    if remote.listing.is_advised:
+        yield Finding("ok", what, f"{text}; it can only be read, as of its latest.json")
+        return
+    yield from _writable(what, remote, text)
+
+
+def _writable(what: str, remote: Remote, text: str) -> Iterator[Finding]:
+    key = f"tmp/doctor-{os.urandom(8).hex()}"
+    try:
+        remote.backend.write_new(key, b"")
+        before = time.time()
+        item = remote.backend.stat(key)
+        traits = remote.backend.traits(key)
+    except (RemoteError, OSError) as error:
+        reason = error.message if isinstance(error, RemoteError) else error.strerror
+        yield Finding("warning", what, f"{text}; it may only be read: {reason}", "vml push needs to write there")
+        return
+    drift = item.modified - before if item else 0.0
+    if abs(drift) > _DRIFT:
+        hint = "set the clocks: vml gc tells old from new by the remote's time"
+        yield Finding("warning", what, f"{text}; its clock is {drift:+.0f} s off", hint)
+    else:
+        yield Finding("ok", what, f"{text}; it can be read and written")
+    if not traits.conditional:
+        hint = "nothing depends on it but the very first push: let one person make it"
+        yield Finding("ok", what, "the server ignores conditional writes (If-None-Match)", hint)
+    for sentence in traits.deletes:
+        yield Finding("warning", what, sentence, "docs/remotes.md, Deleting")
+    try:
+        remote.backend.delete(key)
+    except (RemoteError, OSError):
+        text = "nothing can be deleted there with these credentials: enough for push and pull, not for gc"
+        yield Finding("ok", what, text)
