@@ -18,7 +18,7 @@ from vcs_ml.store.remotes.protocol import Backend, NotFound
 
 def directory(place: Path) -> Backend:
     place.mkdir(exist_ok=True)
-    return open_remote(str(place), base=place.parent)
+    return open_remote(str(place), {}, base=place.parent)
 
 
 # Each opens the same empty place again when it is called again.
@@ -338,7 +338,7 @@ def test_a_place_that_is_gone_or_no_directory_is_an_error(tmp_path: Path, create
     (tmp_path / "file").touch()
     for url in ("no/where", "file", "file/below"):
         with pytest.raises(RemoteError) as caught:
-            open_remote(url, base=tmp_path, create=create)
+            open_remote(url, {}, base=tmp_path, create=create)
         assert caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
