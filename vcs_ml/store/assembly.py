@@ -74,17 +74,22 @@ def _part(store: LocalStore, need: Need) -> Iterator[tuple[int, Path]]:
     """The part file of a blob, ours alone; it stays where the body ends by an error that leaves it of use."""
     path = store.directory / "tmp" / f"{fs.TMP_PREFIX}{need.oid[:-1].hex()}.part"
     fs.make_directory(path.parent)
-    fd = _open(path)
-    if fd is None:
-        path = store.scratch()
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = -1
     try:
+        if (found := _open(path)) is None:
+            path = store.scratch()
+            found = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = found
         yield fd, path
     except OSError as error:
-        path.unlink(missing_ok=True)  # a full disk gets its room back
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            path.unlink(missing_ok=True)  # a full disk gets its room back
+        if error.filename and not fs.is_tmp(os.path.basename(error.filename)):
+            raise
         raise OSError(error.errno, error.strerror, str(store.loose_path(need.oid))) from error
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 def _open(path: Path) -> int | None:
@@ -92,9 +97,11 @@ def _open(path: Path) -> int | None:
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        except PermissionError:
+            return None
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-                raise OSError(error.errno, error.strerror, str(path.parent)) from error
+            if error.errno != errno.ELOOP:
+                raise
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
