@@ -189,18 +189,22 @@ def old_clone(world: World) -> None:
     world.git("checkout", "-q", "main")
 
 
+def large_content(*, edited: bool = False) -> bytes:
+    content = random.Random(3).randbytes(9 << 20)
+    return content[: 4 << 20] + b"a row" * edited + content[4 << 20 :]
+
+
 def large(world: World) -> None:
     """A file that travels in chunks, of which the remote has an earlier version."""
     git_only(world)
     world.ok("init")
     world.remote.mkdir()
     world.ok("remote", "add", "-d", "origin", "../remote")
-    content = random.Random(3).randbytes(9 << 20)
-    write(world, "large", content)
+    write(world, "large", large_content())
     world.ok("add", "large")
     world.commit()
     world.ok("push")
-    write(world, "large", content[: 4 << 20] + b"a row" + content[4 << 20 :])
+    write(world, "large", large_content(edited=True))
     world.ok("add", "large")
     world.commit()
 
@@ -221,17 +225,6 @@ def large_condemned(world: World) -> None:
     age(world.remote, 100)
     world.ok("gc", "--remote", "--force")
     age(world.remote, 20)
-
-
-def large_damaged(world: World) -> None:
-    """A chunk over there is damaged."""
-    large(world)
-    world.ok("push")
-    victim = max(world.remote.glob("packs/*/*.pack"), key=lambda path: path.stat().st_size)
-    content = bytearray(victim.read_bytes())
-    content[1000] ^= 1
-    victim.chmod(0o644)
-    victim.write_bytes(content)
 
 
 def many(world: World) -> None:

@@ -203,6 +203,24 @@ def packed(place: Path, algorithm: Algorithm = XXH128) -> dict[bytes, bytes]:
     return found
 
 
+def pack_with(place: Path, kind: int) -> Path:
+    """The largest pack that holds an object of this kind."""
+
+    def kinds(path: Path) -> set[int]:
+        size = path.stat().st_size
+        name = pack.parse_name(path.stem)
+        assert name is not None
+
+        def read(start: int, length: int) -> bytes:
+            return path.read_bytes()[start : start + length]
+
+        return {row.oid[-1] for row in pack.read_table(name, size, read, XXH128, source="").rows}
+
+    return max(
+        (path for path in place.glob("packs/*/*.pack") if kind in kinds(path)), key=lambda path: path.stat().st_size
+    )
+
+
 def assert_whole(place: Path, roots: Iterable[Root], algorithm: Algorithm = XXH128) -> None:
     """Every object below these roots is in a pack of the remote, and in an index."""
     held, index = packed(place, algorithm), catalog.Catalog(place / "index", algorithm)

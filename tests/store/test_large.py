@@ -13,7 +13,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import Clone, assert_whole, at_once, blob, flip, litter, packed, put_tree, read_tree, start, status_of
+from stores import (
+    Clone,
+    assert_whole,
+    at_once,
+    blob,
+    flip,
+    litter,
+    pack_with,
+    packed,
+    put_tree,
+    read_tree,
+    start,
+    status_of,
+)
 
 from vcs_ml import fs
 from vcs_ml.errors import CorruptError, RemoteError
@@ -63,24 +76,6 @@ def fetched(clone: Clone, root: Root, size: int) -> transfer.Moved:
 
 def part_of(clone: Clone, root: Root) -> Path:
     return clone.store.directory / "tmp" / f"{fs.TMP_PREFIX}{root.oid[:-1].hex()}.part"
-
-
-def pack_with(place: Path, kind: int) -> Path:
-    """The largest pack that holds an object of this kind."""
-
-    def kinds(path: Path) -> set[int]:
-        size = path.stat().st_size
-        name = pack.parse_name(path.stem)
-        assert name is not None
-
-        def read(start: int, length: int) -> bytes:
-            return path.read_bytes()[start : start + length]
-
-        return {row.oid[-1] for row in pack.read_table(name, size, read, XXH128, source="").rows}
-
-    return max(
-        (path for path in place.glob("packs/*/*.pack") if kind in kinds(path)), key=lambda path: path.stat().st_size
-    )
 
 
 # --- Round trips -------------------------------------------------------------------------------------------
