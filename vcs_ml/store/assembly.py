@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -52,7 +53,6 @@ def fetch(store: LocalStore, remote: Remote, need: Need, *, jobs: int, meter: Me
 
 
 def _finish(store: LocalStore, remote: Remote, need: Need, fd: int, path: Path) -> None:
-    os.fchmod(fd, 0o444)
     seal.put(fd)
     os.lseek(fd, 0, os.SEEK_SET)
     if content.digest(fd, store.algorithm, SILENT) != need.oid[:-1]:
@@ -62,6 +62,7 @@ def _finish(store: LocalStore, remote: Remote, need: Need, fd: int, path: Path) 
             f"{objects.describe(need.oid, store.algorithm)}",
             hint=remedy(remote.name),
         )
+    os.fchmod(fd, 0o444)
     os.fsync(fd)
     store.adopt_loose(need.oid, path)
 
@@ -72,7 +73,7 @@ def _finish(store: LocalStore, remote: Remote, need: Need, fd: int, path: Path) 
 @contextmanager
 def _part(store: LocalStore, need: Need) -> Iterator[tuple[int, Path]]:
     """The part file of a blob, ours alone; it stays where the body ends by an error that leaves it of use."""
-    path = store.directory / "tmp" / f"{fs.TMP_PREFIX}{need.oid[:-1].hex()}.part"
+    path = lasting = store.directory / "tmp" / f"{fs.TMP_PREFIX}{need.oid[:-1].hex()}.part"
     fs.make_directory(path.parent)
     fd = -1
     try:
@@ -82,7 +83,7 @@ def _part(store: LocalStore, need: Need) -> Iterator[tuple[int, Path]]:
         fd = found
         yield fd, path
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if fd >= 0 and error.errno in (errno.ENOSPC, errno.EDQUOT):
             path.unlink(missing_ok=True)  # a full disk gets its room back
         if error.filename and not fs.is_tmp(os.path.basename(error.filename)):
             raise
@@ -90,6 +91,8 @@ def _part(store: LocalStore, need: Need) -> Iterator[tuple[int, Path]]:
     finally:
         if fd >= 0:
             os.close(fd)
+        if path != lasting:
+            path.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> int | None:
@@ -106,7 +109,7 @@ def _open(path: Path) -> int | None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             mine = os.fstat(fd)
-            if mine.st_uid == os.geteuid() and mine.st_nlink <= 1:
+            if stat.S_ISREG(mine.st_mode) and mine.st_uid == os.geteuid() and mine.st_nlink <= 1:
                 with contextlib.suppress(FileNotFoundError):
                     if os.path.samestat(mine, os.lstat(path)):
                         return fd

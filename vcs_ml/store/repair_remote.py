@@ -74,7 +74,8 @@ def _send_again(
     here = [need for need in (*whole.values(), *large) if store.holds(need.oid)]
     upload.push(store, remote, here, bad | verdict.useless, jobs=jobs, meter=meter)
     with staging(store) as scratch:
-        needs = [whole[oid] for oid in whole.keys() - {need.oid for need in here} if found.place(oid)]
+        sent = {need.oid for need in here}
+        needs = [need for oid, need in whole.items() if oid not in sent and found.place(oid)]
         from_remote(remote, jobs=jobs, meter=meter, note=note)(scratch, needs)
         saved = [need for need in needs if need.oid in scratch]
         upload.push(scratch, remote, saved, jobs=jobs, meter=meter)
