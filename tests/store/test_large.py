@@ -31,7 +31,7 @@ from stores import (
 from vcs_ml import fs
 from vcs_ml.errors import CorruptError, RemoteError
 from vcs_ml.hashing import SHA256, XXH128, Algorithm
-from vcs_ml.store import chunk, cutting, gc, objects, pack, recipe, transfer, upload
+from vcs_ml.store import chunk, compress, cutting, gc, objects, pack, recipe, transfer, upload
 from vcs_ml.store.gc import Kept
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder
@@ -169,6 +169,23 @@ def test_a_damaged_file_is_not_given_a_recipe(one: Clone, place: Path) -> None:
         one.push(root)
     assert not [oid for oid in packed(place) if oid[-1] == objects.RECIPE]
     assert not litter(place)
+
+
+@pytest.mark.parametrize("text_at", [None, 0, 2 * MIB])
+def test_only_what_shrinks_is_compressed(text_at: int | None) -> None:
+    """Whatever came before: a file may be half text, half pictures."""
+    squeezer = compress.Squeezer()
+    data = bytearray(noise(3 * MIB))
+    for _ in range(20):
+        assert squeezer.squeeze(noise(MIB)) is None
+    if text_at is None:
+        assert squeezer.squeeze(data) is None
+    else:
+        data[text_at : text_at + MIB] = b"text " * (MIB // 5) + b"."
+        squeezed = squeezer.squeeze(data)
+        assert squeezed is not None
+        assert len(squeezed) < 2.1 * MIB
+        assert compress.expand(squeezed, len(data)) == data
 
 
 # --- A recipe proves nothing ---------------------------------------------------------------------------------
@@ -324,6 +341,7 @@ def test_a_part_file_that_is_not_for_us_is_left_alone(one: Clone, two: Clone, tm
     fetched(two, root, 9 * MIB)
     assert two.store.holds(root.oid)
     assert outside.read_bytes() == b"not yours"
+    assert not litter(two.store.directory)
 
 
 def test_several_fetch_the_same_at_once(one: Clone, two: Clone, tmp_path: Path) -> None:

@@ -192,10 +192,12 @@ class Remote:
     def keep_recipe(self, oid: ObjectId, data: bytes) -> None:
         """Keep a copy of a recipe that is over there."""
         path = recipe_path(self.cache, oid)
-        if not path.exists():
-            with contextlib.suppress(OSError):  # a store that is only read from
-                fs.make_directory(path.parent)
-                fs.write_atomic(path, data, sync=False)
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == data:
+                return
+        with contextlib.suppress(OSError):  # a store that is only read from
+            fs.make_directory(path.parent)
+            fs.write_atomic(path, data, sync=False)
 
     def _drop_recipes(self) -> None:
         for path in (self.cache / "recipes").glob("*"):

@@ -174,7 +174,9 @@ def has(remote: Remote, oid: ObjectId, size: int = -1, *, without: Collection[by
     if oid[-1] != objects.BLOB or 0 <= size <= LARGE:
         return False
     found = find_recipe(remote, oid, without=without)
-    return found is not None and all(remote.find(each, without=without) for each in dict.fromkeys(found.chunks))
+    if found is None or 0 <= size != found.size:
+        return False
+    return all(remote.find(each, without=without) for each in dict.fromkeys(found.chunks))
 
 
 def ranges_of(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[Range]:
