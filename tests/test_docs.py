@@ -15,10 +15,11 @@ import xxhash
 from tests.conftest import Repo
 from vcs_ml import hashing
 from vcs_ml.cli import COMMANDS
-from vcs_ml.hashing import XXH128
+from vcs_ml.hashing import SHA256, XXH128
 from vcs_ml.settings import SETTINGS
-from vcs_ml.store import catalog, manifest, objects, pack
+from vcs_ml.store import catalog, chunk, manifest, objects, pack, recipe
 from vcs_ml.store.page import EXECUTABLE, FILE, Entry
+from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remotes.local import Directory
 
 ROOT = Path(__file__).parents[1]
@@ -204,6 +205,16 @@ def test_example_of_a_page() -> None:
     assert objects.format_hash(root, XXH128) in text_of(DOCS / "formats.md")
     assert objects.format_hash(manifest.empty(XXH128), XXH128) in text_of(DOCS / "formats.md")
     assert dump(nodes[root]) == example("page")
+
+
+def test_example_of_a_recipe(tmp_path: Path) -> None:
+    zeros = bytes(9 << 20)
+    (tmp_path / "zeros").write_bytes(zeros)
+    with (tmp_path / "zeros").open("rb") as file:
+        pieces = [bytes(piece) for piece in chunk.cut(file.fileno())]
+    chunks = [objects.chunk(SHA256.digest(piece)) for piece in pieces]
+    assert f"xxh128:{XXH128.digest(zeros).hex()}" in text_of(DOCS / "formats.md")
+    assert dump(recipe.encode(Recipe(chunks, [len(piece) for piece in pieces]))) == example("recipe")
 
 
 def test_examples_of_a_pack_and_its_index(tmp_path: Path) -> None:

@@ -39,7 +39,15 @@ class Target(NamedTuple):
 
 STATES = {
     state.__name__: state
-    for state in (worlds.tracked, worlds.pushed_before, worlds.fetched, worlds.fresh, worlds.behind_and_edited)
+    for state in (
+        worlds.tracked,
+        worlds.pushed_before,
+        worlds.fetched,
+        worlds.fresh,
+        worlds.behind_and_edited,
+        worlds.large,
+        worlds.large_fresh,
+    )
 }
 TARGETS = {
     "pointer": Target("fetched", "repo/data.vml", mutations.in_json, (*LOOK, *CHANGE)),
@@ -72,6 +80,10 @@ TARGETS = {
     "remote's pack": Target(
         "fresh", "remote/packs/*/*.pack", mutations.numbers, (("pull",), ("fetch", "one"), ("checkout",))
     ),
+    "remote's pack, of a large file": Target(
+        "large_fresh", "remote/packs/*/*.pack", mutations.numbers, (("pull",), ("fsck", "--remote", "--deep"))
+    ),
+    "copy of a recipe": Target("large", "repo/.vml/cache/remotes/*/recipes/*", mutations.numbers, (("push",), *GC)),
     "root record": Target("pushed_before", "remote/roots/*.json", mutations.in_json, MOVE, cache=True),
     "root record, for gc": Target("pushed_before", "remote/roots/*.json", mutations.in_json, OVER_THERE),
     "announcement": Target("pushed_before", "remote/pushing/*.json", mutations.in_json, (*MOVE, *OVER_THERE)),
@@ -209,11 +221,11 @@ def versions(above: Path) -> set[bytes]:
     for edit in (worlds.first, worlds.second, worlds.unsaved):
         edit(world)
         found.update(data for data, _ in world.files().values())
-    return found
+    return found | {worlds.large_content(), worlds.large_content(edited=True)}
 
 
 def _check_workspace(world: World, known: set[bytes], about: str) -> None:
     """No file has bytes that no version of it had, whatever the commands had to read."""
     for path, (data, _) in world.files().items():
-        ours = path.startswith(("data/", "dir/two", "one", "uno")) and not path.endswith((".vml", "ignore"))
+        ours = path.startswith(("data/", "dir/two", "one", "uno", "large")) and not path.endswith((".vml", "ignore"))
         assert not ours or data in known, f"{path} has other bytes: {about}"

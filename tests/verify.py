@@ -11,12 +11,13 @@ from pathlib import Path
 import xxhash
 import zstandard
 
-BLOB, NODE = 1, 2
+BLOB, NODE, CHUNK, RECIPE = 1, 2, 3, 4
+LARGE = 8 << 20
 Store = dict[bytes, bytes]  # digest and kind -> the bytes
 
 
 def digest(kind: int, data: bytes) -> bytes:
-    """What names an object of a project that uses xxh128."""
+    """What names an object of a project that uses xxh128; not of a recipe, which has the name of its blob."""
     return xxhash.xxh3_128_digest(data) if kind == BLOB else hashlib.sha256(data).digest()
 
 
@@ -61,13 +62,19 @@ def _rows(raw: bytes) -> Iterator[tuple[bytes, str, int, int, int, int]]:
     columns = struct.unpack_from(f"<{3 * count}Q", raw, at + 5 * count)
     assert at + 29 * count == len(raw)
     for i, key in enumerate(keys):
-        size = 16 if key[-1] == BLOB else 32
+        size = 16 if key[-1] in (BLOB, RECIPE) else 32
         name = f"{names[numbers[i]][:32]}-{names[numbers[i]][32:]}"
         yield key[:size] + key[-1:], name, columns[i], columns[count + i], columns[2 * count + i], flags[i]
 
 
 def _take(found: Store, key: bytes, data: bytes, size: int, where: str) -> None:
     assert len(data) == size, where
+    if key[-1] == RECIPE:
+        assert hashlib.sha256(data[:-32]).digest() == data[-32:], where
+        found[key] = data
+        return
+    assert "/remote/" not in where or key[-1] != BLOB or len(data) <= LARGE, f"{where} is not cut"
+    assert "/remote/" in where or key[-1] not in (CHUNK, RECIPE), f"{where} belongs on a remote"
     assert digest(key[-1], data) == key[:-1], f"{where} holds other bytes than its id says"
     found[key] = data
 
@@ -83,11 +90,32 @@ def _check_table(pack: Path) -> None:
 
 def lacking(store: Store, root: bytes) -> list[bytes]:
     """What the closure of an object (a file's, or the root page of a directory) lacks."""
+    if root[-1] == BLOB and root not in store and root[:-1] + bytes([RECIPE]) in store:
+        return _lacking_chunks(store, root)
     if root not in store:
         return [root]
     if root[-1] == BLOB:
         return []
     return [oid for child in _named(store[root]) for oid in lacking(store, child)]
+
+
+def _lacking_chunks(store: Store, blob: bytes) -> list[bytes]:
+    """What is missing to a large blob; AssertionError if its recipe makes other bytes."""
+    recipe = store[blob[:-1] + bytes([RECIPE])]
+    magic, version, count, total = struct.unpack_from("<4sB3xIQ", recipe)
+    assert (magic, version) == (b"VMLR", 1)
+    assert len(recipe) == 20 + 36 * count + 32
+    chunks = [recipe[20 + 32 * i : 52 + 32 * i] + bytes([CHUNK]) for i in range(count)]
+    lengths = struct.unpack_from(f"<{count}I", recipe, 20 + 32 * count)
+    absent = [oid for oid in chunks if oid not in store]
+    if not absent:
+        assert [len(store[oid]) for oid in chunks] == list(lengths)
+        assert sum(lengths) == total > LARGE
+        whole = xxhash.xxh3_128()
+        for oid in chunks:
+            whole.update(store[oid])
+        assert whole.digest() == blob[:-1], f"the recipe of {blob.hex()} makes another file"
+    return absent
 
 
 def _named(page: bytes) -> list[bytes]:

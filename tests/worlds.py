@@ -113,7 +113,7 @@ def write(world: World, path: str, content: bytes) -> Path:
 
 def empty(world: World) -> None:
     """A clone in which nothing was fetched yet."""
-    for name in ("data", "dir/two", "one", ".vml/cache", ".vml/index", ".vml/lock", ".vml/tmp"):
+    for name in ("data", "dir/two", "one", "large", ".vml/cache", ".vml/index", ".vml/lock", ".vml/tmp"):
         place = world.project / name
         shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
 
@@ -187,6 +187,44 @@ def old_clone(world: World) -> None:
     world.git("checkout", "-q", "HEAD~1")
     world.ok("pull")
     world.git("checkout", "-q", "main")
+
+
+def large_content(*, edited: bool = False) -> bytes:
+    content = random.Random(3).randbytes(9 << 20)
+    return content[: 4 << 20] + b"a row" * edited + content[4 << 20 :]
+
+
+def large(world: World) -> None:
+    """A file that travels in chunks, of which the remote has an earlier version."""
+    git_only(world)
+    world.ok("init")
+    world.remote.mkdir()
+    world.ok("remote", "add", "-d", "origin", "../remote")
+    write(world, "large", large_content())
+    world.ok("add", "large")
+    world.commit()
+    world.ok("push")
+    write(world, "large", large_content(edited=True))
+    world.ok("add", "large")
+    world.commit()
+
+
+def large_fresh(world: World) -> None:
+    large(world)
+    world.ok("push")
+    empty(world)
+
+
+def large_condemned(world: World) -> None:
+    """Of a file that is needed some chunks lie in a pack that goes."""
+    large(world)
+    world.ok("push")
+    world.git("reset", "-q", "--soft", "HEAD~1")
+    world.git("commit", "-q", "--amend", "-m", "one")
+    world.git("reflog", "expire", "--expire=now", "--all")
+    age(world.remote, 100)
+    world.ok("gc", "--remote", "--force")
+    age(world.remote, 20)
 
 
 def many(world: World) -> None:
@@ -266,6 +304,10 @@ CASES = {
     "fetch --metadata": Case(fresh, ("fetch", "--metadata")),
     "pull": Case(fresh, ("pull",)),
     "pull more": Case(old_clone, ("pull",)),
+    "push large": Case(large, ("push",)),
+    "fetch large": Case(large_fresh, ("fetch",)),
+    "pull large": Case(large_fresh, ("pull",)),
+    "gc --remote large": Case(large_condemned, ("gc", "--remote", "--force"), drops=True),
     "mv": Case(tracked, ("mv", "data", "raw")),
     "mv file": Case(tracked, ("mv", "one", "dir/uno")),
     "mv inside": Case(tracked, ("mv", "data/a", "data/z")),

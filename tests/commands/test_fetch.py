@@ -22,8 +22,11 @@ def pushed(repo: Repo) -> Repo:
 def test_everything(repo: Repo, remote: Path) -> None:
     clone = pushed(repo)
     found = clone.json("fetch")
-    assert found == {"schema": 1, "remote": "origin", "objects": 21, "bytes": sum(
-        len(content) for content in repo.files("data").values()) + 1000}  # fmt: skip
+    size = sum(len(content) for content in repo.files("data").values()) + 1000
+    assert found == {
+        "schema": 1, "remote": "origin", "objects": 21, "bytes": size, "stored": 369, "saved_by_dedup": 0,
+        "saved_by_zstd": size - 369,
+    }  # fmt: skip
     assert not (clone.path / "data").exists()
     assert "has everything already" in clone.run("fetch").err
     shutil.move(remote, remote.with_name("away"))

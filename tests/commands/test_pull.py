@@ -14,7 +14,9 @@ from tests.conftest import Repo
 def test_everything(repo: Repo, remote: Path) -> None:
     clone = pushed(repo)
     assert clone.json("pull") == {
-        "schema": 1, "fetched": {"objects": 21, "bytes": 4000}, "written": 21, "removed": 0, "bytes": 4000,
+        "schema": 1,
+        "fetched": {"objects": 21, "bytes": 4000, "stored": 369, "saved_by_dedup": 0, "saved_by_zstd": 3631},
+        "written": 21, "removed": 0, "bytes": 4000,
     }  # fmt: skip
     assert clone.files("data") == repo.files("data")
     assert clone.json("status")["clean"]

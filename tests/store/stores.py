@@ -9,7 +9,7 @@ import signal
 import struct
 import traceback
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from vcs_ml import paths
 from vcs_ml.hashing import SHA256, XXH128, Algorithm
 from vcs_ml.progress import SILENT
-from vcs_ml.store import catalog, condemn, download, manifest, objects, pack, page, upload
+from vcs_ml.store import catalog, condemn, download, manifest, objects, pack, page, recipe, upload
 from vcs_ml.store.ingest import Folder, stat_numbers
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
@@ -190,15 +190,35 @@ def packed(place: Path, algorithm: Algorithm = XXH128) -> dict[bytes, bytes]:
         keys, flags, numbers = width + 1, count * (width + 1), count * (width + 2)
         for i in range(count):
             key = table[i * keys : (i + 1) * keys]
-            oid = key[: algorithm.size if key[-1] == objects.BLOB else 32] + key[-1:]
+            oid = key[: algorithm.size if key[-1] in (objects.BLOB, objects.RECIPE) else 32] + key[-1:]
             offset, stored, raw = (struct.unpack_from("<Q", table, numbers + 8 * (n * count + i))[0] for n in range(3))
             content = data[offset : offset + stored]
             if table[flags + i]:
                 content = zstandard.decompress(content)
             assert len(content) == raw
-            assert (algorithm.digest(content) if key[-1] == objects.BLOB else SHA256.digest(content)) == oid[:-1]
             found[oid] = content
+            if key[-1] == objects.RECIPE:
+                continue  # checked where it is used
+            assert (algorithm.digest(content) if key[-1] == objects.BLOB else SHA256.digest(content)) == oid[:-1]
     return found
+
+
+def pack_with(place: Path, kind: int) -> Path:
+    """The largest pack that holds an object of this kind."""
+
+    def kinds(path: Path) -> set[int]:
+        size = path.stat().st_size
+        name = pack.parse_name(path.stem)
+        assert name is not None
+
+        def read(start: int, length: int) -> bytes:
+            return path.read_bytes()[start : start + length]
+
+        return {row.oid[-1] for row in pack.read_table(name, size, read, XXH128, source="").rows}
+
+    return max(
+        (path for path in place.glob("packs/*/*.pack") if kind in kinds(path)), key=lambda path: path.stat().st_size
+    )
 
 
 def assert_whole(place: Path, roots: Iterable[Root], algorithm: Algorithm = XXH128) -> None:
@@ -212,12 +232,19 @@ def assert_whole(place: Path, roots: Iterable[Root], algorithm: Algorithm = XXH1
         if oid in seen:
             continue
         seen.add(oid)
+        if oid[-1] == objects.BLOB and oid not in held:
+            todo.append(objects.recipe(ObjectId(oid)))
+            continue
         assert oid in held, objects.describe(oid, algorithm)
         assert any(Path(pack.key(name)).name in there for name, _ in index.places(oid)), "not in an index"
         if oid[-1] == objects.NODE:
             here = page.decode(held[oid], oid, algorithm)
             todo += [child.oid for child in here.children]
             todo += [objects.blob(entry.digest) for entry in here.entries]
+        if oid[-1] == objects.RECIPE:
+            made = recipe.decode(held[oid], ObjectId(oid), algorithm)
+            todo += made.chunks
+            assert algorithm.digest(b"".join(held[each] for each in made.chunks)) == oid[:-1]
 
 
 def recorded(place: Path, algorithm: Algorithm = XXH128, *, without: str = "") -> list[Root]:
@@ -242,8 +269,8 @@ class Clone:
         self.remote.open(create=True)
 
     def push(self, *roots: Root, project: str = "p", check: bool = False) -> Moved:
-        def send(needs: list[Need]) -> Moved:
-            return upload.push(self.store, self.remote, needs, jobs=2, meter=SILENT)
+        def send(needs: Sequence[Need], doomed: Collection[bytes]) -> Moved:
+            return upload.push(self.store, self.remote, needs, doomed, jobs=2, meter=SILENT)
 
         record = Record(project, None, roots)
         return upload.make_complete(self.store, self.remote, record, send, check=check)[0]

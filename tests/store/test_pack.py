@@ -107,30 +107,6 @@ def test_objects_of_every_size_around_the_limits(tmp_path: Path, algorithm: Algo
     assert all(len(file) < pack.TARGET + (31 << 20) for file in files_below(tmp_path).values())
 
 
-@settings(max_examples=30)
-@given(st.lists(st.binary(max_size=100), max_size=8), st.binary(max_size=50))
-def test_a_stream_is_packed_behind_what_was_before(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], before: bytes
-) -> None:
-    backend = Directory(tmp_path_factory.mktemp("packs"))
-    whole = b"".join(parts) + b"."
-    builder = Builder(backend, XXH128, zstd=True)
-    builder.add(node(before), before)
-    builder.stream(blob(whole), [*parts, b"."], len(whole))
-    builder.add(blob(b"after"), b"after")
-    wanted = {node(before): before, blob(whole): whole, blob(b"after"): b"after"}
-    assert read_back(backend, builder.finish(), XXH128) == wanted
-
-
-def test_a_stream_of_another_length_leaves_nothing(tmp_path: Path) -> None:
-    builder = Builder(Directory(tmp_path), XXH128)
-    builder.add(blob(b"x"), b"x")
-    with pytest.raises(ValueError, match="3 bytes where 4"):
-        builder.stream(blob(b"abcd"), [b"ab", b"c"], 4)
-    builder.abort()
-    assert files_below(tmp_path) == {}
-
-
 def test_an_abort_leaves_nothing_behind(tmp_path: Path) -> None:
     builder = Builder(Directory(tmp_path), XXH128)
     builder.add(blob(bytes(5 << 20)), bytes(5 << 20))

@@ -286,7 +286,7 @@ def whole_store_is_sound(store: LocalStore) -> None:
     for name, data in files_below(store.directory).items():
         if name.startswith("loose/xxh128/"):
             assert XXH128.digest(data).hex() == name.removeprefix("loose/xxh128/").replace("/", "")
-    assert not litter(store.directory)
+    assert not [name for name in litter(store.directory) if not name.endswith(".part")]  # of use to the next fetch
 
 
 @settings(max_examples=25)
@@ -350,13 +350,13 @@ def test_what_a_remote_does_not_have_is_named(one: Clone, two: Clone) -> None:
 
 
 def lying(one: Clone, place: Path, **change: int) -> None:
-    """Replace the index by one whose rows say something else of the blobs."""
+    """Replace the index by one whose rows say something else of all but nodes."""
     (path,) = (place / "remote" / "index").iterdir()
     name = pack.parse_name(path.stem)
     assert name is not None
     packs = catalog.merged_packs([catalog.Index(path, name, XXH128)])
     rows = [
-        Pack(p.name, [row._replace(**change) if row.oid[-1] == objects.BLOB else row for row in p.rows]) for p in packs
+        Pack(p.name, [row if row.oid[-1] == objects.NODE else row._replace(**change) for row in p.rows]) for p in packs
     ]
     path.unlink()
     name, content = catalog.encode(rows, XXH128)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml import output
 from vcs_ml.errors import UsageError
 from vcs_ml.session import Session
 from vcs_ml.workspace import dry_run as forecast
@@ -68,9 +67,8 @@ def fetch(
         return
     moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
     if json:
-        session.json({"schema": 1, "remote": config.name, "objects": moved.objects, "bytes": moved.bytes})
+        session.json({"schema": 1, "remote": config.name, **moved.as_json()})
     elif moved.objects:
-        got = f"{output.count(moved.objects, 'object')}, {output.size(moved.bytes)}"
-        session.note(f"fetched from {config.name}: {got}")
+        session.note(f"fetched from {config.name}: {sync.summary(moved, sent=False)}")
     else:
         session.note("the local store has everything already" if not metadata else "the lists of files are here")

@@ -74,7 +74,7 @@ def pull(
         session.json(
             {
                 "schema": 1,
-                "fetched": {"objects": moved.objects, "bytes": moved.bytes},
+                "fetched": moved.as_json(),
                 "written": done.written,
                 "removed": done.removed,
                 "bytes": done.bytes,
@@ -85,7 +85,7 @@ def pull(
         session.note(said)
     for each in done.saved:
         session.note(each.line(project.algorithm))
-    got = f"{output.count(moved.objects, 'object')} fetched ({output.size(moved.bytes)})" if moved.objects else ""
+    got = f"fetched {sync.summary(moved, sent=False)}" if moved.objects else ""
     wrote = f"{output.count(done.written, 'file')} written ({output.size(done.bytes)})" if done.written else ""
     gone_now = f"{output.count(done.removed, 'file')} removed" if done.removed else ""
     session.note(", ".join(filter(None, (got, wrote, gone_now))) or "everything is here already")

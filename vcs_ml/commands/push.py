@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace import opening, status, sync
@@ -68,8 +67,6 @@ def push(
     if json:
         session.json({"schema": 1, "remote": config.name, **done.as_json()})
     elif done.moved.objects:
-        sent = f"{output.count(done.moved.objects, 'object')}, {output.size(done.moved.bytes)}"
-        stored = f" ({output.size(done.moved.stored)} stored)" if done.moved.stored != done.moved.bytes else ""
-        session.note(f"pushed to {config.name}: {sent}{stored}")
+        session.note(f"pushed to {config.name}: {sync.summary(done.moved, sent=True)}")
     else:
         session.note(f"{config.name} has everything already")

@@ -9,10 +9,14 @@ LEVEL = 3
 WORTH = 0.95  # stored compressed only where at least 5 % is saved
 SMALLEST = 64  # below this a frame's header eats the gain
 LARGEST = 64 << 20  # above this an object is stored raw: a frame that claims more is a bomb
+PROBED = 128 << 10  # from this size on, samples tell whether an object is worth compressing
+_SAMPLE = 8 << 10
+_SAMPLES = 4
 
 
 class Squeezer:
-    """Compresses what compresses: after a few failures in a row it looks only at every n-th object.
+    """Compresses what compresses: of large objects it tries samples first, and after a few small ones in a row that do
+    not shrink it looks only at every n-th.
 
     Already compressed data (images, archives) thus costs nearly nothing.
     """
@@ -21,23 +25,32 @@ class Squeezer:
         import zstandard  # noqa: PLC0415 - 8 ms: paid only by what writes to a remote
 
         self._compress = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True).compress
+        self._try = zstandard.ZstdCompressor(level=1).compress
         self._misses = 0
         self._skip = 0
 
     def squeeze(self, data: Buffer) -> bytes | None:
         """The compressed bytes, None where raw is as good."""
+        if len(data) >= PROBED:
+            return self._pack(data) if len(data) <= LARGEST and self._shrinks(data) else None
         if self._skip:
             self._skip -= 1
             return None
-        if not SMALLEST <= len(data) <= LARGEST:
+        if len(data) < SMALLEST:
             return None
-        packed = self._compress(data)
-        if len(packed) <= WORTH * len(data):
-            self._misses = 0
-            return packed
-        self._misses += 1
+        packed = self._pack(data)
+        self._misses = 0 if packed is not None else self._misses + 1
         self._skip = min(self._misses * self._misses, 100)
-        return None
+        return packed
+
+    def _pack(self, data: Buffer) -> bytes | None:
+        packed = self._compress(data)
+        return packed if len(packed) <= WORTH * len(data) else None
+
+    def _shrinks(self, data: Buffer) -> bool:
+        view, step = memoryview(data), (len(data) - _SAMPLE) // (_SAMPLES - 1)
+        samples = [view[at : at + _SAMPLE] for at in range(0, step * _SAMPLES, step)]
+        return any(len(self._try(sample)) <= WORTH * _SAMPLE for sample in samples)
 
 
 def expand(data: Buffer, size: int) -> bytes:

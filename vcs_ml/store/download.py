@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
 
-from vcs_ml import fs
 from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import Buffer
 from vcs_ml.progress import Meter
-from vcs_ml.store import objects, pack, page, seal, workers
+from vcs_ml.store import assembly, objects, pack, page, workers
 from vcs_ml.store.local import FEW, Batch, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Row
-from vcs_ml.store.remote import Remote, remedy
-from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, WINDOW, Moved, Need, again, limit, missing_on, read_one
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, Moved, Need, Range, again, locate, ranges_of, read_one
 
-GAP = 1 << 20  # unwanted bytes worth reading to save a request
 _PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
 
 Failure = tuple[str, str | None]  # the message and the hint of a CorruptError
 _Received = tuple[pack.Plain, int, int, list[Failure]]  # packs written, bytes, bytes read, what did not match
-
-
-class Range(NamedTuple):
-    """One read of a pack and the objects in it."""
-
-    pack: bytes
-    start: int
-    length: int
-    wanted: list[tuple[Need, Row]]
 
 
 def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *, jobs: int) -> None:
@@ -54,14 +41,14 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
 
 
 def read_nodes(remote: Remote, oids: Sequence[ObjectId], *, jobs: int) -> dict[ObjectId, bytes]:
-    """Manifest pages from a remote, all in memory. Raises MissingObject, CorruptError."""
+    """Manifest pages and recipes from a remote, all in memory. Raises MissingObject, CorruptError."""
     found: dict[ObjectId, bytes] = {}
 
     def keep(need: Need, data: Buffer) -> None:
         found[need.oid] = bytes(data)
 
     def bring() -> None:
-        ranges = ranges_of(_locate(remote, [Need(oid, -1, "") for oid in oids]))
+        ranges = ranges_of(locate(remote, [Need(oid, -1, "") for oid in oids]))
         _raise_first(_read_ranges(remote, ranges, keep, jobs=jobs)[2])
 
     again(remote, bring)
@@ -91,9 +78,9 @@ def fetch(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int
 
 def _fetch_round(store: LocalStore, remote: Remote, part: Sequence[Need], *, jobs: int, meter: Meter) -> Moved:
     large = [need for need in part if need.size > LARGE]
-    parts = _share(list(ranges_of(_locate(remote, [need for need in part if need.size <= LARGE]))))
+    parts = _share(list(ranges_of(locate(remote, [need for need in part if need.size <= LARGE]))))
     failures: list[Failure] = []
-    size = stored = sum(need.size for need in large)
+    moved = NOTHING
     with store.batch() as batch:
         # Only in this process: what a forked worker put into the batch would be lost.
         few = batch if len(part) < FEW and len(parts) == 1 else None
@@ -101,19 +88,19 @@ def _fetch_round(store: LocalStore, remote: Remote, part: Sequence[Need], *, job
         def work(part: Sequence[Range], meter: Meter) -> _Received:
             return _receive(store, remote, part, few, jobs=jobs, meter=meter)
 
-        for packs, *sums, failed in workers.fork_map(work, parts, meter):
+        for packs, size, stored, failed in workers.fork_map(work, parts, meter):
             batch.adopt(pack.from_plain(packs))
-            size, stored = size + sums[0], stored + sums[1]
+            moved = moved.plus(Moved(0, size, stored, 0, size - stored))
             failures += failed
         for need in large:
             if need.oid in store:  # begun again
                 continue
             try:
-                _fetch_large(store, remote, need, meter)
+                moved = moved.plus(assembly.fetch(store, remote, need, jobs=jobs, meter=meter))
             except CorruptError as error:
                 failures.append((error.message, error.hint))
     _raise_first(failures)
-    return Moved(len(part), size, stored)
+    return moved._replace(objects=len(part))
 
 
 def _raise_first(failures: Sequence[Failure]) -> None:
@@ -165,81 +152,6 @@ def _rounds(needs: Iterable[Need]) -> Iterator[list[Need]]:
             part, filled = [], 0
     if part:
         yield part
-
-
-def _locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need]]:
-    found, lacking = [], []
-    for need in needs:
-        place = remote.find(need.oid)
-        if place is None:
-            lacking.append(need)
-            continue
-        name, row = place
-        if need.size < 0 and row.raw > limit(need.oid):
-            raise CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint="vml push it again")
-        if 0 <= need.size != row.raw:
-            raise CorruptError(
-                f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
-                hint=remedy(remote.name),
-            )
-        found.append((name, row, need))
-    if lacking:
-        raise missing_on(remote, lacking)
-    return found
-
-
-def ranges_of(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[Range]:
-    """Neighbours in one pack share a read, across gaps below GAP, up to LARGE bytes."""
-    current: Range | None = None
-    for name, row, need in sorted(places, key=lambda place: (place[0], place[1].offset)):
-        end = row.offset + row.stored
-        if (
-            current is not None
-            and current.pack == name
-            and row.offset <= current.start + current.length + GAP
-            and end - current.start <= LARGE
-        ):
-            length = max(current.length, end - current.start)
-            current.wanted.append((need, row))
-            current = current._replace(length=length)
-            continue
-        if current is not None:
-            yield current
-        current = Range(name, row.offset, row.stored, [(need, row)])
-    if current is not None:
-        yield current
-
-
-def _fetch_large(store: LocalStore, remote: Remote, need: Need, meter: Meter) -> None:
-    """Stream one large blob into a temporary file; it becomes an object only if it matches."""
-    ((name, row, _),) = _locate(remote, [need])
-    if row.flags != pack.RAW:
-        raise CorruptError(f"{need.path}: remote {remote.name!r} holds it in a form this vml does not read")
-    key = pack.key(name)
-    for attempt in (1, 2):
-        tmp = store.scratch()
-        hasher = store.algorithm.new()
-        try:
-            with tmp.open("xb", buffering=0) as file:
-                for start in range(row.offset, row.offset + row.stored, WINDOW):
-                    data = remote.backend.read_range(key, start, min(WINDOW, row.offset + row.stored - start))
-                    hasher.update(data)
-                    fs.write_all(file.fileno(), data)
-                    meter.advance(0, len(data))
-                os.fchmod(file.fileno(), 0o444)
-                seal.put(file.fileno())
-                os.fsync(file.fileno())
-            if hasher.digest() == need.oid[:-1]:
-                store.adopt_loose(need.oid, tmp)
-                meter.advance(1, 0)
-                return
-            if attempt == 2:
-                raise CorruptError(
-                    f"{need.path}: what remote {remote.name!r} holds in {key} does not match its id",
-                    hint=remedy(remote.name),
-                )
-        finally:
-            tmp.unlink(missing_ok=True)
 
 
 def _read_ranges(

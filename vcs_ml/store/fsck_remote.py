@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import NAMES, SHA256, Algorithm
 from vcs_ml.output import count, size
 from vcs_ml.progress import Meter
-from vcs_ml.store import catalog, inspect, objects, pack, transfer, workers
+from vcs_ml.store import catalog, inspect, objects, pack, recipe, transfer, workers
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.fsck import Checked, Info, Problem, Report, damage, named
 from vcs_ml.store.holdings import Holdings, judge_indexes, take_pack
@@ -95,7 +96,9 @@ def check(
         found.damaged.pop(name, None)
         found.tables.pop(name, None)
     roots = list(dict.fromkeys(root for record in reversed(records) for root in record.roots))
-    reached = reach(roots, remote.algorithm, found.__contains__, _reader(remote, store, found))
+    reached = reach(
+        roots, remote.algorithm, partial(_has, found), _reader(remote, store, found), partial(_parts, remote, found)
+    )
     for name in found.unlisted if reached.absent else ():
         file = RemoteFile(remote.backend, pack.key(name), found.packs[name])
         found.unlisted[name] = {row.oid for row in inspect.table_of(name, file, remote.algorithm)[1]}
@@ -232,17 +235,43 @@ def _reader(remote: Remote, store: LocalStore, found: Holdings) -> Callable[[Obj
             return store.read(oid)
         except (MissingObject, CorruptError):
             pass  # the store's damage is not asked for here
-        place = found.place(oid)
-        if not isinstance(place, tuple):
-            raise MissingObject(oid, f"{objects.describe(oid, remote.algorithm)} is not on {remote.name}")
-        name, row = place
-        try:
-            return transfer.read_one(remote, name, row)
-        except CorruptError as error:
-            found.damaged.setdefault(name, {})[oid] = error.message
-            raise MissingObject(oid, error.message) from None
+        return _read_one(remote, found, oid)
 
     return read
+
+
+def _read_one(remote: Remote, found: Holdings, oid: ObjectId) -> bytes:
+    """A node or recipe from a good place of the remote; MissingObject. Damage that is met is noted."""
+    place = found.place(oid)
+    if not isinstance(place, tuple):
+        raise MissingObject(oid, f"{objects.describe(oid, remote.algorithm)} is not on {remote.name}")
+    name, row = place
+    try:
+        data = transfer.read_one(remote, name, row)
+        inspect.check_form(oid, data, remote.algorithm)
+        return data
+    except CorruptError as error:
+        found.damaged.setdefault(name, {})[oid] = error.message
+        raise MissingObject(oid, error.message) from None
+
+
+def _has(found: Holdings, oid: ObjectId) -> bool:
+    """Whether a pack that is there holds an object, of a size that it can have."""
+    place = found.place(oid)
+    return isinstance(place, tuple) and place[1].raw <= transfer.limit(oid)
+
+
+def _parts(remote: Remote, found: Holdings, blob: ObjectId, size: int) -> list[ObjectId]:
+    """What a remote should have of a blob: itself, or where it is large its recipe and the chunks that that names."""
+    whole = objects.recipe(blob)
+    if size <= transfer.LARGE and (size >= 0 or _has(found, blob)):
+        return [blob]
+    try:
+        data = _read_one(remote, found, whole)
+        return [whole, *dict.fromkeys(recipe.decode(data, whole, remote.algorithm).chunks)]
+    except (MissingObject, CorruptError):
+        known = size >= 0 or found.place(whole) or any(whole in bad for bad in found.damaged.values())
+        return [whole if known else blob]
 
 
 def _missing(found: Holdings, reached: Reach) -> Iterator[Problem]:

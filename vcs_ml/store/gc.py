@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from vcs_ml import fs
 from vcs_ml.errors import CorruptError
-from vcs_ml.hashing import SHA256
+from vcs_ml.hashing import SHA256, Algorithm
 from vcs_ml.progress import Meter
-from vcs_ml.store import catalog, objects, pack, page, records
+from vcs_ml.store import catalog, objects, pack, page, recipe, records, remote
 from vcs_ml.store.catalog import Catalog
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
@@ -109,7 +109,7 @@ def plan(store: LocalStore, live: set[ObjectId], known: Iterable[Path] = (), *, 
     def stays(ids: tuple[ObjectId, ...], size: int) -> bool:
         if any(oid in live for oid in ids):
             return True
-        if include_unpushed or any(remote.has(oid) for oid in ids for remote in remotes):
+        if include_unpushed or any(each.has(oid) for oid in ids for each in remotes):
             return False
         unpushed[0] += 1
         unpushed[1] += size
@@ -133,11 +133,25 @@ def plan(store: LocalStore, live: set[ObjectId], known: Iterable[Path] = (), *, 
 class _Remote(NamedTuple):
     """What is known here of a remote's objects, as of the last push or fetch, and which packs will not stay there."""
 
+    directory: Path
+    algorithm: Algorithm
     catalog: Catalog
     doomed: frozenset[bytes]
 
     def has(self, oid: ObjectId) -> bool:
+        return self._lists(oid) or (oid[-1] == objects.BLOB and self._has_chunks(objects.recipe(oid)))
+
+    def _lists(self, oid: ObjectId) -> bool:
         return any(name not in self.doomed for name, _ in self.catalog.places(oid))
+
+    def _has_chunks(self, oid: ObjectId) -> bool:
+        if not self._lists(oid):
+            return False
+        try:
+            found = recipe.decode(remote.recipe_path(self.directory, oid).read_bytes(), oid, self.algorithm)
+        except (OSError, CorruptError):
+            return False
+        return all(map(self._lists, found.chunks))
 
 
 def _remotes(store: LocalStore, known: Iterable[Path]) -> Iterator[_Remote]:
@@ -146,7 +160,7 @@ def _remotes(store: LocalStore, known: Iterable[Path]) -> Iterator[_Remote]:
         try:
             for path in directory.glob("gc/*.json"):
                 doomed |= records.parse_doomed(path.read_bytes()).packs
-            yield _Remote(Catalog(directory / "index", store.algorithm), frozenset(doomed))
+            yield _Remote(directory, store.algorithm, Catalog(directory / "index", store.algorithm), frozenset(doomed))
         except (CorruptError, ValueError, OSError):
             continue  # then it vouches for nothing
 
@@ -180,7 +194,7 @@ def _to_rewrite(sizes: dict[bytes, int], living: dict[bytes, int], alive: dict[b
     """Packs less than half alive, and small ones where there are many."""
     found = {name for name, size in living.items() if 2 * (size + _table(alive[name])) < sizes[name]}
     for meta in (True, False):
-        small = {name for name in living if sizes[name] < SMALL and _is_meta(alive[name][0].oid) == meta}
+        small = {name for name in living if sizes[name] < SMALL and objects.is_meta(alive[name][0].oid) == meta}
         if len(small) >= MANY:
             found |= small
     return sorted(found)
@@ -189,10 +203,6 @@ def _to_rewrite(sizes: dict[bytes, int], living: dict[bytes, int], alive: dict[b
 def _table(rows: list[Row]) -> int:
     """Bytes that these rows take behind a pack's objects."""
     return len(rows) * (SHA256.size + 26) + pack.FOOTER.size
-
-
-def _is_meta(oid: ObjectId) -> bool:
-    return oid[-1] in (objects.NODE, objects.RECIPE)
 
 
 def loose_files(store: LocalStore) -> Iterator[Loose]:
@@ -253,7 +263,7 @@ def _rewrite(store: LocalStore, plan: Plan, meter: Meter) -> list[Pack]:
     try:
         for name in plan.rewrite:
             for row in sorted(plan.alive[name], key=lambda row: row.offset):
-                builders[_is_meta(row.oid)].add(row.oid, _read(store, row.oid))
+                builders[objects.is_meta(row.oid)].add(row.oid, _read(store, row.oid))
                 meter.advance(1, row.raw)
         return [each for builder in builders.values() for each in builder.finish()]
     finally:

@@ -11,15 +11,16 @@ from typing import Protocol
 from vcs_ml.errors import CorruptError, VmlError
 from vcs_ml.hashing import SHA256, Algorithm, Buffer
 from vcs_ml.progress import Meter
-from vcs_ml.store import objects, pack, page
+from vcs_ml.store import objects, pack, page, recipe
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Row
 from vcs_ml.store.remotes.protocol import NotFound
-from vcs_ml.store.transfer import WINDOW, limit
+from vcs_ml.store.transfer import limit
 
 Keep = Callable[[ObjectId, bytes], None]
 Bad = list[tuple[ObjectId, str]]  # what is damaged, and how
+WINDOW = 4 << 20
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a FIFO that somebody put there
 
 
@@ -55,7 +56,7 @@ def survey(
 ) -> Bad:
     """Read every object of a pack; those that are damaged. Good ones that fit in memory go to `keep`.
 
-    Costs one read for each 4 MiB and no more memory than that; larger objects are read in windows.
+    Costs one read for each 4 MiB, or for a larger object, and no more memory than that.
     """
     bad: Bad = []
     for group in _groups(rows, file.size, bad):
@@ -88,8 +89,7 @@ def _survey_group(group: Sequence[Row], file: Readable, algorithm: Algorithm, ba
     first = group[0]
     try:
         if first.raw > limit(first.oid) or first.stored > limit(first.oid):
-            _stream(first, file, algorithm)
-            return
+            raise CorruptError(f"{first.raw} bytes are more than it can have")
         end = max(row.offset + row.stored for row in group)
         data = memoryview(file.read(first.offset, end - first.offset))
     except (CorruptError, NotFound, OSError) as error:
@@ -103,23 +103,12 @@ def _survey_group(group: Sequence[Row], file: Readable, algorithm: Algorithm, ba
         at = row.offset - first.offset
         try:
             found = pack.decode_object(row, data[at : at + row.stored], algorithm)
-            check_node(row.oid, found, algorithm)
+            check_form(row.oid, found, algorithm)
         except CorruptError as error:
             bad.append((row.oid, _short(row.oid, error, algorithm)))
             continue
         if keep is not None:
             keep(row.oid, bytes(found))
-
-
-def _stream(row: Row, file: Readable, algorithm: Algorithm) -> None:
-    """CorruptError unless an object too large for memory is what its id says."""
-    if row.flags != pack.RAW or row.oid[-1] == objects.NODE:
-        raise CorruptError(f"{row.raw} bytes are more than it can have")
-    hasher = algorithm.new() if row.oid[-1] == objects.BLOB else SHA256.new()
-    end = row.offset + row.stored
-    for start in range(row.offset, end, WINDOW):
-        hasher.update(file.read(start, min(WINDOW, end - start)))
-    check_digest(row.oid, hasher.digest())
 
 
 def _short(oid: ObjectId, error: CorruptError, algorithm: Algorithm) -> str:
@@ -134,10 +123,12 @@ def check_digest(oid: ObjectId, digest: bytes) -> None:
         raise CorruptError(f"its bytes hash to {digest.hex()}")
 
 
-def check_node(oid: ObjectId, data: Buffer, algorithm: Algorithm) -> None:
-    """CorruptError for a node that is not a page as we write them."""
+def check_form(oid: ObjectId, data: Buffer, algorithm: Algorithm) -> None:
+    """CorruptError for a node that is not a page, or a recipe that is none, as we write them."""
     if oid[-1] == objects.NODE:
         page.decode(bytes(data), oid, algorithm)
+    elif oid[-1] == objects.RECIPE:
+        recipe.decode(data, oid, algorithm)
 
 
 def reason(error: VmlError | OSError) -> str:
@@ -278,7 +269,7 @@ def check_loose(path: Path | str, digest: bytes, algorithm: Algorithm, meter: Me
             meter.advance(1)
             check_digest(oid, hasher.digest())
             if node:
-                check_node(oid, file.read(0, file.size), algorithm)
+                check_form(oid, file.read(0, file.size), algorithm)
             return "", file.size
     except (CorruptError, OSError) as error:
         return reason(error), 0

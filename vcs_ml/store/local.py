@@ -458,7 +458,7 @@ class Batch:
 
     def _pack_waiting(self) -> None:
         for oid, data in self._waiting.items():
-            meta = oid[-1] in (objects.NODE, objects.RECIPE)
+            meta = objects.is_meta(oid)
             if meta not in self._builders:
                 self._builders[meta] = Builder(self._store.backend, self._store.algorithm)
             self._builders[meta].add(oid, data)

@@ -34,6 +34,21 @@ def node(digest: bytes) -> ObjectId:
     return ObjectId(digest + b"\x02")
 
 
+def chunk(digest: bytes) -> ObjectId:
+    """The id of a piece of a large blob, on a remote."""
+    return ObjectId(digest + b"\x03")
+
+
+def recipe(blob: ObjectId) -> ObjectId:
+    """The id of the list of chunks of which a large blob is made."""
+    return ObjectId(blob[:-1] + b"\x04")
+
+
+def is_meta(oid: ObjectId) -> bool:
+    """Whether an object says what others are made of; such ones go to packs of their own."""
+    return oid[-1] in (NODE, RECIPE)
+
+
 def kind(oid: ObjectId) -> int:
     """BLOB, NODE, CHUNK or RECIPE."""
     return oid[-1]
@@ -45,7 +60,11 @@ def digest_size(kind: int, algorithm: Algorithm) -> int:
 
 
 def verify(oid: ObjectId, data: Buffer, algorithm: Algorithm) -> None:
-    """CorruptError unless `data` is what `oid` names."""
+    """CorruptError unless `data` is what `oid` names; of a recipe, which another digest names, what it ends with."""
+    if oid[-1] == RECIPE:
+        if SHA256.digest(data[: -SHA256.size]) != data[-SHA256.size :]:
+            raise CorruptError(f"damaged object {describe(oid, algorithm)}: its bytes do not hash to what it ends with")
+        return
     digest = algorithm.digest(data) if oid[-1] == BLOB else SHA256.digest(data)
     if digest != oid[:-1]:
         raise CorruptError(f"damaged object {describe(oid, algorithm)}: its bytes hash to {digest.hex()}")

@@ -265,18 +265,6 @@ class Builder:
             self._sink().write(stored)
         self._close_if_full()
 
-    def stream(self, oid: ObjectId, parts: Iterable[Buffer], size: int) -> None:
-        """Pack an object too large for memory, raw, part by part; ValueError unless the parts sum to `size`."""
-        self._flush()
-        sink, written = self._sink(), 0
-        for part in parts:
-            sink.write(part)
-            written += len(part)
-        if written != size:
-            raise ValueError(f"{written} bytes where {size} were announced")
-        self._record(oid, size, size, RAW)
-        self._close()
-
     def finish(self) -> list[Pack]:
         """Close the last pack; every pack is then durable. No index names them yet."""
         if self._rows:

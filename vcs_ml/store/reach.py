@@ -17,23 +17,32 @@ from vcs_ml.store.tree import Read, Tree
 Has = Callable[[ObjectId], bool]
 
 
+# (a blob, its size or -1) -> what of it a place should have: itself, or its recipe and chunks
+Parts = Callable[[ObjectId, int], Sequence[ObjectId]]
+
+
 class Reach(NamedTuple):
     """What is `absent`, each object once with the first path that needs it, and `by` which root; `broken` trees:
-    their pages are what their ids say, but no tree; `whole` are the roots that are all there.
+    their pages are what their ids say, but no tree; `whole` are the roots that are all there; `large` are the blobs of
+    which parts are absent, with those.
     """
 
     absent: dict[ObjectId, Need]
     by: dict[ObjectId, Root]
     broken: dict[Root, str]
     whole: list[Root]
+    large: dict[ObjectId, tuple[Need, list[ObjectId]]]
 
 
-def reach(roots: Iterable[Root], algorithm: Algorithm, has: Has, read: Read) -> Reach:
-    """Look up all that `roots` name. `read` gives verified nodes, from wherever; `has` asks the place in question.
+def reach(
+    roots: Iterable[Root], algorithm: Algorithm, has: Has, read: Read, parts: Parts = lambda oid, size: (oid,)
+) -> Reach:
+    """Look up all that `roots` name. `read` gives verified nodes, from wherever; `has` asks the place in question,
+    where a blob consists of `parts`.
 
     Versions of one path are compared with each other, so that a long history costs what changed in it.
     """
-    walk = _Walk(algorithm, has, read)
+    walk = _Walk(algorithm, has, read, parts)
     done: dict[ObjectId, bool] = {}
     bases: dict[str, ObjectId] = {}
     for root in dict.fromkeys(roots):
@@ -49,10 +58,11 @@ def reach(roots: Iterable[Root], algorithm: Algorithm, has: Has, read: Read) -> 
 class _Walk:
     """What was found so far; a page that was looked at is not looked at again."""
 
-    def __init__(self, algorithm: Algorithm, has: Has, read: Read) -> None:
-        self.found = Reach({}, {}, {}, [])
-        self._algorithm, self._has, self._read = algorithm, has, read
+    def __init__(self, algorithm: Algorithm, has: Has, read: Read, parts: Parts) -> None:
+        self.found = Reach({}, {}, {}, [], {})
+        self._algorithm, self._has, self._read, self._parts = algorithm, has, read, parts
         self._seen: set[tuple[ObjectId, bytes]] = set()
+        self._whole: set[ObjectId] = set()  # large blobs whose parts are all there
 
     def look_at(self, root: Root, base: ObjectId | None) -> bool:
         """Whether all of one root is there; what is not goes into `found`."""
@@ -80,11 +90,19 @@ class _Walk:
         return complete
 
     def _look(self, root: Root, oid: ObjectId, entry: Entry | None = None) -> bool:
-        if self._has(oid):
-            return True
         size, inner = (entry.size, entry.path) if entry else (-1, b"")
-        self._miss(root, Need(oid, size, root.path, inner))
-        return False
+        if oid in self._whole:
+            return True
+        parts = self._parts(oid, size) if oid[-1] == objects.BLOB else (oid,)
+        absent = [part for part in parts if not self._has(part)]
+        need = Need(oid, size, root.path, inner)
+        for part in absent:
+            self._miss(root, need if part == oid else need._replace(oid=part, size=-1))
+        if len(parts) > 1 and not absent:
+            self._whole.add(oid)
+        if absent and oid not in parts:
+            self.found.large.setdefault(oid, (need, absent))
+        return not absent
 
     def _miss(self, root: Root, need: Need) -> None:
         self.found.absent.setdefault(need.oid, need)

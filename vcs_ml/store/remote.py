@@ -11,7 +11,7 @@ from pathlib import Path
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
-from vcs_ml.store import catalog, pack, records
+from vcs_ml.store import catalog, chunk, objects, pack, records
 from vcs_ml.store.catalog import Catalog, Index
 from vcs_ml.store.listing import LATEST, Listing, write_latest
 from vcs_ml.store.objects import ObjectId
@@ -20,14 +20,6 @@ from vcs_ml.store.records import Doomed, Record
 from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound
 
 FORMAT = 1
-# How large blobs are cut is part of a remote's identity: another cut would end all sharing between versions.
-CHUNKING = {
-    "above": 8 << 20,
-    "average": 1 << 20,
-    "maximum": 4 << 20,
-    "method": "fastcdc",
-    "minimum": 256 << 10,
-}
 _RECORDS_READ = 64  # newest first; each lists all that its project had, so older ones say nothing new
 _LISTINGS = 5  # how often an index may vanish between a listing and its reading
 
@@ -175,6 +167,8 @@ class Remote:
             (directory / Path(catalog.key(old)).name).unlink(missing_ok=True)
         known.refresh()
         self._packs = None
+        if gone:
+            self._drop_recipes()
         return bool(gone or listed.keys() - have)
 
     def find(self, oid: ObjectId, *, without: Collection[bytes] = ()) -> tuple[bytes, Row] | None:
@@ -213,6 +207,22 @@ class Remote:
         catalog.publish(self.cache / "index", name, content)
         self.catalog.refresh()
         self._packs = None
+
+    def keep_recipe(self, oid: ObjectId, data: bytes) -> None:
+        """Keep a copy of a recipe that is over there."""
+        path = recipe_path(self.cache, oid)
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == data:
+                return
+        with contextlib.suppress(OSError):  # a store that is only read from
+            fs.make_directory(path.parent)
+            fs.write_atomic(path, data, sync=False)
+
+    def _drop_recipes(self) -> None:
+        for path in (self.cache / "recipes").glob("*"):
+            with contextlib.suppress(ValueError):  # not ours
+                if self.catalog.find(objects.recipe(objects.blob(bytes.fromhex(path.name)))) is None:
+                    path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------ which roots are complete
 
@@ -320,13 +330,18 @@ def remedy(name: str) -> str:
 
 def format_text(algorithm: Algorithm) -> bytes:
     """What a remote's vml.json holds."""
-    content = {"algorithm": algorithm.name, "chunking": CHUNKING, "format": FORMAT}
+    content = {"algorithm": algorithm.name, "chunking": chunk.PARAMETERS, "format": FORMAT}
     return json.dumps(content, indent=2).encode() + b"\n"
 
 
 def cache_directory(store_directory: Path, url: str) -> Path:
     """Where a local store keeps what it knows of the remote at `url`."""
     return store_directory / "remotes" / SHA256.digest(url.encode())[:8].hex()
+
+
+def recipe_path(cache: Path, oid: ObjectId) -> Path:
+    """Where the copy of a remote's recipe lies."""
+    return cache / "recipes" / oid[:-1].hex()
 
 
 def known_complete(cache: Path, algorithm: Algorithm) -> dict[ObjectId, str]:

@@ -217,21 +217,25 @@ def from_remote(remote: Remote, *, jobs: int, meter: Meter, note: Note) -> Sourc
 
     def seek(scratch: LocalStore, needs: Sequence[Need]) -> None:
         try:
-            there = [(need, place) for need in needs if (place := remote.find(need.oid))]
             with scratch.batch() as batch:
-                for need, place in there:
-                    if need.oid[-1] == objects.NODE:
+                for need in needs:
+                    if need.oid[-1] == objects.NODE and (place := remote.find(need.oid)):
                         _read_node(remote, need, place, batch, note)
-            blobs = [
-                need if need.size >= 0 else need._replace(size=row.raw)
-                for need, (_, row) in there
-                if need.oid[-1] != objects.NODE
-            ]
+            blobs = [found for need in needs if need.oid[-1] == objects.BLOB and (found := _there(remote, need, note))]
             _fetch(scratch, remote, blobs, jobs=jobs, meter=meter, note=note)
         except VmlError as error:
             note(f"{remote.name}: {error.message}")
 
     return seek
+
+
+def _there(remote: Remote, need: Need, note: Note) -> Need | None:
+    """A blob with its size, None where the remote does not have all of it."""
+    try:
+        return transfer.sized(remote, need) if transfer.has(remote, need.oid, need.size) else None
+    except CorruptError as error:
+        note(error.message)
+        return None
 
 
 def _read_node(remote: Remote, need: Need, place: tuple[bytes, Row], batch: Batch, note: Note) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from vcs_ml import fs
 from vcs_ml.errors import VmlError
 from vcs_ml.progress import Meter
-from vcs_ml.store import catalog, fsck_remote, inspect, pack, records, upload
+from vcs_ml.store import catalog, fsck_remote, inspect, objects, pack, records, transfer, upload
 from vcs_ml.store.fsck import Report, after_repair
 from vcs_ml.store.fsck_remote import Record, RemoteFile, RemoteVerdict
+from vcs_ml.store.holdings import Holdings
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.store.pack import Pack
+from vcs_ml.store.pack import Builder, Pack
 from vcs_ml.store.remote import Remote, format_text
 from vcs_ml.store.repair import Note, from_remote, staging
 from vcs_ml.store.transfer import Need
@@ -65,14 +66,39 @@ def _send_again(
             if not isinstance(place, tuple) or place[0] in bad:
                 wanted.setdefault(row.oid, Need(row.oid, row.raw, ""))
     spare = {oid for name in usable for oid in found.unlisted[name]}
-    here = [need for oid, need in wanted.items() if oid not in spare and store.holds(oid)]
-    rest = wanted.keys() - {need.oid for need in here} - spare
-    upload.push(store, remote, here, jobs=jobs, meter=meter)
+    # Chunks and recipes are not for the local store: they are copied over there, or made again from their blob.
+    pieces = [oid for oid in wanted if oid[-1] in (objects.CHUNK, objects.RECIPE) and oid not in spare]
+    _copy(remote, found, pieces, note)
+    large = [need for need, lost in verdict.reach.large.values() if not spare.issuperset(lost)]
+    whole = {oid: need for oid, need in wanted.items() if oid not in spare and oid[-1] in (objects.BLOB, objects.NODE)}
+    here = [need for need in (*whole.values(), *large) if store.holds(need.oid)]
+    upload.push(store, remote, here, bad | verdict.useless, jobs=jobs, meter=meter)
     with staging(store) as scratch:
-        needs = [need for oid, need in wanted.items() if oid in rest and found.place(oid)]
+        sent = {need.oid for need in here}
+        needs = [need for oid, need in whole.items() if oid not in sent and found.place(oid)]
         from_remote(remote, jobs=jobs, meter=meter, note=note)(scratch, needs)
         saved = [need for need in needs if need.oid in scratch]
         upload.push(scratch, remote, saved, jobs=jobs, meter=meter)
+
+
+def _copy(remote: Remote, found: Holdings, oids: Iterable[ObjectId], note: Note) -> None:
+    """Copy what is good in damaged packs to a new one."""
+    packs: list[Pack] = []
+    builders = {meta: Builder(remote.backend, remote.algorithm) for meta in (False, True)}
+    try:
+        for oid in oids:
+            place = found.place(oid)
+            if isinstance(place, tuple):
+                try:
+                    builders[objects.is_meta(oid)].add(oid, transfer.read_one(remote, *place))
+                except VmlError as error:
+                    note(error.message)
+        packs = [each for builder in builders.values() for each in builder.finish()]
+    finally:
+        for builder in builders.values():
+            builder.abort()
+    if packs:
+        remote.publish_index(packs)
 
 
 def _usable(remote: Remote, verdict: RemoteVerdict, meter: Meter) -> list[bytes]:

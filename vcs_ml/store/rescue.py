@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 
 from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import Buffer
-from vcs_ml.store import download, objects, pack
-from vcs_ml.store.download import Range
+from vcs_ml.store import objects, pack
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Row
 from vcs_ml.store.remote import Remote, remedy
-from vcs_ml.store.transfer import NOTHING, ROUND, WINDOW, Moved, Need, again, limit
+from vcs_ml.store.transfer import NOTHING, ROUND, Moved, Need, Range, again, limit, ranges_of
 
 _Place = tuple[bytes, Row]
 
@@ -44,19 +43,23 @@ def rescue(remote: Remote, alive: Collection[ObjectId], doomed: Collection[bytes
 def check_twins(remote: Remote, alive: Iterable[ObjectId], doomed: Collection[bytes], going: Collection[bytes]) -> None:
     """Read the copies that stay of living objects of which another copy goes; CorruptError if one is damaged."""
     staying = [
-        (*place, Need(oid, place[1].raw, ""))
+        place
         for oid in alive
         if (place := remote.find(oid, without=doomed)) and any(name in going for name, _ in remote.catalog.places(oid))
     ]
-    for each in download.ranges_of([place for place in staying if place[1].stored <= limit(place[1].oid)]):
+    for each in ranges_of([_bounded(remote, *place) for place in staying]):
         key = pack.key(each.pack)
         data = memoryview(remote.backend.read_range(key, each.start, each.length))
         for _, row in each.wanted:
             _check(remote, key, row, data[row.offset - each.start :][: row.stored])
-    for name, row, _ in staying:
-        if row.stored > limit(row.oid):
-            for _ in _windows(remote, name, row):
-                pass
+
+
+def _bounded(remote: Remote, name: bytes, row: Row) -> tuple[bytes, Row, Need]:
+    """A place as `ranges_of` takes it; CorruptError where more is listed than any object has."""
+    if max(row.raw, row.stored) > limit(row.oid):
+        what = objects.describe(row.oid, remote.algorithm)
+        raise _damaged(remote, pack.key(name), f"{what} cannot have {row.raw} bytes")
+    return name, row, Need(row.oid, row.raw, "")
 
 
 def _check(remote: Remote, key: str, row: Row, stored: Buffer) -> None:
@@ -68,15 +71,11 @@ def _check(remote: Remote, key: str, row: Row, stored: Buffer) -> None:
 
 def _copy(remote: Remote, places: list[_Place]) -> Moved:
     packs = []
-    for is_node in (False, True):  # nodes go to packs of their own
+    for is_meta in (False, True):
         builder = Builder(remote.backend, remote.algorithm)
-        mine = [(name, row) for name, row in places if (row.oid[-1] == objects.NODE) == is_node]
+        mine = [_bounded(remote, name, row) for name, row in places if objects.is_meta(row.oid) == is_meta]
         try:
-            for name, row in mine:
-                if row.stored > limit(row.oid):
-                    builder.stream(row.oid, _windows(remote, name, row), row.stored)
-            small = [(name, row, Need(row.oid, row.raw, "")) for name, row in mine if row.stored <= limit(row.oid)]
-            for each in download.ranges_of(small):
+            for each in ranges_of(mine):
                 _copy_range(remote, builder, each)
             packs += builder.finish()
         finally:
@@ -93,20 +92,6 @@ def _copy_range(remote: Remote, builder: Builder, each: Range) -> None:
         stored = data[row.offset - each.start :][: row.stored]
         _check(remote, key, row, stored)
         builder.add_stored(row.oid, stored, row.raw, row.flags)
-
-
-def _windows(remote: Remote, name: bytes, row: Row) -> Iterator[Buffer]:
-    """One large blob by ranges; CorruptError at the end if it is damaged."""
-    key = pack.key(name)
-    if row.flags != pack.RAW or row.oid[-1] != objects.BLOB:
-        raise _damaged(remote, key, f"{objects.describe(row.oid, remote.algorithm)} cannot have {row.stored} bytes")
-    hasher = remote.algorithm.new()
-    for start in range(row.offset, row.offset + row.stored, WINDOW):
-        data = remote.backend.read_range(key, start, min(WINDOW, row.offset + row.stored - start))
-        hasher.update(data)
-        yield data
-    if hasher.digest() != row.oid[:-1]:
-        raise _damaged(remote, key, f"damaged object {objects.describe(row.oid, remote.algorithm)}")
 
 
 def _damaged(remote: Remote, key: str, message: str) -> CorruptError:

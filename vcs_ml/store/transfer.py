@@ -1,22 +1,23 @@
-"""What pushes and fetches share: what is to be moved, within which bounds, and one object read from a remote."""
+"""What pushes and fetches share: what is to be moved, within which bounds, and what a remote has of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from vcs_ml.errors import CorruptError
-from vcs_ml.store import objects, pack, page
+from vcs_ml.store import chunk, objects, pack, page, recipe
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
+from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remote import Remote, remedy
 from vcs_ml.store.remotes.protocol import NotFound
 
 T = TypeVar("T")
-LARGE = 8 << 20  # above this a blob is streamed, never held in memory
-WINDOW = 4 << 20
+LARGE = chunk.ABOVE  # a blob above this is never held in memory, and lies on a remote as chunks
+GAP = 1 << 20  # unwanted bytes worth reading to save a request
 TRIES = 5  # how often a transfer begins anew because a gc moved what it was reading
 ROUND = 256 << 20  # bytes between two publications: what a kill can cost
 
@@ -35,12 +36,36 @@ class Need(NamedTuple):
         return f"{self.tracked}/{os.fsdecode(self.inner)}" if self.inner else self.tracked
 
 
+class Range(NamedTuple):
+    """One read of a pack and the objects in it."""
+
+    pack: bytes
+    start: int
+    length: int
+    wanted: list[tuple[Need, Row]]
+
+
 class Moved(NamedTuple):
-    """What a transfer did: objects and their bytes before compression, bytes written to the remote or read."""
+    """What a transfer did: objects (a large file is one) and their bytes, bytes written to the remote or read from it.
+
+    `deduped` are bytes of chunks that were there already, `squeezed` those that compression saved.
+    """
 
     objects: int
     bytes: int
     stored: int
+    deduped: int = 0
+    squeezed: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        """The numbers for programs."""
+        return {
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "stored": self.stored,
+            "saved_by_dedup": self.deduped,
+            "saved_by_zstd": self.squeezed,
+        }
 
     def plus(self, other: Moved) -> Moved:
         """The sum of two transfers."""
@@ -48,11 +73,12 @@ class Moved(NamedTuple):
 
 
 NOTHING = Moved(0, 0, 0)
+_LIMITS = {objects.NODE: page.BYTES_MAX, objects.CHUNK: chunk.MAXIMUM, objects.RECIPE: recipe.BYTES_MAX}
 
 
 def limit(oid: ObjectId) -> int:
-    """How many bytes of an object may be taken into memory at once."""
-    return page.BYTES_MAX if oid[-1] == objects.NODE else LARGE
+    """How many bytes an object may have where it is read as a whole, as in packs."""
+    return _LIMITS.get(oid[-1], LARGE)
 
 
 def again(remote: Remote, work: Callable[[], T]) -> T:
@@ -107,6 +133,119 @@ def read_one(remote: Remote, name: bytes, row: Row, *, path: str = "") -> bytes:
             f"{where}remote {remote.name!r}, {pack.key(name)}: {error.message}",
             hint=remedy(remote.name),
         ) from None
+
+
+def find(remote: Remote, oid: ObjectId, *, without: Collection[bytes] = ()) -> tuple[bytes, Row] | None:
+    """Where a remote has an object in one piece, as `Remote.find`; a blob too large for that does not count."""
+    place = remote.find(oid, without=without)
+    return place if place is None or oid[-1] != objects.BLOB or place[1].raw <= LARGE else None
+
+
+def find_recipe(remote: Remote, blob: ObjectId, *, path: str = "", without: Collection[bytes] = ()) -> Recipe | None:
+    """The recipe of a large blob, None where the remote has none. It proves nothing about the chunks it names.
+
+    A copy is kept, by which a gc here knows what is over there. Raises CorruptError.
+    """
+    oid = objects.recipe(blob)
+
+    def read() -> Recipe | None:
+        place = remote.find(oid, without=without)
+        if place is None:
+            return None
+        data = read_one(remote, *place, path=path)
+        try:
+            found = recipe.decode(data, oid, remote.algorithm)
+        except CorruptError as error:
+            where = f"{path}: " if path else ""
+            raise CorruptError(f"{where}remote {remote.name!r}: {error.message}", hint=remedy(remote.name)) from None
+        remote.keep_recipe(oid, data)
+        return found
+
+    return again(remote, read)
+
+
+def has(remote: Remote, oid: ObjectId, size: int = -1, *, without: Collection[bytes] = ()) -> bool:
+    """Whether a remote has an object of `size` bytes (-1 where not known), of a large blob every chunk.
+
+    As of the last `refresh_index`; packs named in `without` count as absent. Raises CorruptError for a damaged recipe.
+    """
+    if size <= LARGE and find(remote, oid, without=without):
+        return True
+    if oid[-1] != objects.BLOB or 0 <= size <= LARGE:
+        return False
+    found = find_recipe(remote, oid, without=without)
+    if found is None or 0 <= size != found.size:
+        return False
+    return all(remote.find(each, without=without) for each in dict.fromkeys(found.chunks))
+
+
+def ranges_of(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[Range]:
+    """Neighbours in one pack share a read, across gaps below GAP, up to LARGE bytes."""
+    current: Range | None = None
+    for name, row, need in sorted(places, key=lambda place: (place[0], place[1].offset)):
+        end = row.offset + row.stored
+        if (
+            current is not None
+            and current.pack == name
+            and row.offset <= current.start + current.length + GAP
+            and end - current.start <= LARGE
+        ):
+            length = max(current.length, end - current.start)
+            current.wanted.append((need, row))
+            current = current._replace(length=length)
+            continue
+        if current is not None:
+            yield current
+        current = Range(name, row.offset, row.stored, [(need, row)])
+    if current is not None:
+        yield current
+
+
+def locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need]]:
+    """Where each of these lies. MissingObject naming the first that the remote does not have; CorruptError where it
+    lists another size than is known, or one that cannot be.
+    """
+    found, lacking = [], []
+    for need in needs:
+        place = remote.find(need.oid)
+        if place is None:
+            lacking.append(need)
+            continue
+        name, row = place
+        if need.size < 0 and row.raw > limit(need.oid):
+            raise CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint="vml push it again")
+        if 0 <= need.size != row.raw:
+            raise CorruptError(
+                f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
+                hint=remedy(remote.name),
+            )
+        found.append((name, row, need))
+    if lacking:
+        raise missing_on(remote, lacking)
+    return found
+
+
+def parts(remote: Remote, need: Need) -> Recipe:
+    """The recipe of a large blob that is to be fetched. Raises MissingObject, CorruptError."""
+    found = find_recipe(remote, need.oid, path=need.path)
+    if found is None:
+        raise missing_on(remote, [need])
+    if found.size != need.size:
+        raise CorruptError(
+            f"{need.path}: remote {remote.name!r} has a recipe for {found.size} bytes where {need.size} are recorded",
+            hint=remedy(remote.name),
+        )
+    return found
+
+
+def sized(remote: Remote, need: Need) -> Need:
+    """The need with the size that the remote has for a blob, where it has it and none was known."""
+    if need.size >= 0:
+        return need
+    if place := find(remote, need.oid):
+        return need._replace(size=place[1].raw)
+    found = find_recipe(remote, need.oid, path=need.path) if need.oid[-1] == objects.BLOB else None
+    return need._replace(size=found.size) if found else need
 
 
 def missing_on(remote: Remote, lacking: Sequence[Need]) -> MissingObject:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, RemoteError
 from vcs_ml.progress import Meter
-from vcs_ml.store import manifest, objects, pack, workers
+from vcs_ml.store import cutting, manifest, objects, pack, transfer, workers
+from vcs_ml.store.cutting import Sent
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Columns, Pack, Row
 from vcs_ml.store.page import Entry
 from vcs_ml.store.records import Record, Root
 from vcs_ml.store.remote import Remote
-from vcs_ml.store.transfer import NOTHING, ROUND, WINDOW, Moved, Need, limit, reader
+from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, Moved, Need, limit, reader
 
 LOOKS = 20  # how often a push sends again what a gc takes away
 
@@ -27,16 +29,22 @@ _HISTORY = 64  # roots from which a look at every object costs less than one at 
 
 class Plan(NamedTuple):
     """What a push has to do: `needs` is what the remote lacks, in path order and nodes last; `news` are the roots
-    that no record calls complete yet; `seen` are the keys of the gc files that were taken into account.
+    that no record calls complete yet; `seen` are the keys of the gc files that were taken into account, `doomed` the
+    packs that they name.
     """
 
     needs: list[Need]
     news: list[Root]
     seen: frozenset[str]
+    doomed: frozenset[bytes]
+
+
+# what is to be sent, the packs that will go -> what was sent
+Send = Callable[[Sequence[Need], Collection[bytes]], Moved]
 
 
 def make_complete(
-    store: LocalStore, remote: Remote, record: Record, send: Callable[[list[Need]], Moved], *, check: bool = False
+    store: LocalStore, remote: Remote, record: Record, send: Send, *, check: bool = False
 ) -> tuple[Moved, int]:
     """Make the roots of `record` complete on the remote and write that down there: (what was sent, new roots).
 
@@ -46,7 +54,7 @@ def make_complete(
     """
     plan_ = plan(store, remote, record.roots, check=check)
     news = len(plan_.news)
-    moved = send(plan_.needs) if plan_.needs else NOTHING
+    moved = send(plan_.needs, plan_.doomed) if plan_.needs else NOTHING
     ulid = ""
     for _ in range(LOOKS):
         if not plan_.news:
@@ -58,7 +66,7 @@ def make_complete(
             remote.advise(changed=True)
             return moved, news
         plan_ = plan(store, remote, record.roots, check=check)
-        moved = moved.plus(send(plan_.needs)) if plan_.needs else moved
+        moved = moved.plus(send(plan_.needs, plan_.doomed)) if plan_.needs else moved
     raise RemoteError(
         f"remote {remote.name!r}: a gc over there takes away what is sent as fast as it arrives",
         hint="wait until it has ended, then vml push again",
@@ -75,19 +83,20 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
     # First: whoever removes a record that is there afterwards, or condemns a pack that is, writes another of these.
     gc = remote.read_gc()
     seen = frozenset(item.key for item, _ in gc)
-    doomed = {name for _, each in gc for name in each.packs}
+    doomed = frozenset(name for _, each in gc for name in each.packs)
     complete = remote.refresh_complete() if not check else {}
     news = [root for root in dict.fromkeys(roots) if root.oid not in complete]
     if not news:
-        return Plan([], [], seen)
+        return Plan([], [], seen, doomed)
     remote.refresh_index()
     bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
     blobs: dict[ObjectId, Need] = {}
     nodes: dict[ObjectId, Need] = {}
     for root in news:
         if root.oid[-1] != objects.NODE:
-            if remote.find(root.oid, without=doomed) is None:
-                blobs.setdefault(root.oid, Need(root.oid, _size_here(store, root.oid), root.path))
+            need = Need(root.oid, _size_here(store, root.oid), root.path)
+            if not transfer.has(remote, root.oid, need.size, without=doomed):
+                blobs.setdefault(root.oid, need)
             continue
         try:
             for oid, entries in _closure(store, remote, root, bases.get(root.path)):
@@ -95,7 +104,7 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
                     nodes.setdefault(oid, Need(oid, -1, root.path))
                 for entry in entries:
                     blob = objects.blob(entry.digest)
-                    if blob not in blobs and remote.find(blob, without=doomed) is None:
+                    if blob not in blobs and not transfer.has(remote, blob, entry.size, without=doomed):
                         blobs[blob] = Need(blob, entry.size, root.path, entry.path)
             bases[root.path] = root.oid  # all of it is looked up now: the next version costs what differs
         except MissingObject as error:
@@ -104,7 +113,7 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
             raise CorruptError(f"{root.path}: {error.message}", hint=error.hint) from None
     needs = [*blobs.values(), *nodes.values()]
     _check_present(store, remote, news, needs)
-    return Plan(needs, news, seen)
+    return Plan(needs, news, seen, doomed)
 
 
 def _size_here(store: LocalStore, oid: ObjectId) -> int:
@@ -148,27 +157,60 @@ def _nowhere(store: LocalStore, remote: Remote, need: Need, more: int = 0) -> Mi
     )
 
 
-def push(store: LocalStore, remote: Remote, needs: Sequence[Need], *, jobs: int, meter: Meter) -> Moved:
+def push(
+    store: LocalStore,
+    remote: Remote,
+    needs: Sequence[Need],
+    doomed: Collection[bytes] = (),
+    *,
+    jobs: int,
+    meter: Meter,
+) -> Moved:
     """Send `needs` in order, in packs; an index is published every so often, so that a kill loses little.
 
-    Raises CorruptError, with nothing of it sent, for a local object that does not match its id.
+    Of large blobs, chunks that lie in other than `doomed` packs are not sent again. Raises CorruptError for a local
+    object that does not match its id; no index will name it.
     """
-    stored = total = waiting = 0
+    stored = raw = total = deduped = waiting = 0
     packs: list[Pack] = []
+
+    def publish() -> None:
+        nonlocal stored, raw, packs, waiting
+        if packs:
+            remote.publish_index(packs)
+            stored += sum(sum(Columns.of(each.rows).stored) for each in packs)
+            raw += sum(sum(Columns.of(each.rows).raw) for each in packs)
+        packs, waiting = [], 0
+
     # Nodes come after what they name, and go to packs of their own.
-    blobs = [need for need in needs if need.oid[-1] != objects.NODE]
     nodes = [need for need in needs if need.oid[-1] == objects.NODE]
-    for part in (*_rounds(_slices(store, blobs)), *_rounds(_slices(store, nodes))):
-        for plain, size in _send_round(store, remote, part, jobs, meter):
-            packs += pack.from_plain(plain)
-            total += size
-            waiting += size
+    sized = [_sized(store, need) for need in needs if need.oid[-1] != objects.NODE]
+    small = [need for need in sized if need.size <= LARGE]
+    large = [need for need in sized if need.size > LARGE]
+    for sent in chain(
+        _send_small(store, remote, small, jobs, meter),
+        cutting.send(store, remote, large, doomed=doomed, jobs=jobs, meter=meter),
+        _send_small(store, remote, nodes, jobs, meter),
+    ):
+        packs += sent.packs
+        total += sent.size
+        deduped += sent.deduped
+        waiting += sent.size - sent.deduped
         if waiting >= ROUND:
-            stored += _publish(remote, packs)
-            packs, waiting = [], 0
-    if packs:
-        stored += _publish(remote, packs)
-    return Moved(len(needs), total, stored)
+            publish()
+    publish()
+    return Moved(len(needs), total, stored, deduped, raw - stored)
+
+
+def _sized(store: LocalStore, need: Need) -> Need:
+    return need if need.size >= 0 else need._replace(size=store.size(need.oid))
+
+
+def _send_small(store: LocalStore, remote: Remote, needs: Sequence[Need], jobs: int, meter: Meter) -> Iterator[Sent]:
+    """Send what fits into memory; no index names it yet."""
+    for part in _rounds(_slices(store, needs)):
+        for plain, size in _send_round(store, remote, part, jobs, meter):
+            yield Sent(pack.from_plain(plain), size, 0)
 
 
 def _send_round(
@@ -183,11 +225,6 @@ def _send_round(
             return [(pack.to_plain(packs), size) for packs, size in done]
 
     return [each for result in workers.fork_map(work, parts, meter) for each in result]
-
-
-def _publish(remote: Remote, packs: Sequence[Pack]) -> int:
-    remote.publish_index(packs)
-    return sum(sum(Columns.of(each.rows).stored) for each in packs)
 
 
 def _slices(store: LocalStore, needs: Iterable[Need]) -> Iterator[tuple[int, list[Need]]]:
@@ -224,41 +261,25 @@ def _send(store: LocalStore, remote: Remote, needs: Sequence[Need], meter: Meter
         for need in needs:
             place = store.locate(need.oid)
             try:
-                size = _send_one(store, builder, need.oid, place, meter)
+                size = _send_one(store, builder, need.oid, place)
             except CorruptError as error:
                 raise CorruptError(f"{need.path}: {error.message}", hint=REMEDY) from None
             total += size
-            meter.advance(1, 0 if size > limit(need.oid) else size)  # large ones report as they go
+            meter.advance(1, size)
         return builder.finish(), total
     finally:
         builder.abort()
 
 
-def _send_one(
-    store: LocalStore, builder: Builder, oid: ObjectId, place: Path | tuple[mmap.mmap, Row], meter: Meter
-) -> int:
+def _send_one(store: LocalStore, builder: Builder, oid: ObjectId, place: Path | tuple[mmap.mmap, Row]) -> int:
     if not isinstance(place, Path):
         data = decode(place, store.algorithm)
         builder.add(oid, data)
         return len(data)
     with place.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit(oid):
-            builder.stream(oid, _windows(store, oid, file.fileno(), meter), size)
-        else:
-            raw = file.readall() or b""
-            objects.verify(oid, raw, store.algorithm)
-            builder.add(oid, raw)
+        if (size := os.fstat(file.fileno()).st_size) > limit(oid):
+            raise CorruptError(f"{objects.describe(oid, store.algorithm)} has {size} bytes, more than are recorded")
+        raw = file.readall() or b""
+    objects.verify(oid, raw, store.algorithm)
+    builder.add(oid, raw)
     return size
-
-
-def _windows(store: LocalStore, oid: ObjectId, fd: int, meter: Meter) -> Iterator[memoryview]:
-    """A file's bytes; CorruptError at the end, before the pack is closed, if they are not what `oid` names."""
-    hasher = store.algorithm.new()
-    window = memoryview(bytearray(WINDOW))
-    while n := os.readv(fd, [window]):
-        hasher.update(window[:n])
-        meter.advance(0, n)
-        yield window[:n]
-    if hasher.digest() != oid[:-1]:
-        raise CorruptError(f"damaged object {objects.describe(oid, store.algorithm)}")

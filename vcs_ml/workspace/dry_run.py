@@ -81,10 +81,19 @@ def fetch(store: LocalStore, remote: Remote, items: Sequence[Wanted], *, jobs: i
         missing = download.plan(store, sync.needs(store, remote, needed, {}))
     except MissingObject as error:
         raise sync.name_missing(store, remote, needed, error) from None
-    places = [(need, remote.find(need.oid)) for need in missing]
-    if lacking := [need for need, place in places if place is None]:
+    if lacking := [need for need in missing if not transfer.has(remote, need.oid, need.size)]:
         raise transfer.missing_on(remote, lacking)
-    return _sums((need, place[1].raw, place[1].stored) for need, place in places if place is not None)
+    return _sums((need, need.size, _stored(remote, need)) for need in missing)
+
+
+def _stored(remote: Remote, need: Need) -> int:
+    """The bytes that a fetch of a blob reads."""
+    if need.size <= transfer.LARGE:
+        parts = [need]
+    else:
+        chunks = transfer.parts(remote, need).chunks
+        parts = [need._replace(oid=oid, size=-1) for oid in dict.fromkeys(chunks)]
+    return sum(row.stored for _, row, _ in transfer.locate(remote, parts))
 
 
 def push(store: LocalStore, remote: Remote, wanted: Sequence[Root], *, check: bool) -> DryRun:

@@ -110,14 +110,17 @@ def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer],
 def _is_there(store: LocalStore, remote: Remote, root: ObjectId, doomed: Collection[bytes]) -> bool:
     """Whether a remote has everything that a root names, in packs other than those `doomed` to be deleted."""
 
-    def has(oid: ObjectId) -> bool:
-        return remote.find(oid, without=doomed) is not None
+    def has(oid: ObjectId, size: int = -1) -> bool:
+        return transfer.has(remote, oid, size, without=doomed)
 
     if root[-1] != objects.NODE:
         return has(root)
     try:
         pages = manifest.closure(root, store.algorithm, transfer.reader(store, remote))
-        return all(has(page) and all(has(objects.blob(entry.digest)) for entry in entries) for page, entries in pages)
+        return all(
+            has(page) and all(has(objects.blob(entry.digest), entry.size) for entry in entries)
+            for page, entries in pages
+        )
     except MissingObject:
         return False
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from vcs_ml import git, history
+from vcs_ml import git, history, output
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Progress
 from vcs_ml.store import download, manifest, objects, transfer, upload
@@ -24,6 +24,15 @@ from vcs_ml.workspace.project import Project
 
 JOBS = 8
 _A_JOB = 2 * transfer.LARGE  # bytes one transfer holds: what it reads, and the pack it fills
+
+
+def summary(moved: Moved, *, sent: bool) -> str:
+    """What a transfer did, in the words that end a push, fetch or pull."""
+    saved = [(moved.deduped, "dedup"), (moved.squeezed, "zstd")]
+    parts = [f"{output.size(moved.stored)} {'sent' if sent else 'received'}"]
+    parts += [f"{output.size(n)} saved by {what}" for n, what in saved if n]
+    return f"{count(moved.objects, 'object')}, {output.size(moved.bytes)} ({', '.join(parts)})"
+
 
 # label -> a progress line
 Show = Callable[[str], Progress]
@@ -119,12 +128,7 @@ class Pushed(NamedTuple):
 
     def as_json(self) -> dict[str, int]:
         """The numbers for programs."""
-        return {
-            "objects": self.moved.objects,
-            "bytes": self.moved.bytes,
-            "stored": self.moved.stored,
-            "roots": self.roots,
-        }
+        return {**self.moved.as_json(), "roots": self.roots}
 
 
 def push(
@@ -139,10 +143,10 @@ def push(
 ) -> Pushed:
     """Make `wanted` complete on the remote and write that down there; with `check`, believing no record of it."""
 
-    def send(needs: list[Need]) -> Moved:
+    def send(needs: Sequence[Need], doomed: Collection[bytes]) -> Moved:
         with show(f"pushing to {remote.name}") as meter:
             meter.expect(len(needs), sum(need.size for need in needs if need.size > 0))
-            return upload.push(store, remote, needs, jobs=jobs, meter=meter)
+            return upload.push(store, remote, needs, doomed, jobs=jobs, meter=meter)
 
     record = Record(project.id, git.head(project.git), tuple(wanted))
     return Pushed(*upload.make_complete(store, remote, record, send, check=check))
@@ -279,7 +283,7 @@ def needs(
         for item in items:
             root = item.root
             if root.oid[-1] != objects.NODE:
-                yield Need(root.oid, _blob_size(remote, root, item.size), root.path)
+                yield transfer.sized(remote, Need(root.oid, item.size, root.path))
                 continue
             for inner in [""] if "" in item.inner else item.inner:
                 for entry in _under(store, root, inner, read):
@@ -287,11 +291,3 @@ def needs(
                     if entry.size > store.pack_below and root.oid in large:
                         large[root.oid].append(oid)
                     yield Need(oid, entry.size, root.path, entry.path)
-
-
-def _blob_size(remote: Remote, root: Root, size: int) -> int:
-    """A blob's size: its pointer's, or what the remote lists where no pointer says it (history)."""
-    if size >= 0:
-        return size
-    found = remote.find(root.oid)
-    return found[1].raw if found else -1

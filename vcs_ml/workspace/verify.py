@@ -125,7 +125,7 @@ def _wants(project: Project, roots: Mapping[Root, str]) -> Wants:
     def elsewhere(oid: ObjectId) -> str | None:
         for each in known:
             with contextlib.suppress(CorruptError):  # a stranger's index
-                if oid in each.complete or oid in each.catalog:
+                if oid in each.complete or oid in each.catalog or objects.recipe(oid) in each.catalog:
                     return each.name
         return None
 

@@ -1,0 +1,167 @@
+"""Large blobs on their way out: cut into chunks, of which those travel that the remote lacks, then their recipes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from vcs_ml.errors import CorruptError
+from vcs_ml.hashing import SHA256
+from vcs_ml.progress import Meter
+from vcs_ml.store import chunk, objects, recipe
+from vcs_ml.store.local import REMEDY, LocalStore
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.pack import Builder, Pack
+from vcs_ml.store.recipe import Recipe
+from vcs_ml.store.remote import Remote
+from vcs_ml.store.transfer import ROUND, Need
+
+_RUN = 4 << 20  # bytes of neighbouring chunks that one thread takes, and one pack gets
+_MOST = 8  # threads: with more, the packs of a round would be small
+
+
+_Packed = tuple[list[ObjectId], list[int], int]  # chunks, their lengths, bytes of those that were sent
+
+
+class Sent(NamedTuple):
+    """Finished packs that no index names yet, the bytes of files in them, and of chunks that were there already."""
+
+    packs: list[Pack]
+    size: int
+    deduped: int
+
+
+def send(
+    store: LocalStore, remote: Remote, needs: Sequence[Need], *, doomed: Collection[bytes], jobs: int, meter: Meter
+) -> Iterator[Sent]:
+    """Send large blobs; what has been given must be published before the next is asked for.
+
+    A file is read once: this thread cuts it and hashes the whole, up to `jobs` others hash, compress and write the
+    chunks. Chunks in `doomed` packs count as absent. Raises CorruptError for a file that is not what its id says; its
+    recipe is not sent then.
+    """
+    if not needs:
+        return
+    outbox = _Outbox(store, remote, doomed, min(jobs, _MOST), meter)
+    try:
+        for need in needs:
+            yield from _send_file(store, outbox, need)
+            meter.advance(1, 0)
+        yield outbox.close()
+    finally:
+        outbox.abort()
+
+
+def _send_file(store: LocalStore, outbox: _Outbox, need: Need) -> Iterator[Sent]:
+    place = store.locate(need.oid)
+    if not isinstance(place, Path):
+        raise CorruptError(f"{need.path}: a pack of the store holds it, though it is large", hint=REMEDY)
+    hasher = store.algorithm.new()
+    made = Recipe([], [])
+    with place.open("rb", buffering=0) as file:
+        run: list[bytes] = []
+        for piece in chunk.cut(file.fileno()):
+            hasher.update(piece)
+            run.append(bytes(piece))
+            if sum(map(len, run)) >= _RUN:
+                outbox.put(run, made)
+                run = []
+            if outbox.fresh >= ROUND:
+                yield outbox.close()
+        outbox.put(run, made)
+        outbox.drain()
+    if hasher.digest() != need.oid[:-1] or 0 <= need.size != made.size:
+        what = objects.describe(need.oid, store.algorithm)
+        raise CorruptError(f"{need.path}: damaged object {what}", hint=REMEDY)
+    outbox.recipes.append((objects.recipe(need.oid), recipe.encode(made)))
+
+
+class _Outbox:
+    """Threads that pack chunks, each of those once that are not over there, and the recipes that wait for them.
+
+    `fresh` are the bytes of chunks that no index names yet.
+    """
+
+    def __init__(
+        self, store: LocalStore, remote: Remote, doomed: Collection[bytes], threads: int, meter: Meter
+    ) -> None:
+        self._store, self._remote, self._doomed, self._meter = store, remote, doomed, meter
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads)
+        self._pending: deque[tuple[Future[_Packed], Recipe]] = deque()
+        self._lock = threading.Lock()
+        self._seen: set[ObjectId] = set()
+        self._builders: list[Builder] = []
+        self._idle: list[Builder] = []  # the last one back is taken first, so that little goes into few packs
+        self.recipes: list[tuple[ObjectId, bytes]] = []
+        self.fresh = self._size = 0
+
+    def put(self, run: list[bytes], made: Recipe) -> None:
+        """Send these chunks and add them to the recipe, sooner or later; waits while much is under way."""
+        self._pending.append((self._pool.submit(self._pack, run), made))
+        while len(self._pending) > self._threads + 1:
+            self._take()
+
+    def drain(self) -> None:
+        """Wait until all that was put is packed."""
+        while self._pending:
+            self._take()
+
+    def _take(self) -> None:
+        future, made = self._pending.popleft()
+        oids, lengths, fresh = future.result()
+        made.chunks.extend(oids)
+        made.lengths.extend(lengths)
+        self.fresh += fresh
+        self._size += sum(lengths)
+        self._meter.advance(0, sum(lengths))
+
+    def _pack(self, run: list[bytes]) -> _Packed:
+        oids = [objects.chunk(SHA256.digest(piece)) for piece in run]
+        with self._lock:
+            fresh = [(oid, piece) for oid, piece in zip(oids, run, strict=True) if self._claim(oid)]
+        if fresh:
+            builder = self._builder()
+            for oid, piece in fresh:
+                builder.add(oid, piece)
+            with self._lock:
+                self._idle.append(builder)
+        return oids, [len(piece) for piece in run], sum(len(piece) for _, piece in fresh)
+
+    def _claim(self, oid: ObjectId) -> bool:
+        """Whether the caller has to send a chunk: it is not over there, and nobody else sends it."""
+        if oid in self._seen:
+            return False
+        self._seen.add(oid)
+        return self._remote.find(oid, without=self._doomed) is None
+
+    def _builder(self) -> Builder:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            self._builders.append(Builder(self._remote.backend, self._store.algorithm, zstd=True))
+            return self._builders[-1]
+
+    def close(self) -> Sent:
+        """Finish all packs, recipes last."""
+        self.drain()
+        packs = [each for done in self._pool.map(Builder.finish, self._builders) for each in done]
+        meta = Builder(self._remote.backend, self._store.algorithm, zstd=True)
+        self._builders, self._idle = [meta], []
+        for oid, data in self.recipes:
+            meta.add(oid, data)
+        sent = Sent([*packs, *meta.finish()], self._size, self._size - self.fresh)
+        for oid, data in self.recipes:
+            self._remote.keep_recipe(oid, data)
+        self._builders, self.recipes, self.fresh, self._size = [], [], 0, 0
+        return sent
+
+    def abort(self) -> None:
+        """Stop, and forget what is not finished."""
+        self._pool.shutdown(cancel_futures=True)
+        for builder in self._builders:
+            builder.abort()
