@@ -69,6 +69,7 @@ def file_system(directory: Path) -> str:
     return best[1]
 
 
-def version(*command: str) -> str:
-    """The last word of what a program says about its version."""
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+def version(*command: str, line: int = -1, word: int = -1) -> str:
+    """One word, the last, of what a program says about its version."""
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return said.strip().splitlines()[line].split()[word]

@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import machine, report, rows, scale, story, tools, workload
+from benchmarks import machine, report, rows, s3, scale, story, tools, workload
 from benchmarks.measure import CommandFailed, Sample
 from benchmarks.story import Results, WrongResult
+from tests import servers
 
 # Link types to try DVC with; None is its own default, reflink,copy.
 DVC_VARIANTS = (None, "copy", "hardlink", "reflink,hardlink", "symlink")
@@ -21,17 +22,15 @@ DVC_VARIANTS = (None, "copy", "hardlink", "reflink,hardlink", "symlink")
 
 def main(argv: list[str]) -> int:
     options = _options(argv)
-    known = set(scale.PARTS) if options.scale else {row.step for row in (*rows.STORY, *rows.START_UP)}
+    section, bench, known = _section(options)
     if unknown := sorted(set(options.rows) - known):
         print(f"bench: no row {', '.join(unknown)}; there are {', '.join(sorted(known))}", file=sys.stderr)
         return 2
-    section = "scale" if options.scale else "benchmark"
     if options.write and (problem := report.no_markers(options.write, section)):
         print(f"bench: {problem}", file=sys.stderr)
         return 2
     scratch = Path(tempfile.mkdtemp(prefix="vml-bench-", dir=options.dir))
     try:
-        bench = _scale if options.scale else _bench
         return bench(options, argv, set(options.rows) or known, scratch)
     except (CommandFailed, WrongResult) as failure:
         print(f"bench: {failure}", file=sys.stderr)
@@ -41,6 +40,18 @@ def main(argv: list[str]) -> int:
             print(f"kept {scratch}", file=sys.stderr)
         else:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+Section = Callable[[argparse.Namespace, list[str], set[str], Path], int]
+
+
+def _section(options: argparse.Namespace) -> tuple[str, Section, set[str]]:
+    """Its name in the page, what measures it, and what there is to choose from."""
+    if options.scale:
+        return "scale", _scale, set(scale.PARTS)
+    if options.s3:
+        return "s3", _s3, set(s3.PARTS)
+    return "benchmark", _bench, {row.step for row in (*rows.STORY, *rows.START_UP)}
 
 
 def _bench(options: argparse.Namespace, argv: list[str], steps: set[str], scratch: Path) -> int:
@@ -111,6 +122,31 @@ def _scale(options: argparse.Namespace, argv: list[str], parts: set[str], scratc
     return 0
 
 
+def _s3(options: argparse.Namespace, argv: list[str], parts: set[str], scratch: Path) -> int:
+    made: dict[str, Callable[[], list[tools.Tool]]] = {
+        "vml": lambda: [s3.vml(options.vml)],
+        "rclone": lambda: [s3.rclone(options.rclone, best=True), s3.rclone(options.rclone, best=False)],
+        "aws": lambda: [s3.aws(options.aws)],
+        "dvc": lambda: [s3.dvc(options.dvc)],
+    }
+    versions = [f"rclone {machine.version(options.rclone, 'version', line=0).removeprefix('v')}"]
+    if "aws" in options.tools:
+        versions.append(machine.version(options.aws, "--version", word=0).replace("/", " "))
+    where = machine.describe(
+        scratch,
+        command=shlex.join(["scripts/bench", *_as_typed(argv)]),
+        versions=", ".join([_versions(options), *versions]),
+        workload="One run of each row.",
+    )
+    others = machine.Others()
+    with s3.serving(options.rclone, scratch) as server:
+        env = {**tools.environment(scratch), **s3.environment(server)}
+        compared = [tool for name in made if name in options.tools for tool in made[name]()]
+        found = s3.tables(s3.Bench(compared, server, scratch, env, options.s3), sorted(parts))
+    _show(options, "s3", f"{where} {others.sentence()}", found)
+    return 0
+
+
 def _show(options: argparse.Namespace, section: str, where: str, found: Sequence[report.Table]) -> None:
     markdown = report.as_markdown(found, machine=where)
     print(markdown if options.markdown else f"{where}\n\n{report.as_text(found)}")
@@ -158,14 +194,22 @@ def _options(argv: list[str]) -> argparse.Namespace:
         metavar="SHARE",
         help="how cost grows: up to a million files, 5,000 commits, 10 GB; or a share of that",
     )
+    parser.add_argument(
+        "--s3",
+        type=float,
+        nargs="?",
+        const=1.0,
+        metavar="SHARE",
+        help="a bucket on this machine, beside rclone, aws s3 and DVC; or with a share of the data",
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--directories", type=int, default=100)
     parser.add_argument(
         "--tools",
         type=lambda text: text.split(","),
-        default=["cp", "git", "dvc", "vml", "python"],
-        help="comma-separated: cp,git,dvc,vml,python",
+        default=["cp", "git", "dvc", "vml", "python", "rclone", "aws"],
+        help="comma-separated: cp,git,dvc,vml,python; with --s3 vml,rclone,aws,dvc",
     )
     memory = Path("/dev/shm")  # where Linux keeps files in memory
     parser.add_argument(
@@ -180,6 +224,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="leave the scratch directory for a look")
     parser.add_argument("--dvc-settings", action="store_true", help="compare DVC's link types with each other")
     parser.add_argument("--dvc", default=".bench-venv/bin/dvc", type=_absolute, help="the dvc program")
+    parser.add_argument("--aws", default=".bench-venv/bin/aws", type=_absolute, help="the aws program")
+    parser.add_argument("--rclone", default=servers.rclone_program(), type=_absolute, help="the rclone program")
     parser.add_argument("--vml", default=str(beside / "vml"), type=_absolute, help="the vml program")
     return parser.parse_args(argv)
 

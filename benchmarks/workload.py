@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,15 +26,15 @@ def write_tree(root: Path, *, files: int, directories: int, seed: int = 0) -> in
     return total
 
 
-def write_small(root: Path, numbers: Iterable[int], *, directories: int) -> None:
-    """Write a file of 1 KiB for each number, spread over `directories` directories (0: all in `root` itself)."""
+def write_small(root: Path, numbers: Iterable[int], *, directories: int, size: int = 1024) -> None:
+    """Write a file of this size for each number, spread over `directories` directories (0: all in `root` itself)."""
     root.mkdir(exist_ok=True)
     for d in range(directories):
         (root / f"{d:04}").mkdir()
     for i in numbers:
         place = f"{root}/{i % directories:04}/{i:07}.bin" if directories else f"{root}/{i:07}.bin"
         with open(place, "wb", buffering=0) as out:
-            out.write(random.Random(i).randbytes(1024))
+            out.write(random.Random(i).randbytes(size))
 
 
 def write_large(path: Path, size: int, *, seed: int) -> None:
@@ -41,6 +43,34 @@ def write_large(path: Path, size: int, *, seed: int) -> None:
     with path.open("wb", buffering=0) as out:
         for at in range(0, size, 1 << 24):
             out.write(source.randbytes(min(1 << 24, size - at)))
+
+
+def write_csv(path: Path, size: int) -> None:
+    """Write about `size` bytes of rows, no two alike."""
+    source = random.Random(0)
+    with path.open("w", encoding="ascii") as out:
+        out.write("id,name,a,b\n")
+        for number in itertools.count(step=10_000):
+            text = source.randbytes(200_000).hex()
+            pieces = (text[at : at + 40] for at in range(0, len(text), 40))
+            rows = [f"{number + n},{p[:16]},{p[16:28]},{p[28:]}\n" for n, p in enumerate(pieces)]
+            out.write("".join(rows))
+            if out.tell() >= size:
+                return
+
+
+def insert_row(path: Path, *, at: float) -> None:
+    """Put one row before the first that begins behind this share of the file: a new file renamed over the old."""
+    fresh = path.with_name("fresh")
+    with path.open("rb") as old, fresh.open("wb") as new:
+        left = round(path.stat().st_size * at)
+        while left and (block := old.read(min(left, 1 << 20))):
+            new.write(block)
+            left -= len(block)
+        new.write(old.readline())
+        new.write(b"-1,%f,0,0\n" % at)
+        shutil.copyfileobj(old, new, 1 << 20)
+    fresh.replace(path)
 
 
 def replace_one(root: Path, *, seed: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import servers
 from vcs_ml.cli import main
 
 settings.register_profile(
@@ -114,7 +115,7 @@ def soak(request: pytest.FixtureRequest) -> int:
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No setting of whoever runs the tests reaches Git or vml."""
     home = tmp_path_factory.mktemp("home")
-    for name in [name for name in os.environ if name.startswith(("GIT_", "VML_", "XDG_"))]:
+    for name in [name for name in os.environ if name.startswith(("GIT_", "VML_", "XDG_", "AWS_"))]:
         monkeypatch.delenv(name)
     for name, value in {
         "HOME": str(home),
@@ -124,6 +125,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
         "GIT_AUTHOR_EMAIL": "author@example.org",
         "GIT_COMMITTER_NAME": "A U Thor",
         "GIT_COMMITTER_EMAIL": "author@example.org",
+        "AWS_EC2_METADATA_DISABLED": "true",  # who has no keys shall not ask the network for them
     }.items():
         monkeypatch.setenv(name, value)
     yield
@@ -148,3 +150,27 @@ def remote(repo: Repo, tmp_path: Path) -> Path:
     repo.run("remote", "add", "-d", "origin", str(place))
     repo.commit("remote")
     return place
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """An S3 server that honours conditional writes."""
+    with servers.moto_server(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """An S3 server on a directory that checks signatures and accepts conditional writes without their condition."""
+    place = tmp_path_factory.mktemp("rclone")
+    with servers.rclone_server(place / "buckets", place / "home") as server:
+        yield server
+
+
+@pytest.fixture(params=["moto", "rclone"])
+def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> servers.S3Bucket:
+    """A new, empty bucket, on one server after the other; the environment has the keys to it."""
+    server: servers.Server = request.getfixturevalue(request.param)
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    return server.bucket()

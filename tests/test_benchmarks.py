@@ -131,3 +131,28 @@ def test_scale_grows_as_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert list(tmp_path.iterdir()) == []
     assert run.main(["--scale", "--dir", str(tmp_path), "add"]) == 2
     assert "there are history, large-file, many-files, one-by-one" in capsys.readouterr().err
+
+
+def test_bucket_is_measured_with_a_small_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--s3", "0.0005", "--tools", "rclone", "--dir", str(tmp_path)]) == 0
+
+    shown = capsys.readouterr().out
+    assert "5 files of 10 KB: number of requests" in shown
+    assert "A CSV of 0 MB: bytes sent to the server" in shown
+    assert "Peak memory of all processes, one file of 2 MB" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_grows_by_one_row_where_told(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    workload.write_csv(path, 1_000_000)
+    rows = path.read_text().splitlines()
+    assert len(set(rows)) == len(rows)
+
+    workload.insert_row(path, at=1.0)
+    workload.insert_row(path, at=0.5)
+
+    changed = path.read_text().splitlines()
+    assert [row for row in changed if row.startswith("-1,")] == ["-1,0.500000,0,0", "-1,1.000000,0,0"]
+    assert changed[-1].startswith("-1,")
+    assert [row for row in changed if not row.startswith("-1,")] == rows
