@@ -138,9 +138,9 @@ def test_remote_command(project: Path) -> None:
     assert (twice.returncode, "vml remote modify s3 url" in twice.stderr) == (3, True)
     assert vml(project, "remote", "list").stdout == ("  file  file:///srv/x\n* near  ../store\n  s3    ../bucket\n")
     assert vml(project, "remote", "modify", "s3", "region", "eu").returncode == 0
-    refused = vml(project, "remote", "modify", "s3", "password", "hush")
+    refused = vml(project, "remote", "modify", "s3", "session_token", "hush")
     assert (refused.returncode, "--local" in refused.stderr) == (3, True)
-    assert vml(project, "remote", "modify", "--local", "s3", "password", "hush").returncode == 0
+    assert vml(project, "remote", "modify", "--local", "s3", "session_token", "hush").returncode == 0
     listed = vml(project, "remote", "list", "--json").stdout
     assert "hush" not in listed
     assert '"region": "eu"' in listed
@@ -152,7 +152,7 @@ def test_remote_command(project: Path) -> None:
     assert vml(project, "remote", "default", "nope").returncode == 3
     assert vml(project, "remote", "default", "s3").returncode == 0
     assert not (project / "store").exists()
-    for url in ("gs://b/p", "s3://b/p", "file://x", "host:dir", ""):
+    for url in ("gs://b/p", "file://x", "host:dir", ""):
         assert vml(project, "remote", "add", "bad", url).returncode == 2
 
 

@@ -72,9 +72,9 @@ def test_changes_keep_comments_and_modes(place: Path, tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o664
     assert config.links == ("copy", "reflink")
     assert config.remotes()["my.store"].url == "s3://b/p"
-    config.set("local", "remote.my.store.password", "hush")
+    config.set("local", "remote.my.store.session_token", "hush")
     assert (place / "config.local.toml").stat().st_mode & 0o777 == 0o600
-    assert config.remote("my.store").options == {"password": "hush"}
+    assert config.remote("my.store").options == {"session_token": "hush"}
 
 
 def test_a_symlinked_dotfile_stays_one(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_symlinked_dotfile_stays_one(tmp_path: Path) -> None:
         ('[remote.a]\nurl = "\\u0000"', "remote.a.url = .* is not text in quotes, without NUL", ""),
         ("[remote]\na = 3", "unknown setting 'remote.a'", ""),
         ('[remote."-x"]\nurl = "y"', "'-x' cannot be the name of a remote", ""),
-        ('[remote.a]\npassword = "x"', "remote.a.password is a secret", "--local"),
+        ('[remote.a]\nsession_token = "x"', "remote.a.session_token is a secret", "--local"),
         ('[cache]\ndir = "/etc"', "cache.dir = '/etc' leads out of the project", "config --local"),
         ('[cache]\ndir = "~/x"', "leads out of the project", "config --local"),
         ('[cache]\ndir = "a/../../x"', "leads out of the project", "config --local"),
@@ -140,7 +140,8 @@ def test_ids_belong_to_the_committed_file(place: Path, tmp_path: Path) -> None:
     ("key", "value"),
     [
         ("core.hash", "sha256"), ("core.id", "y"), ("nope.x", "1"), ("transfer.jobs", "many"),
-        ("remote.a.password", "x"), ("remote.a", "x"), ("remote..url", "x"), ("lock.timeout", "-1"),
+        ("remote.a.session_token", "x"), ("remote.a.regoin", "x"), ("remote.a", "x"), ("remote..url", "x"),
+        ("lock.timeout", "-1"),
         ("core.autostage", "maybe"), ("cache.dir", "../x"), ("cache.pack_below", "256 apples"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import at_once, files_below
 
+from tests.servers import Server
 from vcs_ml.errors import RemoteError
+from vcs_ml.settings import Value
 from vcs_ml.store.remotes import open_remote
+from vcs_ml.store.remotes.local import Directory
 from vcs_ml.store.remotes.protocol import Backend, NotFound
 
 
@@ -21,14 +25,46 @@ def directory(place: Path) -> Backend:
     return open_remote(str(place), {}, base=place.parent)
 
 
-# Each opens the same empty place again when it is called again.
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"directory": directory}
+BACKENDS = ("directory", "moto", "rclone")
 Open = Callable[[], Backend]
+OpenAt = Callable[[str, Path], Backend]
+
+
+@pytest.fixture(scope="session")
+def open_at(moto: Server, rclone: Server) -> OpenAt:
+    """The backend of a kind that belongs to a place; it is the same, and empty at first, each time it is opened."""
+    buckets = {server.name: server.bucket() for server in (moto, rclone)}
+
+    def open_(kind: str, place: Path) -> Backend:
+        if kind == "directory":
+            return directory(place)
+        bucket = buckets[kind]
+        options: dict[str, Value] = {
+            "endpoint_url": bucket.endpoint,
+            "region": bucket.server.region,
+            "access_key_id": bucket.server.access_key,
+            "secret_access_key": bucket.server.secret_key,
+        }
+        prefix = hashlib.sha256(bytes(place)).hexdigest()[:16]
+        return open_remote(f"{bucket.url}/{prefix}", options, base=place.parent)
+
+    return open_
 
 
 @pytest.fixture(params=BACKENDS)
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    return lambda: BACKENDS[request.param](tmp_path / "remote")
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def reopen(kind: str, open_at: OpenAt, tmp_path: Path) -> Open:
+    return lambda: open_at(kind, tmp_path / "remote")
+
+
+@pytest.fixture(params=["directory", "moto"])
+def exclusive(request: pytest.FixtureRequest, open_at: OpenAt, tmp_path: Path) -> Open:
+    """Those that know conditional writes."""
+    return lambda: open_at(str(request.param), tmp_path / "remote")
 
 
 @pytest.fixture
@@ -85,10 +121,12 @@ def test_any_size_is_kept(backend: Backend, size: int) -> None:
 
 @settings(max_examples=60)
 @given(start=st.integers(0, 1000), length=st.integers(0, 1000))
-def test_a_range_is_exact_or_an_error(tmp_path_factory: pytest.TempPathFactory, start: int, length: int) -> None:
+def test_a_range_is_exact_or_an_error(
+    open_at: OpenAt, tmp_path_factory: pytest.TempPathFactory, start: int, length: int
+) -> None:
     data = bytes(range(250)) * 2
-    for name, make in BACKENDS.items():
-        backend = make(tmp_path_factory.getbasetemp() / f"ranges-{name}")
+    for name in BACKENDS:
+        backend = open_at(name, tmp_path_factory.getbasetemp() / f"ranges-{name}")
         backend.write_new("packs/x", data)
         if start + length <= len(data):
             assert backend.read_range("packs/x", start, length) == data[start : start + length]
@@ -105,7 +143,9 @@ def test_an_absurd_range_is_an_error_and_takes_no_memory(backend: Backend, start
 
 
 @pytest.mark.parametrize("key", ["packs/x", "vml.json", "packs/ab/0-0.pack", "packs/ab/there/below"])
-def test_what_is_not_there_is_not_found(backend: Backend, key: str) -> None:
+def test_what_is_not_there_is_not_found(backend: Backend, kind: str, key: str) -> None:
+    if kind == "rclone" and key.endswith("below"):
+        pytest.skip("rclone answers 500 for what would lie below a file")
     backend.write_new("packs/ab/there", b"x")
     with pytest.raises(NotFound):
         backend.read(key)
@@ -177,7 +217,8 @@ def test_many_uploads_at_once_do_not_mix(backend: Backend) -> None:
 # --- Created once ------------------------------------------------------------------------------------------
 
 
-def test_a_taken_key_keeps_what_it_has(backend: Backend, tmp_path: Path) -> None:
+def test_a_taken_key_keeps_what_it_has(exclusive: Open, tmp_path: Path) -> None:
+    backend = exclusive()
     assert backend.write_new("roots/x.json", b"first")
     before = files_below(tmp_path)
     assert not backend.write_new("roots/x.json", b"second")
@@ -186,7 +227,13 @@ def test_a_taken_key_keeps_what_it_has(backend: Backend, tmp_path: Path) -> None
     assert files_below(tmp_path) == before
 
 
-def test_one_of_many_processes_creates_a_key(backend: Backend, reopen: Open, tmp_path: Path) -> None:
+def test_who_knows_conditional_writes(backend: Backend, kind: str) -> None:
+    backend.write_new("tmp/x", b"")
+    assert backend.traits("tmp/x").conditional == (kind != "rclone")
+
+
+def test_one_of_many_processes_creates_a_key(exclusive: Open, tmp_path: Path) -> None:
+    backend, reopen = exclusive(), exclusive
     won = tmp_path / "won"
     won.mkdir()
 
@@ -217,17 +264,23 @@ KEYS = st.builds(
 
 @settings(max_examples=40)
 @given(st.lists(KEYS, max_size=12, unique=True))
-def test_a_listing_is_sorted_and_complete(tmp_path_factory: pytest.TempPathFactory, wanted: list[str]) -> None:
+def test_a_listing_is_sorted_and_complete(
+    open_at: OpenAt, tmp_path_factory: pytest.TempPathFactory, wanted: list[str]
+) -> None:
     wanted = [key for key in wanted if not any(other.startswith(f"{key}/") for other in wanted)]
-    for name, make in BACKENDS.items():
-        backend = make(tmp_path_factory.mktemp("list") / name)
+    for name in BACKENDS:
+        backend = open_at(name, tmp_path_factory.mktemp("list") / name)
         for key in wanted:
             backend.write_new(key, key.encode())
         for prefix in ("packs/", "index/", "packs/a/", "packs/none/"):
             listed = list(backend.list(prefix))
             assert [item.key for item in listed] == sorted(key for key in wanted if key.startswith(prefix))
             assert all(item.size == len(item.key) for item in listed)
-            assert all(backend.stat(item.key) == item for item in listed)
+            for item in listed:
+                there = backend.stat(item.key)
+                assert there is not None
+                assert there[:2] == item[:2]
+                assert abs(there.modified - item.modified) < 1
 
 
 def test_the_time_is_that_of_writing(backend: Backend) -> None:
@@ -237,16 +290,18 @@ def test_the_time_is_that_of_writing(backend: Backend) -> None:
     assert 0 < first.modified <= second.modified
 
 
-def test_the_time_there_is_that_of_what_is_written(backend: Backend) -> None:
+def test_the_time_there_is_that_of_what_is_written(backend: Backend, kind: str) -> None:
     before = backend.now()
     backend.write_new("packs/1", b"")
     item = backend.stat("packs/1")
     assert item is not None
-    assert before <= item.modified <= backend.now()
+    slack = 0 if kind == "directory" else 1  # servers tell their time in whole seconds
+    assert before - slack <= item.modified <= backend.now() + slack
     assert keys(backend) == ["packs/1"]
 
 
-def test_unfinished_uploads_are_swept_by_their_age(backend: Backend) -> None:
+def test_unfinished_uploads_are_swept_by_their_age(tmp_path: Path) -> None:
+    backend = directory(tmp_path / "remote")
     put(backend, "packs/1", b"x")
     upload = backend.create()
     upload.write(b"half")
@@ -255,6 +310,37 @@ def test_unfinished_uploads_are_swept_by_their_age(backend: Backend) -> None:
     assert backend.sweep(backend.now() + 3600) == 0
     assert keys(backend) == ["packs/1"]
     upload.abort()
+
+
+def test_scratch_is_swept_by_its_age(backend: Backend) -> None:
+    backend.write_new("tmp/doctor-1", b"")
+    backend.write_new("packs/1", b"x")
+    assert backend.sweep(backend.now() - 3600) == 0
+    assert backend.sweep(backend.now() + 3600) == (0 if isinstance(backend, Directory) else 1)
+    assert "packs/1" in keys(backend)
+
+
+def test_one_look_shows_everything_or_nothing(backend: Backend, kind: str) -> None:
+    wanted = ["gc/deleted/1.json", "index/1.idx", "packs/ab/1.pack", "vml.json"]
+    for key in wanted:
+        backend.write_new(key, b"x")
+    seen = backend.peek()
+    assert (seen is None) == (kind == "directory")
+    assert seen is None or [(item.key, item.size) for item in seen] == [(key, 1) for key in wanted]
+
+
+def test_what_may_be_lost_can_be_replaced(backend: Backend) -> None:
+    for data in (b"one", b"", b"two"):
+        backend.replace("latest.json", data)
+        assert backend.read("latest.json") == data
+
+
+def test_requests_of_forked_processes_are_counted(reopen: Open, kind: str) -> None:
+    backend = reopen()
+    backend.write_new("packs/1", b"x")
+    before = backend.requests()
+    at_once(*(lambda: [backend.read("packs/1") for _ in range(5)] and None for _ in range(3)))
+    assert backend.requests() - before == (0 if kind == "directory" else 15)
 
 
 def test_what_is_deleted_is_gone_and_can_be_written_again(backend: Backend) -> None:

@@ -14,7 +14,7 @@ from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pushes import Pushes, read_pushes
 from vcs_ml.store.records import DAY, RETAIN, Doomed, Root
 from vcs_ml.store.remote import Remote
-from vcs_ml.store.remotes.protocol import Item
+from vcs_ml.store.remotes.protocol import Item, NotFound
 from vcs_ml.store.rescue import check_twins, rescue, stranded
 from vcs_ml.store.transfer import Moved
 
@@ -164,7 +164,7 @@ def _is_needed(remote: Remote, marks: Marks, name: bytes, item: Item) -> bool:
 
     try:
         rows = pack.read_table(name, item.size, read, remote.algorithm, source=item.key).rows
-    except CorruptError:
+    except (CorruptError, NotFound):  # another gc has deleted it since
         return False
     return any((row.oid in marks.alive or row.oid in marks.absent) and remote.find(row.oid) is None for row in rows)
 

@@ -57,7 +57,7 @@ class Website:
             return b""
 
         def check(answer: urllib3.BaseHTTPResponse) -> None:
-            if answer.status != 206:
+            if answer.status != 206 and "Content-Range" not in answer.headers:
                 raise RemoteError(
                     f"{self.url}: the server does not send parts of files (it ignores Range)",
                     hint="serve the remote with a web server that does: nginx, Caddy, any bucket",
