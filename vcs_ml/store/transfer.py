@@ -17,6 +17,7 @@ from vcs_ml.store.remotes.protocol import NotFound
 
 T = TypeVar("T")
 LARGE = chunk.ABOVE  # a blob above this is never held in memory, and lies on a remote as chunks
+A_JOB = 2 * LARGE  # bytes that one transfer holds: what it reads, and the part of a pack that is not written yet
 GAP = 1 << 20  # unwanted bytes worth reading to save a request
 TRIES = 5  # how often a transfer begins anew because a gc moved what it was reading
 ROUND = 256 << 20  # bytes between two publications: what a kill can cost
@@ -48,7 +49,8 @@ class Range(NamedTuple):
 class Moved(NamedTuple):
     """What a transfer did: objects (a large file is one) and their bytes, bytes written to the remote or read from it.
 
-    `deduped` are bytes of chunks that were there already, `squeezed` those that compression saved.
+    `deduped` are bytes of chunks that were there already, `squeezed` those that compression saved; `requests` were
+    made of a server in `seconds`.
     """
 
     objects: int
@@ -56,8 +58,10 @@ class Moved(NamedTuple):
     stored: int
     deduped: int = 0
     squeezed: int = 0
+    requests: int = 0
+    seconds: float = 0.0
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, int | float]:
         """The numbers for programs."""
         return {
             "objects": self.objects,
@@ -65,11 +69,14 @@ class Moved(NamedTuple):
             "stored": self.stored,
             "saved_by_dedup": self.deduped,
             "saved_by_zstd": self.squeezed,
+            "requests": self.requests,
+            "seconds": round(self.seconds, 3),
         }
 
     def plus(self, other: Moved) -> Moved:
         """The sum of two transfers."""
-        return Moved(*map(sum, zip(self, other, strict=True)))
+        sums = [mine + its for mine, its in zip(self[:-1], other[:-1], strict=True)]
+        return Moved(*map(int, sums), seconds=self.seconds + other.seconds)
 
 
 NOTHING = Moved(0, 0, 0)

@@ -20,7 +20,7 @@ from vcs_ml.store.pack import Builder, Columns, Pack, Row
 from vcs_ml.store.page import Entry
 from vcs_ml.store.records import Record, Root
 from vcs_ml.store.remote import Remote
-from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, Moved, Need, limit, reader
+from vcs_ml.store.transfer import A_JOB, LARGE, NOTHING, ROUND, Moved, Need, limit, reader
 
 LOOKS = 20  # how often a push sends again what a gc takes away
 
@@ -171,6 +171,8 @@ def push(
     Of large blobs, chunks that lie in other than `doomed` packs are not sent again. Raises CorruptError for a local
     object that does not match its id; no index will name it.
     """
+    if remote.backend.gathers:  # then a job holds a whole pack
+        jobs = max(jobs * A_JOB // (pack.TARGET + LARGE), 1)
     stored = raw = total = deduped = waiting = 0
     packs: list[Pack] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,6 @@ from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 JOBS = 8
-_A_JOB = 2 * transfer.LARGE  # bytes one transfer holds: what it reads, and the pack it fills
 
 
 def summary(moved: Moved, *, sent: bool) -> str:
@@ -31,7 +31,8 @@ def summary(moved: Moved, *, sent: bool) -> str:
     saved = [(moved.deduped, "dedup"), (moved.squeezed, "zstd")]
     parts = [f"{output.size(moved.stored)} {'sent' if sent else 'received'}"]
     parts += [f"{output.size(n)} saved by {what}" for n, what in saved if n]
-    return f"{count(moved.objects, 'object')}, {output.size(moved.bytes)} ({', '.join(parts)})"
+    parts += [count(moved.requests, "request")] if moved.requests else []
+    return f"{count(moved.objects, 'object')}, {output.size(moved.bytes)} ({', '.join(parts)}) in {moved.seconds:.1f} s"
 
 
 # label -> a progress line
@@ -48,7 +49,7 @@ class Scope(NamedTuple):
 
 def jobs(project: Project, wanted: int | None) -> int:
     """How many transfers run at a time: as asked for or configured, within `transfer.memory`."""
-    most = max(project.config.transfer_memory // _A_JOB, 1)
+    most = max(project.config.transfer_memory // transfer.A_JOB, 1)
     return min(wanted or project.config.jobs or JOBS, most)
 
 
@@ -126,7 +127,7 @@ class Pushed(NamedTuple):
     moved: Moved
     roots: int
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, int | float]:
         """The numbers for programs."""
         return {**self.moved.as_json(), "roots": self.roots}
 
@@ -148,8 +149,14 @@ def push(
             meter.expect(len(needs), sum(need.size for need in needs if need.size > 0))
             return upload.push(store, remote, needs, doomed, jobs=jobs, meter=meter)
 
+    start = time.monotonic()
     record = Record(project.id, git.head(project.git), tuple(wanted))
-    return Pushed(*upload.make_complete(store, remote, record, send, check=check))
+    moved, roots = upload.make_complete(store, remote, record, send, check=check)
+    return Pushed(_measured(moved, remote, start), roots)
+
+
+def _measured(moved: Moved, remote: Remote, start: float) -> Moved:
+    return moved._replace(requests=remote.backend.requests(), seconds=time.monotonic() - start)
 
 
 # ---------------------------------------------------------------------- fetch
@@ -199,6 +206,7 @@ def fetch(
     metadata: bool = False,
 ) -> Moved:
     """Bring what the store lacks of these roots; with `metadata`, the manifests only."""
+    start = time.monotonic()
     store.enter()
     needed = lacking(store, items)
     if not needed:
@@ -227,7 +235,7 @@ def fetch(
     if fresh and len(missing) >= FEW:
         for oid, loose in large.items():
             store.remember_stored(oid, loose)
-    return moved
+    return _measured(moved, remote, start)
 
 
 def lacking(store: LocalStore, items: Sequence[Wanted]) -> list[Wanted]:

@@ -35,6 +35,8 @@ _PASSING: Final = frozenset({429, 500, 502, 503, 504})
 class Website:
     """The reading half of the backend protocol; whatever writes or lists is refused."""
 
+    gathers = False
+
     def __init__(self, url: str, options: Mapping[str, Value]) -> None:
         self.url = url.rstrip("/")
         timeout, bundle = options.get("timeout"), options.get("ca_bundle")

@@ -67,6 +67,8 @@ class DirectoryUpload:
 class Directory:
     """The backend protocol on a directory."""
 
+    gathers = False
+
     def __init__(self, path: Path) -> None:
         self.root = path
         self.url = str(path)

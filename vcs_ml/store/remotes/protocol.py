@@ -51,6 +51,7 @@ class Backend(Protocol):
     """A directory or a bucket. Keys are `/`-separated ASCII; what a key holds never changes."""
 
     url: str
+    gathers: bool  # whether an upload is held in memory until it is committed
 
     def is_empty(self) -> bool:
         """Whether there is nothing at all, of ours or of anybody's."""

@@ -88,6 +88,8 @@ class Bucket:
     use what their parent made. Every failure is a RemoteError that says which key and what to look at.
     """
 
+    gathers = True
+
     def __init__(self, url: str, options: Mapping[str, Value]) -> None:
         self.url = address(url, options)
         self._options = options
