@@ -76,7 +76,7 @@ class Moved(NamedTuple):
     def plus(self, other: Moved) -> Moved:
         """The sum of two transfers."""
         sums = [mine + its for mine, its in zip(self[:-1], other[:-1], strict=True)]
-        return Moved(*map(int, sums), seconds=self.seconds + other.seconds)
+        return Moved(*map(int, sums))._replace(seconds=self.seconds + other.seconds)
 
 
 NOTHING = Moved(0, 0, 0)
