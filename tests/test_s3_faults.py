@@ -32,6 +32,7 @@ FAULTS: dict[str, Fault] = {
     "cut": proxy.Truncate(),
     "cut at once": proxy.Truncate(0),
     "flip down": proxy.FlipDown(),
+    "flip early": proxy.FlipDown(60),
     "flip up": proxy.FlipUp(),
     "trickle": proxy.Trickle(100_000, 0.01),
     "stall": proxy.Stall(),
@@ -140,7 +141,7 @@ def test_faults(name: str, bed: Bed, soak: int) -> None:
     """Once, a few times, or from then on."""
     ready = worlds.prepared(CASES[name], bed.above)
     length = bed.requests(ready)
-    for _ in range(max(soak // 3, 1)):
+    for _ in range(max(soak // 4, 1)):
         what, first, times = bed.chance.choice(list(FAULTS)), bed.chance.randrange(length), bed.chance.choice(TIMES)
         world = bed.world(ready)
         bed.way.forget()
@@ -157,7 +158,7 @@ def test_killed_at_a_request(name: str, bed: Bed, soak: int) -> None:
     """Killed as its n-th request goes out, which arrives or does not."""
     ready = worlds.prepared(CASES[name], bed.above)
     length = bed.requests(ready)
-    for n in sorted(bed.chance.sample(range(length), min(length, max(soak // 2, 1)))):
+    for n in sorted(bed.chance.sample(range(length), min(length, max(soak // 3, 1)))):
         world = bed.world(ready)
         lost, victim = bed.chance.choice((None, proxy.RESET_BEFORE)), Queue[int]()
 
@@ -203,7 +204,7 @@ def test_faults_of_a_website(above: Path, tmp_path: Path, chance: random.Random,
     ready = worlds.prepared(CASES["pull"], above)
     write_latest(Directory(ready.state.remote))
     with web_server(ready.state.remote) as address, Proxy(address) as way:
-        for _ in range(max(soak // 2, 1)):
+        for _ in range(max(soak // 4, 1)):
             what, first, times = chance.choice(list(FAULTS)), chance.randrange(10), chance.choice(TIMES)
             world = ready.state.copy(tmp_path / "world")
             world.ok("remote", "modify", "--local", "origin", "url", way.endpoint)
