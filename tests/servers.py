@@ -1,4 +1,4 @@
-"""S3 servers as processes of their own on loopback, which end with the tests, and a look into their buckets."""
+"""S3 servers as processes of their own on loopback, a look into their buckets, and a web server on a directory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,3 +184,58 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             raise RuntimeError(f"{process.args!r} {how}:\n{log.read_text(errors='replace')}")
         time.sleep(0.01)
     return found.group()
+
+
+# --- A web server ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iterator[str]:
+    """The address at which anybody may read a directory's files; without `ranges`, only as a whole.
+
+    What has `moved` is elsewhere.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if moved:
+                self.send_response(301)
+                self.send_header("Location", moved)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            path = directory / self.path.lstrip("/")
+            if not path.is_file():
+                self.send_error(404)
+                return
+            data = path.read_bytes()
+            wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if ranges else None
+            first, last = (int(wanted[1]), min(int(wanted[2]), len(data) - 1)) if wanted else (0, len(data) - 1)
+            if wanted and first >= len(data):
+                self.send_error(416)
+                return
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(last + 1 - first))
+            self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
+            if wanted:
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data[first : last + 1])
+
+        do_HEAD = do_PUT = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -28,6 +28,7 @@ from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.records import Record, Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.local import Directory
+from vcs_ml.store.remotes.protocol import Backend
 from vcs_ml.store.transfer import Moved, Need
 
 ALGORITHMS = (XXH128, SHA256)
@@ -262,7 +263,7 @@ def recorded(place: Path, algorithm: Algorithm = XXH128, *, without: str = "") -
 class Clone:
     """A local store and its view of the remote, as `vml push` and `vml fetch` use them."""
 
-    def __init__(self, place: Path, name: str, algorithm: Algorithm = XXH128, backend: Directory | None = None) -> None:
+    def __init__(self, place: Path, name: str, algorithm: Algorithm = XXH128, backend: Backend | None = None) -> None:
         self.store = LocalStore(place / name, algorithm)
         (place / "remote").mkdir(exist_ok=True)
         self.remote = Remote("origin", backend or Directory(place / "remote"), algorithm, place / name)

@@ -75,15 +75,8 @@ class Moved(NamedTuple):
 
     def plus(self, other: Moved) -> Moved:
         """The sum of two transfers."""
-        return Moved(
-            self.objects + other.objects,
-            self.bytes + other.bytes,
-            self.stored + other.stored,
-            self.deduped + other.deduped,
-            self.squeezed + other.squeezed,
-            self.requests + other.requests,
-            self.seconds + other.seconds,
-        )
+        sums = [mine + its for mine, its in zip(self[:-1], other[:-1], strict=True)]
+        return Moved(*map(int, sums))._replace(seconds=self.seconds + other.seconds)
 
 
 NOTHING = Moved(0, 0, 0)

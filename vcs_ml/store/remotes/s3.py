@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as failures
@@ -266,6 +267,8 @@ class Bucket:
         except (failures.BotoCoreError, ValueError) as error:
             raise UserError(f"{self.url}: {error}", hint="see docs/remotes.md for the settings of S3 remotes") from None
         client.meta.events.register("before-send.s3", lambda **_: self._counter.count())
+        if self._text("endpoint_url"):
+            client.meta.events.register("before-call.s3", _stay)
         return client
 
     def _call(self, name: str, key: str | None = None, **parameters: Any) -> Any:
@@ -330,6 +333,11 @@ class Bucket:
             )
         if key and status == 404:
             return not_found(self.url, key)
+        moved = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("location", "")
+        if 300 <= status < 400 and moved and code not in _REGION:
+            there = urlsplit(moved)
+            hint = f"vml remote modify NAME endpoint_url {there.scheme}://{there.netloc}"
+            return RemoteError(f"{self.url}: the server sends us elsewhere, to {moved}", hint=hint)
         if code in _REGION or status == 301:
             region = said.get("Region") or error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get(
                 "x-amz-bucket-region"
@@ -401,6 +409,13 @@ class Bucket:
     def _skew(self) -> float:
         there, here = self._clock or (time.time(), time.monotonic())
         return time.time() - (there + time.monotonic() - here)
+
+
+def _stay(params: dict[str, Any], **_: object) -> None:
+    """Say that a request was redirected already: there are no regions to ask about a server of one's own, and botocore
+    asks without end where that is redirected, too.
+    """
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 class _Exists(RemoteError):

@@ -1,0 +1,429 @@
+"""The whole job with a bucket or a web address as the remote, and what people are told when one does not work."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Repo
+from tests.proxy import Answer, Fault, Proxy
+from tests.servers import S3Bucket, Server, web_server
+from vcs_ml.store.remotes import retry
+
+PREFIX = "team/project"
+
+
+def set_up(repo: Repo, bucket: S3Bucket, *more: str, ok: bool = True) -> str:
+    """Make the bucket the default remote, without asking it unless `more` says so; what that printed."""
+    options = ["--set", f"endpoint_url={bucket.endpoint}", "--set", "region=us-east-1"]
+    result = repo.run("remote", "add", "-d", "s3", f"{bucket.url}/{PREFIX}", *options, *(more or ["--no-check"]), ok=ok)
+    repo.commit("remote")
+    return result.out + result.err
+
+
+def fill(repo: Repo, name: str = "data", n: int = 200) -> None:
+    for i in range(n):
+        repo.write(f"{name}/{i % 7}/{i}", f"{name} {i}\n" * 20)
+    repo.run("add", name)
+    repo.commit(name)
+
+
+def fsck(repo: Repo, *args: str) -> Any:
+    return json.loads(repo.run("fsck", "--remote", "s3", *args, "--json", ok=False).out)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks in vain gives up soon."""
+    monkeypatch.setattr(retry, "TRIES", 2)
+    monkeypatch.setattr(retry, "_FIRST", 0.01)
+
+
+@pytest.fixture
+def proxied(s3: S3Bucket) -> Iterator[tuple[Proxy, S3Bucket]]:
+    """A new bucket behind a proxy."""
+    with Proxy(s3.endpoint) as proxy:
+        yield proxy, s3.through(proxy.endpoint)
+
+
+def unlistable(method: str, path: str, number: int) -> Fault | None:
+    return Answer(403, "AccessDenied", "Access Denied") if method == "GET" and "list-type" in path else None
+
+
+# --- The job -----------------------------------------------------------------------------------------------
+
+
+def test_the_job(repo: Repo, s3: S3Bucket) -> None:
+    set_up(repo, s3)
+    fill(repo)
+    large = random.Random(1).randbytes(9 << 20)
+    repo.write("large", large)
+    repo.run("add", "large")
+    repo.commit("large")
+    assert "set up a new remote" in repo.run("push").err
+    before = s3.keys()
+    assert all(key.startswith(f"{PREFIX}/") for key in before)
+    assert "has everything already" in repo.run("push").err
+    assert s3.keys() == before
+
+    clone = repo.clone("clone")
+    clone.run("pull")
+    assert clone.files("data") == repo.files("data")
+    assert clone.read("large") == large
+
+    clone.write("data/1/1", "edited")
+    edited = large[: 4 << 20] + b"a row" + large[4 << 20 :]
+    clone.write("large", edited)
+    clone.run("commit")
+    clone.commit("edit")
+    sent = clone.json("push")
+    assert sent["stored"] < len(large) // 2
+    assert sent["saved_by_dedup"] > len(large) // 2
+    repo.git("pull", "-q", str(clone.path), "main")
+    repo.run("pull")
+    assert repo.read("data/1/1") == b"edited"
+    assert repo.read("large") == edited
+    assert repo.changes() == {}
+    assert fsck(repo, "--deep")["problems"] == []
+
+
+def test_gc(repo: Repo, s3: S3Bucket, tmp_path: Path) -> None:
+    """What another project leaves behind is condemned, then deleted; ours stays."""
+    set_up(repo, s3)
+    fill(repo, n=20)
+    repo.run("push")
+    ours = set(s3.keys(f"{PREFIX}/packs"))
+    other = repo.beside("other")
+    other.path.mkdir()
+    other.git("init", "-q", "-b", "main")
+    other.run("init")
+    set_up(other, s3)
+    fill(other, "other", 20)
+    other.run("push")
+    id = other.run("config", "core.id").out.strip()
+    repo.fails("gc", "--remote", "--force", code=3)
+    for _ in range(6):  # the server's clock has whole seconds
+        repo.run("gc", "--remote", "--forget", id, "--grace", "0s", "--force")
+        if set(s3.keys(f"{PREFIX}/packs")) == ours:
+            break
+        time.sleep(0.5)
+    assert set(s3.keys(f"{PREFIX}/packs")) == ours
+    assert fsck(repo, "--deep")["problems"] == []
+    clone = repo.clone("clone")
+    clone.run("pull")
+    assert clone.files("data") == repo.files("data")
+
+
+def test_damage_is_found_and_mended(repo: Repo, s3: S3Bucket) -> None:
+    set_up(repo, s3)
+    fill(repo)
+    repo.run("push")
+    packs = s3.files(f"{PREFIX}/packs")
+    s3.flip(max(packs, key=lambda key: len(packs[key])), 100)
+    clone = repo.clone("clone")
+    assert clone.fails("pull", code=3)
+    found = fsck(repo, "--deep")
+    assert {each["kind"] for each in found["problems"]} == {"object"}
+    assert fsck(repo, "--deep", "--repair")["clean"]
+    assert fsck(repo, "--deep")["problems"] == []
+    clone.run("pull")
+    assert clone.files("data") == repo.files("data")
+
+
+def test_a_lost_pack_is_sent_again(repo: Repo, s3: S3Bucket) -> None:
+    set_up(repo, s3)
+    fill(repo)
+    repo.run("push")
+    for key in s3.keys(f"{PREFIX}/packs"):
+        s3.delete(key)
+    assert {each["kind"] for each in fsck(repo)["problems"]} == {"pack", "missing"}
+    assert fsck(repo, "--repair")["clean"]
+    repo.clone("clone").run("pull")
+
+
+# --- How many requests -------------------------------------------------------------------------------------
+
+
+def test_requests(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    under = f"{bucket.name}/{PREFIX}"
+    set_up(repo, bucket)
+    fill(repo, "first", 3)
+    repo.run("push")
+    fill(repo)
+    proxy.forget()
+    repo.run("push")
+    assert proxy.counts(under) == {
+        "LIST ": 1, "GET vml.json": 1, "PUT packs": 2, "PUT index": 1, "PUT pushing": 1, "LIST gc": 1, "PUT roots": 1,
+    }  # fmt: skip
+    proxy.forget()
+    repo.run("push")
+    assert proxy.counts(under) == {"LIST ": 1, "GET vml.json": 1}
+    clone = repo.clone("clone")
+    clone.run("pull")
+    proxy.forget()
+    clone.run("pull")
+    assert not proxy.requests
+
+
+# --- Who may not list --------------------------------------------------------------------------------------
+
+
+def test_who_may_not_list_can_read(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    set_up(repo, bucket)
+    fill(repo, n=20)
+    repo.run("push")
+    clone = repo.clone("clone")
+    proxy.choose = unlistable
+    assert "s3:ListBucket" in clone.fails("pull", code=4).err
+    assert "s3:ListBucket" in clone.fails("push", code=4).err
+    proxy.choose = None
+    repo.run("remote", "modify", "s3", "public", "true")
+    repo.run("push")
+    assert bucket.get(f"{PREFIX}/latest.json")
+    proxy.choose = unlistable
+    clone.run("pull")
+    assert clone.files("data") == repo.files("data")
+    assert "s3:ListBucket" in clone.fails("push", code=4).err
+    proxy.choose = None
+    repo.write("data/1/1", "newer")
+    repo.run("commit")
+    repo.commit("newer")
+    repo.run("push")
+    proxy.choose = unlistable
+    clone.git("pull", "-q")
+    clone.run("pull")
+    assert clone.read("data/1/1") == b"newer"
+
+
+# --- What does not work ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict(rclone: Server, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
+    """A new bucket on the server that checks keys; the environment has them."""
+    for name, value in rclone.environment().items():
+        monkeypatch.setenv(name, value)
+    return rclone.bucket()
+
+
+@pytest.fixture
+def ready(repo: Repo, strict: S3Bucket) -> Repo:
+    """A project with something to push."""
+    set_up(repo, strict)
+    fill(repo, n=3)
+    return repo
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return f"http://127.0.0.1:{found.getsockname()[1]}"
+
+
+def test_no_bucket(repo: Repo, s3: S3Bucket) -> None:
+    set_up(repo, s3._replace(name="no-such-bucket-here"))
+    fill(repo, n=3)
+    for command in ("push", "fetch"):
+        assert "no bucket 'no-such-bucket-here'" in repo.fails(command, code=4).err
+
+
+def test_no_credentials(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert "no credentials" in ready.fails("push", code=4).err
+
+
+def test_half_of_the_credentials(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert "AWS_SECRET_ACCESS_KEY" in ready.fails("push", code=3).err
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_wrong_keys(repo: Repo, rclone: Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in (rclone.environment() | {name: "wrong"}).items():
+        monkeypatch.setenv(key, value)
+    set_up(repo, rclone.bucket())
+    fill(repo, n=3)
+    assert "key" in repo.fails("push", code=4).err
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nothing_listens(ready: Repo, nobody: str) -> None:
+    ready.run("remote", "modify", "s3", "endpoint_url", nobody)
+    assert "no connection" in ready.fails("push", code=4).err
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(403, "RequestTimeTooSkewed", "The difference is too large."), "clock"),
+        (Answer(403, "ExpiredToken", "The provided token has expired."), "log in again"),
+        (Answer(301, "PermanentRedirect", "The bucket is elsewhere."), "region"),
+        (Answer(503, "SlowDown", "Please reduce your request rate."), "fewer requests"),
+        (Answer(500, "InternalError", "We encountered an internal error."), "internal error"),
+        (Answer(501, "NotImplemented", "A header you provided is unknown."), "header"),
+    ],
+    ids=lambda value: value.code if isinstance(value, Answer) else "",
+)
+@pytest.mark.usefixtures("impatient")
+def test_what_the_server_says(repo: Repo, strict: S3Bucket, answer: Answer, says: str) -> None:
+    with Proxy(strict.endpoint, lambda *_: answer) as proxy:
+        set_up(repo, strict.through(proxy.endpoint))
+        fill(repo, n=3)
+        for command in ("push", "fetch"):
+            assert says in repo.fails(command, code=4).err
+
+
+def test_a_server_that_moved(ready: Repo) -> None:
+    """Such as one that wants https."""
+    with web_server(Path(), moved="https://there.example/") as address:
+        ready.run("remote", "modify", "s3", "endpoint_url", address)
+        assert "endpoint_url https://there.example\n" in ready.fails("push", code=4).err
+
+
+def test_settings_that_cannot_be(ready: Repo) -> None:
+    ready.run("remote", "modify", "s3", "profile", "no-such-profile")
+    assert "no-such-profile" in ready.fails("push", code=3).err
+    ready.run("remote", "modify", "s3", "url", "s3://?/x")
+    ready.fails("push", code=3)
+
+
+# --- Setting up, looking -----------------------------------------------------------------------------------
+
+
+def test_add_tells_what_it_found(repo: Repo, s3: S3Bucket) -> None:
+    said = set_up(repo, s3, "--check")
+    assert "empty; the first vml push sets it up" in said
+    assert "it can be read and written" in said
+    assert ("ignores conditional writes" in said) == (s3.server.name == "rclone")
+    assert s3.keys() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_add_writes_the_settings_when_nobody_answers(repo: Repo, strict: S3Bucket, nobody: str) -> None:
+    said = set_up(repo, strict.through(nobody), "--check")
+    assert "no connection" in said
+    assert "Traceback" not in said
+    assert repo.json("remote", "list")["remotes"][0]["options"]["endpoint_url"] == nobody
+
+
+def test_doctor(repo: Repo, s3: S3Bucket) -> None:
+    set_up(repo, s3)
+    fill(repo, n=3)
+    repo.run("push")
+    before = s3.keys()
+    said = repo.run("doctor").out
+    assert "1 push on record); it can be read and written" in said
+    assert ("ignores conditional writes" in said) == (s3.server.name == "rclone")
+    assert "keeps old versions" not in said
+    if s3.server.name == "moto":
+        s3.client.put_bucket_versioning(Bucket=s3.name, VersioningConfiguration={"Status": "Enabled"})
+        assert "keeps old versions" in repo.run("doctor").out
+    assert s3.keys() == before
+
+
+def test_who_may_not_write_or_delete(repo: Repo, strict: S3Bucket) -> None:
+    denied = Answer(403, "AccessDenied")
+    with Proxy(strict.endpoint) as proxy:
+        set_up(repo, strict.through(proxy.endpoint))
+        fill(repo, n=3)
+        repo.run("push")
+        proxy.choose = lambda method, *_: denied if method in ("PUT", "DELETE") else None
+        assert "it may only be read" in repo.run("doctor").out
+        fill(repo, "more", n=3)
+        assert "s3:PutObject" in repo.fails("push", code=4).err
+        proxy.choose = lambda method, *_: denied if method == "DELETE" else None
+        assert "nothing can be deleted" in repo.run("doctor").out
+        repo.run("push")
+
+
+# --- A web address -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(repo: Repo, remote: Path) -> Path:
+    """A directory remote that others may read over the web."""
+    fill(repo)
+    repo.write("large", random.Random(1).randbytes(9 << 20))
+    repo.run("add", "large")
+    repo.run("remote", "modify", "origin", "public", "true")
+    repo.commit("published")
+    repo.run("push")
+    assert (remote / "latest.json").exists()
+    return remote
+
+
+Read = Callable[[str], Repo]
+
+
+@pytest.fixture
+def reader(repo: Repo) -> Read:
+    """Makes a clone whose default remote is an address."""
+
+    def make(address: str) -> Repo:
+        clone = repo.clone("reader")
+        clone.run("remote", "add", "-d", "web", address, "--no-check")
+        clone.commit("web")
+        return clone
+
+    return make
+
+
+def test_pull_from_the_web(repo: Repo, published: Path, reader: Read) -> None:
+    with web_server(published) as address:
+        clone = reader(address)
+        clone.run("pull")
+        assert clone.files("data") == repo.files("data")
+        assert clone.read("large") == repo.read("large")
+        assert "can only be read" in clone.run("doctor", "--remote", "web").out
+        repo.write("data/1/1", "newer")
+        repo.run("commit")
+        repo.commit("newer")
+        repo.run("push")
+        clone.git("pull", "-q", "--rebase", str(repo.path), "main")
+        clone.run("pull")
+        assert clone.read("data/1/1") == b"newer"
+
+
+def test_push_to_the_web_is_refused(published: Path, reader: Read) -> None:
+    with web_server(published) as address:
+        clone = reader(address)
+        clone.run("pull")
+        assert "read" in clone.fails("push", code=4).err
+        clone.fails("gc", "--remote", "web", "--force", code=4)
+
+
+def test_a_web_server_without_ranges(published: Path, reader: Read) -> None:
+    with web_server(published, ranges=False) as address:
+        assert "Range" in reader(address).fails("pull", code=4).err
+
+
+def test_a_web_server_without_latest(published: Path, reader: Read) -> None:
+    (published / "latest.json").unlink()
+    with web_server(published) as address:
+        assert "latest.json" in reader(address).fails("pull", code=4).err
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_web_server_that_is_not_there(published: Path, reader: Read, nobody: str) -> None:
+    reader(nobody).fails("pull", code=4)
+
+
+def test_a_damaged_latest(published: Path, reader: Read) -> None:
+    for content in (b"", b"{", b'{"keys": {"index/x": 1}}', b"[]"):
+        (published / "latest.json").write_bytes(content)
+        with web_server(published) as address:
+            clone = reader(address)
+            assert "latest.json is damaged" in clone.fails("pull", code=4).err
+            shutil.rmtree(clone.path)
