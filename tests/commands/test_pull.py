@@ -17,7 +17,9 @@ def test_everything(repo: Repo, remote: Path) -> None:
     assert got["fetched"].pop("seconds") > 0
     assert got == {
         "schema": 1,
-        "fetched": {"objects": 21, "bytes": 4000, "stored": 369, "saved_by_dedup": 0, "saved_by_zstd": 3631, "requests": 0},
+        "fetched": {
+            "objects": 21, "bytes": 4000, "stored": 369, "saved_by_dedup": 0, "saved_by_zstd": 3631, "requests": 0,
+        },
         "written": 21, "removed": 0, "bytes": 4000,
     }  # fmt: skip
     assert clone.files("data") == repo.files("data")
