@@ -58,6 +58,33 @@ def unlistable(method: str, path: str, number: int) -> Fault | None:
     return Answer(403, "AccessDenied", "Access Denied") if method == "GET" and "list-type" in path else None
 
 
+def test_a_bucket_with_other_files_is_not_set_up(repo: Repo, s3: S3Bucket) -> None:
+    if s3.server.name == "moto":
+        s3.put(f"{PREFIX}/", b"")  # a folder made in a console is nothing
+    s3.put(f"{PREFIX}/Photos of 2024/IMG 1.jpg", b"mine")
+    set_up(repo, s3)
+    fill(repo, n=3)
+    assert "is not empty, and no vml remote" in repo.fails("push", code=4).err
+    assert "is not a vml remote" in repo.run("doctor", "--remote", "s3", ok=False).out
+    s3.delete(f"{PREFIX}/Photos of 2024/IMG 1.jpg")
+    assert "is empty" in repo.run("doctor", "--remote", "s3").out
+    assert "set up a new remote" in repo.run("push").err
+
+
+def test_a_conflict_is_no_success(repo: Repo, proxied: tuple[Proxy, S3Bucket], impatient: None) -> None:
+    proxy, bucket = proxied
+    set_up(repo, bucket)
+    fill(repo, n=3)
+    proxy.choose = lambda method, path, number: (
+        Answer(409, "ConditionalRequestConflict", "try again") if method == "PUT" and "/roots/" in path else None
+    )
+    assert "ConditionalRequestConflict" in repo.fails("push", code=4).err
+    proxy.choose = None
+    assert not bucket.keys(f"{PREFIX}/roots")
+    repo.run("push")
+    assert len(bucket.keys(f"{PREFIX}/roots")) == 1
+
+
 # --- The job -----------------------------------------------------------------------------------------------
 
 

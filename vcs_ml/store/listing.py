@@ -37,7 +37,7 @@ class Listing:
             found = self._latest(error)
         if found is not None:
             self._seen = {prefix: [] for prefix in (_ADVISED if self._advised else _PREFIXES)}
-            for item in found:
+            for item in filter(lambda item: valid_key(item.key), found):
                 self._seen.get(item.key.partition("/")[0] + "/", []).append(item)
         return found
 

@@ -42,6 +42,7 @@ class Remote:
         self.is_public = False  # keeps a latest.json up to date
         self._has_latest = False
         self.is_new = False  # set up by this run
+        self.is_empty = False  # as a bucket was when it was opened
 
     def open(self, *, create: bool = False, dry_run: bool = False) -> None:
         """Check that this is a remote of our format and algorithm; `create` makes an empty place one, unless this
@@ -55,6 +56,7 @@ class Remote:
                 f"remote {self.name!r}: {self.backend.url} can only be read by you",
                 hint="to push, credentials need s3:ListBucket, s3:GetObject and s3:PutObject (docs/remotes.md)",
             )
+        self.is_empty = seen is not None and all(item.key.startswith("tmp/") for item in seen)
         self._has_latest = seen is not None and any(item.key == LATEST for item in seen)
         there = seen is None or self.listing.is_advised or any(item.key == "vml.json" for item in seen)
         try:
@@ -67,7 +69,7 @@ class Remote:
                     f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 )
-            self._check_empty(seen)
+            self._check_empty(taken=not (self.backend.is_empty() if seen is None else self.is_empty))
             if dry_run:
                 self.is_new = True
                 return
@@ -75,9 +77,8 @@ class Remote:
             raw = self.backend.read("vml.json")
         self._check(raw)
 
-    def _check_empty(self, seen: Sequence[Item] | None) -> None:
+    def _check_empty(self, *, taken: bool) -> None:
         lost = (self.cache / "complete.json").exists()
-        taken = not self.backend.is_empty() if seen is None else not all(item.key.startswith("tmp/") for item in seen)
         if (lost or taken) and self.backend.stat("vml.json"):
             return  # another push has set it up in this moment
         if lost:
@@ -88,7 +89,7 @@ class Remote:
         if taken:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
-                hint="name an empty or new directory: vml remote modify NAME url DIRECTORY",
+                hint="name an empty or new place: vml remote modify NAME url URL",
             )
 
     def _create(self) -> None:

@@ -30,13 +30,7 @@ def look(project: Project, name: str) -> Iterator[Finding]:
     try:
         backend = open_remote(config.url, config.options, base=project.main_root)
         remote = Remote(name, backend, project.algorithm, project.cache_dir)
-        seen = remote.listing.look()
-        if seen is not None and all(item.key.startswith("tmp/") for item in seen):
-            text = f"{config.address} is empty; the first vml push sets it up"
-        else:
-            remote.open()
-            known = sum(1 for _ in remote.listing.below("roots/"))
-            text = f"{config.address} ({count(known, 'push')} on record)"
+        text = _described(remote)
     except (VmlError, OSError) as error:
         said, hint = (error.message, error.hint) if isinstance(error, VmlError) else (str(error), None)
         settled = isinstance(error, UserError) or was_used(project, name)
@@ -46,6 +40,18 @@ def look(project: Project, name: str) -> Iterator[Finding]:
         yield Finding("ok", what, f"{text}; it can only be read, as of its latest.json")
         return
     yield from _writable(what, remote, text)
+
+
+def _described(remote: Remote) -> str:
+    """What it is, in words; RemoteError if it is neither a remote nor an empty bucket."""
+    try:
+        remote.open()
+    except RemoteError:
+        if remote.is_empty:
+            return f"{remote.backend.url} is empty; the first vml push sets it up"
+        raise
+    known = sum(1 for _ in remote.listing.below("roots/"))
+    return f"{remote.backend.url} ({count(known, 'push')} on record)"
 
 
 def _writable(what: str, remote: Remote, text: str) -> Iterator[Finding]:

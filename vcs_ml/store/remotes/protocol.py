@@ -93,7 +93,7 @@ class Backend(Protocol):
         ...
 
     def peek(self) -> Sequence[Item] | None:
-        """Everything there is, sorted by key, if that can be had in one request; else None."""
+        """Everything there is, of ours or of anybody's, sorted by key, if one request tells; else None."""
         ...
 
     def now(self) -> float:

@@ -37,7 +37,7 @@ from vcs_ml.store.remotes.protocol import (
     valid_key,
 )
 
-CONNECTIONS: Final = 16
+_CONNECTIONS: Final = 16
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]|arn:[A-Za-z0-9:/._-]+")
 _PREFIX: Final = re.compile(r"[A-Za-z0-9!_.*'()/+=@,$&:;~ -]*")
 # What a server says when it may not be done, and what then helps.
@@ -107,8 +107,8 @@ class Bucket:
     # ------------------------------------------------------------------ the protocol
 
     def is_empty(self) -> bool:
-        page = self._list_page("", MaxKeys=100)
-        return not any(not item.key.startswith("tmp/") for item in page[0]) and not page[1]
+        items = self.peek()
+        return items is not None and all(item.key.startswith("tmp/") for item in items)
 
     def peek(self) -> Sequence[Item] | None:
         items, more = self._list_page("")
@@ -166,7 +166,7 @@ class Bucket:
         token = ""
         while True:
             items, token = self._list_page(prefix, **({"ContinuationToken": token} if token else {}))
-            yield from items
+            yield from (item for item in items if valid_key(item.key))
             if not token:
                 return
 
@@ -237,7 +237,7 @@ class Bucket:
         config: dict[str, Any] = {
             "connect_timeout": 10,
             "read_timeout": timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT,
-            "max_pool_connections": CONNECTIONS,
+            "max_pool_connections": _CONNECTIONS,
             "retries": {"mode": "adaptive", "total_max_attempts": retry.TRIES},
             "s3": {"addressing_style": self._text("addressing_style") or "auto"},
             "tcp_keepalive": True,
@@ -290,14 +290,14 @@ class Bucket:
         return answer
 
     def _list_page(self, prefix: str, **parameters: Any) -> tuple[Sequence[Item], str]:
-        """Up to a thousand items, and the token of the next page or ""."""
+        """Up to a thousand items, other people's too, and the token of the next page or ""."""
         if self._options.get("requester_pays") is True:
             parameters["RequestPayer"] = "requester"
         answer = self._call("list_objects_v2", Prefix=self._prefix + prefix, **parameters)
         items = [
             Item(each["Key"].removeprefix(self._prefix), each["Size"], each["LastModified"].timestamp())
             for each in answer.get("Contents", ())
-            if valid_key(each["Key"].removeprefix(self._prefix))
+            if not each["Key"].endswith("/")  # what consoles make to show a folder
         ]
         return items, answer.get("NextContinuationToken", "")
 
@@ -320,7 +320,7 @@ class Bucket:
         code, status = str(said.get("Code", "")), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         where = f"{self.url}: {key}" if key else self.url
         message = said.get("Message") or code
-        if code in ("PreconditionFailed", "412") or (code == "ConditionalRequestConflict"):
+        if code in ("PreconditionFailed", "412"):
             return _Exists(f"{where} is there already")
         if code == "NoSuchBucket":
             return RemoteError(
