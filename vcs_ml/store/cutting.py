@@ -12,16 +12,19 @@ from typing import NamedTuple
 from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import SHA256
 from vcs_ml.progress import Meter
-from vcs_ml.store import chunk, objects, recipe
+from vcs_ml.store import chunk, objects, pack, recipe
 from vcs_ml.store.local import REMEDY, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Pack
 from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remote import Remote
-from vcs_ml.store.transfer import ROUND, Need
+from vcs_ml.store.transfer import A_JOB, ROUND, Need
 
 _RUN = 4 << 20  # bytes of neighbouring chunks that one thread takes, and one pack gets
 _MOST = 8  # threads: with more, the packs of a round would be small
+# Where packs are held in memory, many small ones keep the line busier than a few large ones.
+_GATHERED = 16 << 20
+_A_THREAD = _GATHERED + _RUN + 3 * chunk.MAXIMUM  # bytes that one holds then
 
 
 _Packed = tuple[list[ObjectId], list[int], int]  # chunks, their lengths, bytes of those that were sent
@@ -46,6 +49,8 @@ def send(
     """
     if not needs:
         return
+    if remote.backend.gathers:
+        jobs = max(jobs * A_JOB // _A_THREAD, 1)
     outbox = _Outbox(store, remote, doomed, min(jobs, _MOST), meter)
     try:
         for need in needs:
@@ -63,13 +68,13 @@ def _send_file(store: LocalStore, outbox: _Outbox, need: Need) -> Iterator[Sent]
     hasher = store.algorithm.new()
     made = Recipe([], [])
     with place.open("rb", buffering=0) as file:
-        run: list[bytes] = []
+        run = outbox.run()
         for piece in chunk.cut(file.fileno()):
             hasher.update(piece)
-            run.append(bytes(piece))
-            if sum(map(len, run)) >= _RUN:
+            run.add(piece)
+            if run.used >= _RUN:
                 outbox.put(run, made)
-                run = []
+                run = outbox.run()
             if outbox.fresh >= ROUND:
                 yield outbox.close()
         outbox.put(run, made)
@@ -78,6 +83,26 @@ def _send_file(store: LocalStore, outbox: _Outbox, need: Need) -> Iterator[Sent]
         what = objects.describe(need.oid, store.algorithm)
         raise CorruptError(f"{need.path}: damaged object {what}", hint=REMEDY)
     outbox.recipes.append((objects.recipe(need.oid), recipe.encode(made)))
+
+
+class _Run:
+    """Neighbouring chunks, copied into memory that is used again and again."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(bytearray(_RUN + chunk.MAXIMUM))
+        self.pieces: list[memoryview] = []
+        self.used = 0
+
+    def add(self, piece: memoryview) -> None:
+        """One more chunk, while less than _RUN is used."""
+        place = self._memory[self.used : self.used + len(piece)]
+        place[:] = piece
+        self.pieces.append(place)
+        self.used += len(piece)
+
+    def clear(self) -> None:
+        """Make room again."""
+        self.pieces, self.used = [], 0
 
 
 class _Outbox:
@@ -95,12 +120,17 @@ class _Outbox:
         self._pending: deque[tuple[Future[_Packed], Recipe]] = deque()
         self._lock = threading.Lock()
         self._seen: set[ObjectId] = set()
+        self._runs: list[_Run] = []  # to be filled again
         self._builders: list[Builder] = []
         self._idle: list[Builder] = []  # the last one back is taken first, so that little goes into few packs
         self.recipes: list[tuple[ObjectId, bytes]] = []
         self.fresh = self._size = 0
 
-    def put(self, run: list[bytes], made: Recipe) -> None:
+    def run(self) -> _Run:
+        """An empty one, to be filled and put."""
+        return self._runs.pop() if self._runs else _Run()
+
+    def put(self, run: _Run, made: Recipe) -> None:
         """Send these chunks and add them to the recipe, sooner or later; waits while much is under way."""
         self._pending.append((self._pool.submit(self._pack, run), made))
         while len(self._pending) > self._threads + 1:
@@ -120,17 +150,20 @@ class _Outbox:
         self._size += sum(lengths)
         self._meter.advance(0, sum(lengths))
 
-    def _pack(self, run: list[bytes]) -> _Packed:
-        oids = [objects.chunk(SHA256.digest(piece)) for piece in run]
+    def _pack(self, run: _Run) -> _Packed:
+        pieces = run.pieces
+        oids = [objects.chunk(SHA256.digest(piece)) for piece in pieces]
         with self._lock:
-            fresh = [(oid, piece) for oid, piece in zip(oids, run, strict=True) if self._claim(oid)]
+            fresh = [(oid, piece) for oid, piece in zip(oids, pieces, strict=True) if self._claim(oid)]
         if fresh:
             builder = self._builder()
             for oid, piece in fresh:
                 builder.add(oid, piece)
             with self._lock:
                 self._idle.append(builder)
-        return oids, [len(piece) for piece in run], sum(len(piece) for _, piece in fresh)
+        run.clear()
+        self._runs.append(run)
+        return oids, [len(piece) for piece in pieces], sum(len(piece) for _, piece in fresh)
 
     def _claim(self, oid: ObjectId) -> bool:
         """Whether the caller has to send a chunk: it is not over there, and nobody else sends it."""
@@ -143,7 +176,8 @@ class _Outbox:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-            self._builders.append(Builder(self._remote.backend, self._store.algorithm, zstd=True))
+            target = _GATHERED if self._remote.backend.gathers else pack.TARGET
+            self._builders.append(Builder(self._remote.backend, self._store.algorithm, zstd=True, target=target))
             return self._builders[-1]
 
     def close(self) -> Sent:

@@ -20,7 +20,7 @@ from vcs_ml.store.remotes.protocol import Backend, Upload
 MAGIC = b"VMLP"
 VERSION = 1
 FOOTER = struct.Struct("<4sBBBxQ32s")  # magic, version, algorithm, digest width, rows, SHA-256 of the table
-TARGET = 48 << 20  # a pack is closed when it has this many bytes (remotes: 32-64 MiB)
+TARGET = 48 << 20  # a pack is closed when it has this many bytes
 ROWS_MAX = 1 << 20
 BUFFER = 4 << 20
 _NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
@@ -217,12 +217,14 @@ class Builder:
     """Packs objects into as many packs as they need; nothing is visible before `finish`.
 
     Small objects gather in one buffer that is written 4 MiB at a time. `room` and `keep` let a reader fill
-    that buffer itself, so that a file's bytes are copied once on their way from disk to pack.
+    that buffer itself, so that a file's bytes are copied once on their way from disk to pack. A pack is closed when it
+    has `target` bytes, by default TARGET.
     """
 
-    def __init__(self, backend: Backend, algorithm: Algorithm, *, zstd: bool = False) -> None:
+    def __init__(self, backend: Backend, algorithm: Algorithm, *, zstd: bool = False, target: int = 0) -> None:
         self._backend = backend
         self._algorithm = algorithm
+        self._target = target or TARGET
         self._squeezer = compress.Squeezer() if zstd else None
         self._buffer = bytearray(BUFFER)
         self._view = memoryview(self._buffer)
@@ -292,7 +294,7 @@ class Builder:
             self._used = 0
 
     def _close_if_full(self) -> None:
-        if self._offset >= TARGET or len(self._rows) >= ROWS_MAX:
+        if self._offset >= self._target or len(self._rows) >= ROWS_MAX:
             self._close()
 
     def _close(self) -> None:

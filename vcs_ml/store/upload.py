@@ -171,8 +171,8 @@ def push(
     Of large blobs, chunks that lie in other than `doomed` packs are not sent again. Raises CorruptError for a local
     object that does not match its id; no index will name it.
     """
-    if remote.backend.gathers:  # then a job holds a whole pack
-        jobs = max(jobs * A_JOB // (pack.TARGET + LARGE), 1)
+    # Of what gathers, a job holds a whole pack.
+    packers = max(jobs * A_JOB // (pack.TARGET + LARGE), 1) if remote.backend.gathers else jobs
     stored = raw = total = deduped = waiting = 0
     packs: list[Pack] = []
 
@@ -190,9 +190,9 @@ def push(
     small = [need for need in sized if need.size <= LARGE]
     large = [need for need in sized if need.size > LARGE]
     for sent in chain(
-        _send_small(store, remote, small, jobs, meter),
+        _send_small(store, remote, small, packers, meter),
         cutting.send(store, remote, large, doomed=doomed, jobs=jobs, meter=meter),
-        _send_small(store, remote, nodes, jobs, meter),
+        _send_small(store, remote, nodes, packers, meter),
     ):
         packs += sent.packs
         total += sent.size
