@@ -158,7 +158,7 @@ def test_killed_at_a_request(name: str, bed: Bed, soak: int) -> None:
     """Killed as its n-th request goes out, which arrives or does not."""
     ready = worlds.prepared(CASES[name], bed.above)
     length = bed.requests(ready)
-    for n in sorted(bed.chance.sample(range(length), min(length, max(soak // 3, 1)))):
+    for n in sorted(bed.chance.sample(range(length), min(length, soak))):
         world = bed.world(ready)
         lost, victim = bed.chance.choice((None, proxy.RESET_BEFORE)), Queue[int]()
 
@@ -178,12 +178,12 @@ def test_killed_at_a_request(name: str, bed: Bed, soak: int) -> None:
         completes(world, ready, f"killed at request {n} of {length}, which {'is lost' if lost else 'arrives'}")
 
 
-@pytest.mark.parametrize("name", ["push more", "fetch", "gc --remote"])
+@pytest.mark.parametrize("name", ["push more", "push large", "fetch", "gc --remote"])
 def test_killed_at_a_moment(name: str, bed: Bed, soak: int) -> None:
     ready = worlds.prepared(CASES[name], bed.above)
     world = bed.world(ready)
     length = oscalls.duration(lambda: world.vml(*ready.case.args), bed.place / "log")
-    for _ in range(max(soak // 3, 1)):
+    for _ in range(soak * 5 // 3):
         world = bed.world(ready)
         after = bed.chance.uniform(0, length)
         oscalls.killed_after(after, lambda world=world: world.vml(*ready.case.args), bed.place / "log")  # type: ignore[misc]
