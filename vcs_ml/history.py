@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Final, Literal, NamedTuple
 
 from vcs_ml.errors import UserError
@@ -155,6 +156,30 @@ def read_blobs(root: GitRoot, ids: Sequence[str], *, limit: int | None = None) -
 
     UserError for an id that the repository does not have.
     """
+    with _batch(root, ids) as (sizes, stdout):
+        for size in sizes:
+            yield _read_body(stdout, size, limit)
+
+
+def stream_blobs(root: GitRoot, ids: Sequence[str]) -> Iterator[Iterator[bytes]]:
+    """The contents of `ids`, in order, each in pieces of at most 1 MiB, to be read to its end before the next."""
+    with _batch(root, ids) as (sizes, stdout):
+        for size in sizes:
+            yield _pieces(stdout, size)
+            stdout.read(1)  # a newline ends each body
+
+
+def _pieces(stdout: IO[bytes], size: int) -> Iterator[bytes]:
+    while size > 0 and (piece := stdout.read(min(size, 1 << 20))):
+        size -= len(piece)
+        yield piece
+    if size:
+        raise UserError("Git ended in the middle of a file", hint="git fsck tells what is damaged")
+
+
+@contextmanager
+def _batch(root: GitRoot, ids: Sequence[str]) -> Iterator[tuple[Iterator[int], IO[bytes]]]:
+    """The size of each of `ids`, after which its body and a newline are to be read from the stream."""
     args = ["cat-file", "--batch", "--buffer"]
     process = popen(args, root.cwd, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     stdin, stdout = process.stdin, process.stdout
@@ -163,7 +188,8 @@ def read_blobs(root: GitRoot, ids: Sequence[str], *, limit: int | None = None) -
     # Git stops reading while its output is not read, so asking and reading cannot take turns in one thread.
     asking = threading.Thread(target=_ask, args=(stdin, ids), daemon=True)
     asking.start()
-    try:
+
+    def sizes() -> Iterator[int]:
         for wanted in ids:
             header = stdout.readline().split()
             if len(header) != 3:
@@ -171,7 +197,10 @@ def read_blobs(root: GitRoot, ids: Sequence[str], *, limit: int | None = None) -
                     f"Git's object {wanted} is missing from {root.common_dir}",
                     hint="git fsck tells what is damaged; git fetch --refetch may bring it back",
                 )
-            yield _read_body(stdout, int(header[2]), limit)
+            yield int(header[2])
+
+    try:
+        yield sizes(), stdout
     finally:
         process.kill()
         asking.join()

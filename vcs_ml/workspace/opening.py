@@ -146,9 +146,13 @@ def check_inside(store: LocalStore, chosen: Iterable[tuple[Pointer, str]]) -> No
                 raise nothing_inside(each.path, inner)
 
 
-def nothing_inside(path: str, inner: str) -> UserError:
+class NothingInside(UserError):
+    """A tracked directory does not have what was named in it."""
+
+
+def nothing_inside(path: str, inner: str) -> NothingInside:
     """The error for what a tracked directory does not have."""
-    return UserError(f"{quote(path)} has no {quote(inner)}", hint=f"vml ls {quote(path)} lists what it has")
+    return NothingInside(f"{quote(path)} has no {quote(inner)}", hint=f"vml ls {quote(path)} lists what it has")
 
 
 def page_reader(project: Project, store: LocalStore, *, fetch: bool) -> manifest.Read:

@@ -43,9 +43,9 @@ _OWN: Final = (
 class Project:
     """One project: its top directory, repository, settings and the places that are not committed.
 
-    `state_dir` is `.vml` (of this worktree), or `<git dir>/vml` in a bare repository; `main_state_dir` is
-    that of the main worktree, where the store lies. `prefix` leads here from the top of the worktree: "" or
-    "a/b".
+    `state_dir` is `.vml` (of this worktree), or below `<git dir>/vml` in a bare repository; `main_state_dir` is
+    that of the main worktree, where the store lies. `prefix` leads here from the top of the worktree (or from the
+    bare repository, as if its files were in it): "" or "a/b".
     """
 
     __slots__ = ("_local_is_committed", "config", "git", "main_root", "main_state_dir", "prefix", "root", "state_dir")
@@ -56,9 +56,9 @@ class Project:
         self.root = root
         self.git = repository
         self._local_is_committed: bool | None = None
-        top = repository.worktree
-        self.prefix = "" if top is None or top == root else root.relative_to(top).as_posix()
-        self.state_dir = root / ".vml" if top is not None else root / "vml"
+        self.prefix = "" if root == repository.cwd else root.relative_to(repository.cwd).as_posix()
+        bare = repository.worktree is None
+        self.state_dir = repository.git_dir / "vml" / self.prefix if bare else root / ".vml"
         self.main_root, self.main_state_dir = self._main()
         for directory in dict.fromkeys((self.state_dir, self.main_state_dir)):
             _refuse_links(directory)
@@ -219,13 +219,7 @@ class Project:
 
     def remote(self, name: str | None = None) -> RemoteConfig:
         """A remote as `Config.remote` finds it, with a directory's url made an absolute path."""
-        remote = self.config.remote(name)
-        parts = urlsplit(remote.url)
-        if parts.scheme == "file":
-            return remote._replace(url=unquote(parts.path))
-        if "://" in remote.url:
-            return remote
-        return remote._replace(url=os.path.normpath(self.main_root / Path(remote.url).expanduser()))
+        return located(self.config.remote(name), self.main_root)
 
     def relative(self, arg: str, start: Path) -> str:
         """What a user standing in `start` typed, as a path from the project's top; "" is the top itself.
@@ -269,6 +263,16 @@ class Project:
                 raise UserError(f"{quote(arg)} matches nothing", hint="** stands for any number of directories")
             found.update((self.relative(match, start), None) for match in matches)
         return list(found)
+
+
+def located(remote: RemoteConfig, base: Path) -> RemoteConfig:
+    """The remote with a directory's url made an absolute path, from `base` where it is relative."""
+    parts = urlsplit(remote.url)
+    if parts.scheme == "file":
+        return remote._replace(url=unquote(parts.path))
+    if "://" in remote.url:
+        return remote
+    return remote._replace(url=os.path.normpath(base / Path(remote.url).expanduser()))
 
 
 def _refuse_links(directory: Path) -> None:
