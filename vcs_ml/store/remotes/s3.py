@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import email.utils
 import hashlib
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +23,7 @@ from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import retry
+from vcs_ml.store.remotes.clock import Clock
 from vcs_ml.store.remotes.protocol import (
     CannotList,
     Item,
@@ -102,7 +101,7 @@ class Bucket:
         self._pid = 0
         self._guard = threading.Lock()
         self._counter = retry.Counter()
-        self._clock: tuple[float, float] | None = None  # the server's time, and ours at that moment
+        self._clock = Clock()
 
     # ------------------------------------------------------------------ the protocol
 
@@ -182,11 +181,9 @@ class Bucket:
             self._call("delete_object", key)
 
     def now(self) -> float:
-        """The server's time, from the date of its answers; they have whole seconds."""
-        if self._clock is None:
+        if not self._clock.is_known:
             self._list_page("tmp/", MaxKeys=1)
-        there, here = self._clock or (time.time(), time.monotonic())
-        return there + time.monotonic() - here
+        return self._clock.now()
 
     def sweep(self, before: float) -> int:
         removed = 0
@@ -308,9 +305,7 @@ class Bucket:
             raise self._failed(error, key) from None
 
     def _take_time(self, answer: Mapping[str, Any]) -> None:
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if parsed := email.utils.parsedate_tz(headers.get("date")):
-            self._clock = float(email.utils.mktime_tz(parsed)), time.monotonic()
+        self._clock.hear(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
     # ------------------------------------------------------------------ what goes wrong
 
@@ -346,7 +341,8 @@ class Bucket:
             return RemoteError(f"{self.url}: the bucket is in another region ({message})", hint=hint)
         if code == "RequestTimeTooSkewed":
             return RemoteError(
-                f"{self.url}: this machine's clock is {self._skew():+.0f} s off the server's", hint="set the clock"
+                f"{self.url}: this machine's clock is {self._clock.skew():+.0f} s off the server's",
+                hint="set the clock",
             )
         if status in (401, 403):
             return self._denied(name, key, code, message)
@@ -405,10 +401,6 @@ class Bucket:
             f"{where}: the connection broke, {retry.TRIES} times ({type(error).__name__}: {error})",
             hint="run the command again; nothing that was sent is lost",
         )
-
-    def _skew(self) -> float:
-        there, here = self._clock or (time.time(), time.monotonic())
-        return time.time() - (there + time.monotonic() - here)
 
 
 def _stay(params: dict[str, Any], **_: object) -> None:
