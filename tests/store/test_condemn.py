@@ -45,11 +45,6 @@ NEW: Files = {b"new/%d" % i: b"new content %d " % i * (i + 3) for i in range(30)
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> Clone:
-    return Clone(tmp_path, "one")
-
-
-@pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "remote"
 
