@@ -272,8 +272,25 @@ def test_no_credentials(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_of_the_credentials(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready.run("remote", "modify", "--local", "s3", "access_key_id", "me")
+    said = ready.fails("push", code=3).err
+    assert "secret_access_key is missing" in said
+    assert "hint: vml remote modify --local NAME secret_access_key" in said
+    ready.run("remote", "modify", "--local", "--unset", "s3", "access_key_id")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    assert "AWS_SECRET_ACCESS_KEY" in ready.fails("push", code=3).err
+    said = ready.fails("push", code=3).err
+    assert "AWS_SECRET_ACCESS_KEY is missing" in said
+    assert "hint: set it in the environment" in said
+
+
+def test_half_of_the_credentials_in_a_file(ready: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = me\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    said = ready.fails("push", code=3).err
+    assert "aws_secret_access_key is missing" in said
+    assert "hint: set it in ~/.aws/credentials" in said
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])

@@ -18,6 +18,7 @@ import urllib3.exceptions
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from vcs_ml import settings
 from vcs_ml.config import address
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
@@ -245,6 +246,9 @@ class Bucket:
         }
         if self._options.get("anonymous") is True:
             config["signature_version"] = UNSIGNED
+        lacks = [option for option in ("access_key_id", "secret_access_key") if not self._text(option)]
+        if lacks and any(map(self._text, settings.SECRETS)):  # boto3 would send what there is
+            raise self._half(lacks[0], f"vml remote modify --local NAME {lacks[0]} ...")
         try:
             session = boto3.session.Session(
                 aws_access_key_id=self._text("access_key_id"),
@@ -261,6 +265,9 @@ class Bucket:
                 verify=self._text("ca_bundle"),
                 config=Config(**config),
             )
+        except failures.PartialCredentialsError as error:
+            place = "in the environment" if error.kwargs["provider"] == "env" else "in ~/.aws/credentials"
+            raise self._half(error.kwargs["cred_var"], f"set it {place}, beside the other half") from None
         except (failures.BotoCoreError, ValueError) as error:
             raise UserError(f"{self.url}: {error}", hint="see docs/remotes.md for the settings of S3 remotes") from None
         client.meta.events.register("before-send.s3", lambda **_: self._counter.count())
@@ -377,11 +384,14 @@ class Bucket:
             hint=f"these credentials need {action}; docs/remotes.md has the policies for reading, writing and gc",
         )
 
+    def _half(self, lacks: str, hint: str) -> UserError:
+        return UserError(f"{self.url}: half of the credentials are there, {lacks} is missing", hint=hint)
+
     def _failed(self, error: BaseException, key: str | None) -> RemoteError:
         """The error where no answer came, or no whole one."""
         where = f"{self.url}: {key}" if key else self.url
         match error:
-            case failures.NoCredentialsError() | failures.PartialCredentialsError():
+            case failures.NoCredentialsError():
                 hint = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or: vml remote modify NAME profile PROFILE"
                 return RemoteError(f"{self.url}: no credentials were found", hint=f"{hint}; public: anonymous true")
             case failures.NoRegionError():
