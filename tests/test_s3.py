@@ -85,6 +85,24 @@ def test_a_conflict_is_no_success(repo: Repo, proxied: tuple[Proxy, S3Bucket], i
     assert len(bucket.keys(f"{PREFIX}/roots")) == 1
 
 
+def test_a_conflict_that_passes_is_none(repo: Repo, proxied: tuple[Proxy, S3Bucket], impatient: None) -> None:
+    proxy, bucket = proxied
+    set_up(repo, bucket)
+    fill(repo, n=3)
+    refused: set[str] = set()
+
+    def once_each(method: str, path: str, number: int) -> Fault | None:
+        if method != "PUT" or "/packs/" in path or path in refused:
+            return None
+        refused.add(path)
+        return Answer(409, "ConditionalRequestConflict", "try again")
+
+    proxy.choose = once_each
+    repo.run("push")
+    assert len(refused) == 4  # vml.json, an index, the announcement, the record
+    assert len(bucket.keys(f"{PREFIX}/roots")) == 1
+
+
 # --- The job -----------------------------------------------------------------------------------------------
 
 

@@ -141,7 +141,7 @@ class Bucket:
 
     def write_new(self, key: str, data: Buffer) -> bool:
         try:
-            self._put(key, data, IfNoneMatch="*")
+            retry.again(lambda: self._put(key, data, IfNoneMatch="*"), (_Conflict,))
         except _Exists:
             return False
         return True
@@ -276,7 +276,7 @@ class Bucket:
         return client
 
     def _call(self, name: str, key: str | None = None, **parameters: Any) -> Any:
-        """One operation on the bucket or one of its keys; NotFound, _Exists, CannotList, RemoteError."""
+        """One operation on the bucket or one of its keys; NotFound, _Exists, _Conflict, CannotList, RemoteError."""
         if key is not None:
             check_key(self.url, key)
             parameters["Key"] = self._prefix + key
@@ -324,6 +324,8 @@ class Bucket:
         message = said.get("Message") or code
         if code in ("PreconditionFailed", "412"):
             return _Exists(f"{where} is there already")
+        if code == "ConditionalRequestConflict":
+            return _Conflict(f"{where}: the server answers {status} {code}: {message}", hint="run the command again")
         if code == "NoSuchBucket":
             return RemoteError(
                 f"{self.url}: there is no bucket {self._bucket!r}",
@@ -422,3 +424,7 @@ def _stay(params: dict[str, Any], **_: object) -> None:
 
 class _Exists(RemoteError):
     """A key that was to be new has a value."""
+
+
+class _Conflict(RemoteError):
+    """Somebody else is writing to the same key: whether it is new will be known in a moment."""
