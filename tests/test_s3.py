@@ -219,6 +219,30 @@ def test_requests(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
     assert not proxy.requests
 
 
+def test_a_part_of_a_directory_costs_little(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    under = f"{bucket.name}/{PREFIX}"
+    set_up(repo, bucket)
+    rng = random.Random(1)
+    for i in range(10_000):
+        repo.write(f"data/{i // 10:03}/{i}", rng.randbytes(1000))
+    repo.run("add", "data")
+    repo.commit("data")
+    whole = repo.json("push")["bytes"]
+
+    clone = repo.clone("clone")
+    for path, files, requests in (("data/123", 10, 8), ("data/700/7000", 1, 4)):  # the second has the index already
+        proxy.forget()
+        got = clone.json("pull", path)
+        assert got["written"] == got["fetched"]["objects"] == files
+        assert got["fetched"]["stored"] == files * 1000
+        assert got["fetched"]["requests"] == len(proxy.requests) <= requests
+        read = sum(each.received for each in proxy.requests if each.kind(under) == "GET packs")
+        assert read < whole / 100  # with the pages of the list of files that lead there
+    assert len(here := clone.files("data")) == 11
+    assert here.items() <= repo.files("data").items()
+
+
 # --- Who may not list --------------------------------------------------------------------------------------
 
 
