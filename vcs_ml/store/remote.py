@@ -48,7 +48,8 @@ class Remote:
         """Check that this is a remote of our format and algorithm; `create` makes an empty place one, unless this
         is a `dry_run`.
 
-        Raises RemoteError (gone, not a remote) and UserError (another algorithm, a newer format).
+        Raises RemoteError (gone, not a remote, a newer format, another cut of large files) and UserError (another
+        algorithm).
         """
         seen = self.listing.look()
         if create and self.listing.is_advised:
@@ -108,6 +109,12 @@ class Remote:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} was set up by a newer vml (format {version!r})",
                 hint="upgrade vml",
+            )
+        # They say from which size on a blob is in chunks, which readers and gc have to know.
+        if found.get("chunking", chunk.PARAMETERS) != chunk.PARAMETERS:
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url} cuts large files in another way (chunking in vml.json)",
+                hint="upgrade vml, or use another remote",
             )
         if name != self.algorithm.name:
             raise UserError(
