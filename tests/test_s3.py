@@ -219,6 +219,29 @@ def test_requests(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
     assert not proxy.requests
 
 
+def test_requests_of_gc_and_fsck(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    under = f"{bucket.name}/{PREFIX}"
+    set_up(repo, bucket)
+    for name in ("first", "second"):
+        fill(repo, name, 3)
+        repo.run("push")
+    proxy.forget()
+    repo.run("gc", "--remote")
+    assert proxy.counts(under) == {
+        "LIST ": 1, "GET vml.json": 1, "GET roots": 2,  # who has pushed there
+        "LIST gc": 1, "LIST packs": 2, "LIST pushing": 1, "LIST roots": 1, "LIST index": 1,
+    }  # fmt: skip
+    proxy.forget()
+    repo.run("fsck", "--remote", "--deep")
+    counts = proxy.counts(under)
+    assert counts.pop("GET packs") > 4
+    assert counts == {
+        "GET vml.json": 1, "LIST roots": 1, "GET roots": 2, "LIST index": 1, "GET index": 2, "LIST gc": 2,
+        "LIST packs": 1,
+    }  # fmt: skip
+
+
 def test_a_part_of_a_directory_costs_little(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
     proxy, bucket = proxied
     under = f"{bucket.name}/{PREFIX}"
