@@ -242,6 +242,26 @@ def test_requests_of_gc_and_fsck(repo: Repo, proxied: tuple[Proxy, S3Bucket]) ->
     }  # fmt: skip
 
 
+def test_recipes_are_read_together(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    under = f"{bucket.name}/{PREFIX}"
+    set_up(repo, bucket)
+    names = [f"large{i}" for i in range(12)]
+    for name in names:
+        repo.write(name, name.encode() + bytes(9 << 20))
+    repo.run("add", *names)
+    repo.commit("large")
+    repo.run("push")
+    proxy.forget()
+    assert "has everything already" in repo.run("push", "--check").err
+    assert proxy.counts(under)["GET packs"] <= 3
+    for key in bucket.keys(f"{PREFIX}/roots"):
+        bucket.delete(key)
+    proxy.forget()
+    assert repo.json("status", "--remote", "s3")["not_pushed"] == []
+    assert proxy.counts(under)["GET packs"] <= 3
+
+
 def test_a_part_of_a_directory_costs_little(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
     proxy, bucket = proxied
     under = f"{bucket.name}/{PREFIX}"
