@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from benchmarks.measure import Sample
 from benchmarks.rows import START_UP, STORY, Goal, Row
@@ -13,6 +13,8 @@ from benchmarks.story import Results
 
 BEGIN = "<!-- {}: begin (written by scripts/bench) -->"
 END = "<!-- {}: end -->"
+
+Bench = TypeVar("Bench")
 
 
 class Table(NamedTuple):
@@ -31,6 +33,18 @@ def tables(results: Results) -> list[Table]:
     if start_up:
         found.append(_start_up(start_up, results))
     found.append(_memory([*story, *start_up], results))
+    return found
+
+
+def of_parts(
+    parts: Mapping[str, Callable[[Bench], Table | list[Table]]], bench: Bench, names: Collection[str]
+) -> list[Table]:
+    """The tables of the parts with these names, measured now."""
+    found: list[Table] = []
+    for name, part in parts.items():
+        if name in names:
+            made = part(bench)
+            found += made if isinstance(made, list) else [made]
     return found
 
 

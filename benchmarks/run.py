@@ -117,7 +117,7 @@ def _scale(options: argparse.Namespace, argv: list[str], parts: set[str], scratc
     )
     others = machine.Others()
     bench = scale.Bench(options.vml, options.dvc if "dvc" in options.tools else None, scratch, env, options.scale)
-    found = scale.tables(bench, sorted(parts))
+    found = report.of_parts(scale.PARTS, bench, parts)
     _show(options, "scale", f"{where} {others.sentence()}", found)
     return 0
 
@@ -142,7 +142,7 @@ def _s3(options: argparse.Namespace, argv: list[str], parts: set[str], scratch: 
     with s3.serving(options.rclone, scratch) as server:
         env = {**tools.environment(scratch), **s3.environment(server)}
         compared = [tool for name in made if name in options.tools for tool in made[name]()]
-        found = s3.tables(s3.Bench(compared, server, scratch, env, options.s3), sorted(parts))
+        found = report.of_parts(s3.PARTS, s3.Bench(compared, server, scratch, env, options.s3), parts)
     _show(options, "s3", f"{where} {others.sentence()}", found)
     return 0
 

@@ -361,13 +361,3 @@ PARTS: dict[str, Callable[[Bench], Table | list[Table]]] = {
     "edited-csv": edited_csv,
     "memory": memory,
 }
-
-
-def tables(bench: Bench, parts: Sequence[str]) -> list[Table]:
-    """The tables of these parts, measured now."""
-    found: list[Table] = []
-    for name, part in PARTS.items():
-        if name in parts:
-            made = part(bench)
-            found += made if isinstance(made, list) else [made]
-    return found

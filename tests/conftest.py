@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def soak(request: pytest.FixtureRequest) -> int:
     """How many times to kill a command."""
     return int(request.config.getoption("--soak"))
+
+
+@pytest.fixture(scope="module")
+def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where states are built once."""
+    return tmp_path_factory.mktemp("worlds")
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chosen moments; the seed is in the test's output if it fails."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture(autouse=True)

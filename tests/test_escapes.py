@@ -26,12 +26,6 @@ from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
 
-@pytest.fixture(scope="module")
-def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where states are built once."""
-    return tmp_path_factory.mktemp("worlds")
-
-
 def plant(place: Path) -> None:
     """A directory with the names that a command would look for, and empty directories that it might tidy up."""
     for name in ("1", "2", "3", "a/1", "b/4", "two", "empty/empty/x", "run", "8"):

@@ -23,12 +23,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where states are built once."""
-    return tmp_path_factory.mktemp("worlds")
-
-
 def failed(world: World, ready: Prepared, code: int, said: str) -> None:
     """The checks after a fault, and after the same command has run again without one."""
     assert "Traceback" not in said, said

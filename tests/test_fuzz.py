@@ -123,12 +123,6 @@ MADE = {
 }
 
 
-@pytest.fixture(scope="module")
-def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where states are built once."""
-    return tmp_path_factory.mktemp("worlds")
-
-
 def state(name: str, above: Path) -> World:
     world = World(above / name)
     if not world.path.exists():

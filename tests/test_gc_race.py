@@ -22,12 +22,10 @@ from vcs_ml.store.remotes.protocol import Backend, Item
 from vcs_ml.store.remotes.s3 import Bucket
 
 
-class Slow(Directory):
-    """A directory that now and then takes its time, so that others get between any two steps."""
+class Slow:
+    """In front of a backend: it now and then takes its time, so that others get between any two steps."""
 
-    def __init__(self, path: Path, rng: random.Random) -> None:
-        super().__init__(path)
-        self.rng = rng
+    rng: random.Random
 
     def write_new(self, key: str, data: Buffer) -> bool:
         wait(self.rng)
@@ -38,22 +36,18 @@ class Slow(Directory):
         return super().list(prefix)
 
 
-class SlowBucket(Bucket):
-    """The same of a bucket."""
+class SlowDirectory(Slow, Directory):
+    def __init__(self, path: Path, rng: random.Random) -> None:
+        super().__init__(path)
+        self.rng = rng
 
+
+class SlowBucket(Slow, Bucket):
     def __init__(self, bucket: S3Bucket, rng: random.Random) -> None:
         keys: dict[str, Value] = {"access_key_id": bucket.server.access_key}
         keys["secret_access_key"] = bucket.server.secret_key
         super().__init__(f"{bucket.url}/remote", {"endpoint_url": bucket.endpoint, "region": "us-east-1", **keys})
         self.rng = rng
-
-    def write_new(self, key: str, data: Buffer) -> bool:
-        wait(self.rng)
-        return super().write_new(key, data)
-
-    def list(self, prefix: str) -> Iterator[Item]:
-        wait(self.rng)
-        return super().list(prefix)
 
 
 def wait(rng: random.Random) -> None:
@@ -106,7 +100,7 @@ def test_pushes_against_gc(kind: str, tmp_path: Path, soak: int, request: pytest
         bucket = server.bucket()
 
     def open_(rng: random.Random) -> Backend:
-        return SlowBucket(bucket, rng) if bucket else Slow(tmp_path / "remote", rng)
+        return SlowBucket(bucket, rng) if bucket else SlowDirectory(tmp_path / "remote", rng)
 
     def look() -> Path:
         """What is there now, as a directory."""

@@ -14,20 +14,6 @@ from tests.conftest import Repo
 from tests.worlds import CASES, LARGE_CASES, Case, Prepared, World
 
 
-@pytest.fixture(scope="module")
-def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where states are built once."""
-    return tmp_path_factory.mktemp("worlds")
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    """Chosen moments; the seed is in the test's output if it fails."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    return random.Random(seed)
-
-
 def calls(ready: Prepared, place: Path) -> list[str]:
     """The changes of the disk that a command makes, in order."""
     world = ready.state.copy(place)

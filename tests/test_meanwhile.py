@@ -16,12 +16,6 @@ EDITED = ("data/a/1", "data/a/3", "data/b/4", "data/b/run", "data/big", "data/c/
 FINAL = ("rename", "replace", "unlink")
 
 
-@pytest.fixture(scope="module")
-def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where states are built once."""
-    return tmp_path_factory.mktemp("worlds")
-
-
 @pytest.mark.parametrize(
     "name",
     ["add edits", "commit", "checkout another", "checkout --force", "pull more", "mv", "mv inside", "rm", "rm --force"],

@@ -85,6 +85,24 @@ def test_a_conflict_is_no_success(repo: Repo, proxied: tuple[Proxy, S3Bucket], i
     assert len(bucket.keys(f"{PREFIX}/roots")) == 1
 
 
+def test_a_conflict_that_passes_is_none(repo: Repo, proxied: tuple[Proxy, S3Bucket], impatient: None) -> None:
+    proxy, bucket = proxied
+    set_up(repo, bucket)
+    fill(repo, n=3)
+    refused: set[str] = set()
+
+    def once_each(method: str, path: str, number: int) -> Fault | None:
+        if method != "PUT" or "/packs/" in path or path in refused:
+            return None
+        refused.add(path)
+        return Answer(409, "ConditionalRequestConflict", "try again")
+
+    proxy.choose = once_each
+    repo.run("push")
+    assert len(refused) == 4  # vml.json, an index, the announcement, the record
+    assert len(bucket.keys(f"{PREFIX}/roots")) == 1
+
+
 # --- The job -----------------------------------------------------------------------------------------------
 
 
@@ -201,6 +219,73 @@ def test_requests(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
     assert not proxy.requests
 
 
+def test_requests_of_gc_and_fsck(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    under = f"{bucket.name}/{PREFIX}"
+    set_up(repo, bucket)
+    for name in ("first", "second"):
+        fill(repo, name, 3)
+        repo.run("push")
+    proxy.forget()
+    repo.run("gc", "--remote")
+    assert proxy.counts(under) == {
+        "LIST ": 1, "GET vml.json": 1, "GET roots": 2,  # who has pushed there
+        "LIST gc": 1, "LIST packs": 2, "LIST pushing": 1, "LIST roots": 1, "LIST index": 1,
+    }  # fmt: skip
+    proxy.forget()
+    repo.run("fsck", "--remote", "--deep")
+    counts = proxy.counts(under)
+    assert counts.pop("GET packs") > 4
+    assert counts == {
+        "GET vml.json": 1, "LIST roots": 1, "GET roots": 2, "LIST index": 1, "GET index": 2, "LIST gc": 2,
+        "LIST packs": 1,
+    }  # fmt: skip
+
+
+def test_recipes_are_read_together(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    under = f"{bucket.name}/{PREFIX}"
+    set_up(repo, bucket)
+    names = [f"large{i}" for i in range(12)]
+    for name in names:
+        repo.write(name, name.encode() + bytes(9 << 20))
+    repo.run("add", *names)
+    repo.commit("large")
+    repo.run("push")
+    proxy.forget()
+    assert "has everything already" in repo.run("push", "--check").err
+    assert proxy.counts(under)["GET packs"] <= 3
+    for key in bucket.keys(f"{PREFIX}/roots"):
+        bucket.delete(key)
+    proxy.forget()
+    assert repo.json("status", "--remote", "s3")["not_pushed"] == []
+    assert proxy.counts(under)["GET packs"] <= 3
+
+
+def test_a_part_of_a_directory_costs_little(repo: Repo, proxied: tuple[Proxy, S3Bucket]) -> None:
+    proxy, bucket = proxied
+    under = f"{bucket.name}/{PREFIX}"
+    set_up(repo, bucket)
+    rng = random.Random(1)
+    for i in range(10_000):
+        repo.write(f"data/{i // 10:03}/{i}", rng.randbytes(1000))
+    repo.run("add", "data")
+    repo.commit("data")
+    whole = repo.json("push")["bytes"]
+
+    clone = repo.clone("clone")
+    for path, files, requests in (("data/123", 10, 8), ("data/700/7000", 1, 4)):  # the second has the index already
+        proxy.forget()
+        got = clone.json("pull", path)
+        assert got["written"] == got["fetched"]["objects"] == files
+        assert got["fetched"]["stored"] == files * 1000
+        assert got["fetched"]["requests"] == len(proxy.requests) <= requests
+        read = sum(each.received for each in proxy.requests if each.kind(under) == "GET packs")
+        assert read < whole / 100  # with the pages of the list of files that lead there
+    assert len(here := clone.files("data")) == 11
+    assert here.items() <= repo.files("data").items()
+
+
 # --- Who may not list --------------------------------------------------------------------------------------
 
 
@@ -272,8 +357,25 @@ def test_no_credentials(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_of_the_credentials(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready.run("remote", "modify", "--local", "s3", "access_key_id", "me")
+    said = ready.fails("push", code=3).err
+    assert "secret_access_key is missing" in said
+    assert "hint: vml remote modify --local NAME secret_access_key" in said
+    ready.run("remote", "modify", "--local", "--unset", "s3", "access_key_id")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    assert "AWS_SECRET_ACCESS_KEY" in ready.fails("push", code=3).err
+    said = ready.fails("push", code=3).err
+    assert "AWS_SECRET_ACCESS_KEY is missing" in said
+    assert "hint: set it in the environment" in said
+
+
+def test_half_of_the_credentials_in_a_file(ready: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = me\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    said = ready.fails("push", code=3).err
+    assert "aws_secret_access_key is missing" in said
+    assert "hint: set it in ~/.aws/credentials" in said
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])

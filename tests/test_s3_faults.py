@@ -86,20 +86,6 @@ class Bed(NamedTuple):
         return len(self.way.requests)
 
 
-@pytest.fixture(scope="module")
-def above(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where states are built once."""
-    return tmp_path_factory.mktemp("worlds")
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    """Chosen moments; the seed is in the test's output if it fails."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    return random.Random(seed)
-
-
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks in vain gives up soon."""

@@ -45,11 +45,6 @@ NEW: Files = {b"new/%d" % i: b"new content %d " % i * (i + 3) for i in range(30)
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> Clone:
-    return Clone(tmp_path, "one")
-
-
-@pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "remote"
 
@@ -245,7 +240,7 @@ def test_a_root_that_was_never_pushed_is_named(one: Clone, place: Path) -> None:
 def test_projects_are_told(one: Clone) -> None:
     one.push(put_tree(one.store, OLD, "x"), project="a")
     one.push(put_tree(one.store, NEW, "y"), project="b")
-    found = pushes.projects(one.remote, jobs=2)
+    found = pushes.projects(pushes.read_pushes(one.remote, jobs=2))
     assert {project: each.paths for project, each in found.items()} == {"a": ["x"], "b": ["y"]}
 
 

@@ -44,16 +44,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> Clone:
-    return Clone(tmp_path, "one")
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Clone:
-    return Clone(tmp_path, "two")
-
-
-@pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "remote"
 

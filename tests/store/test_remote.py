@@ -119,6 +119,19 @@ def test_a_newer_format_asks_for_a_newer_vml(place: Path) -> None:
         clone(place).open()
 
 
+def test_another_cut_of_large_files_is_refused(place: Path) -> None:
+    created(place)
+    content = json.loads((place / "vml.json").read_bytes())
+    content["chunking"]["above"] += 1
+    (place / "vml.json").chmod(0o644)
+    (place / "vml.json").write_text(json.dumps(content))
+    with pytest.raises(RemoteError, match="cuts large files in another way"):
+        clone(place).open(create=True)
+    del content["chunking"]
+    (place / "vml.json").write_text(json.dumps(content))
+    clone(place).open(create=True)
+
+
 # --- The index ---------------------------------------------------------------------------------------------
 
 

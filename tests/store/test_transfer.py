@@ -28,16 +28,6 @@ MANY: Files = {b"%02d/%d" % (i % 5, i): b"content %d " % i * (i + 1) for i in ra
 MIXED: Files = MANY | {b"empty": b"", b"large": bytes(range(256)) * (9 << 12), b"zeros": bytes(300_000)}
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Clone:
-    return Clone(tmp_path, "one")
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Clone:
-    return Clone(tmp_path, "two")
-
-
 def pages(clone: Clone, root: Root) -> int:
     return len(list(manifest.closure(root.oid, clone.store.algorithm, clone.store.read)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.mark import Marks
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pushes import Pushes, read_pushes
-from vcs_ml.store.records import DAY, RETAIN, Doomed, Root
+from vcs_ml.store.records import DAY, RETAIN, Doomed, Record, Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import Item, NotFound
 from vcs_ml.store.rescue import check_twins, rescue, stranded
@@ -94,25 +94,31 @@ class Done(NamedTuple):
 
 
 def survey(
-    remote: Remote, store: LocalStore, roots: Iterable[Root], *, jobs: int, forgotten: Collection[str] = ()
+    remote: Remote,
+    store: LocalStore,
+    roots: Iterable[Root],
+    *,
+    jobs: int,
+    forgotten: Collection[str] = (),
+    known: Mapping[str, Record] | None = None,
 ) -> Survey:
     """Look at a remote and mark what is alive: below `roots` and below every record that still counts.
 
-    `roots` are what the refs of its projects name. Records of `forgotten` projects do not count. Nothing is
-    changed. Raises CorruptError where what is alive cannot be known for certain.
+    `roots` are what the refs of its projects name. Records of `forgotten` projects do not count. Those in `known` were
+    read already. Nothing is changed. Raises CorruptError where what is alive cannot be known for certain.
     """
     # In this order: a gc file goes only after what it names; an index comes after its packs and before its push is
-    # announced.
+    # announced. `find` lists the packs once more, after the indexes: pushes bring new ones meanwhile.
     remote.listing.forget()
     now, gc = remote.backend.now(), remote.read_gc()
     packs = _by_name(remote.backend.list("packs/"))
-    pushes = read_pushes(remote, jobs=jobs)
-    indexes = _by_name(remote.backend.list("index/"))
+    pushes = read_pushes(remote, jobs=jobs, known=known)
     remote.refresh_index()
     marks = Marks(store, remote, jobs=jobs)
     _mark_pushes(marks, pushes.without(pushes.superfluous(now, forgotten)))
     marks.mark(roots, complete=False)
-    superseded = {name: indexes[name].modified for name in remote.catalog.superseded() if name in indexes}
+    times = remote.index_times
+    superseded = {name: times[name] for name in remote.catalog.superseded() if name in times}
     facts = _facts(remote, marks, packs, _named(gc))
     return Survey(remote, marks, now, gc, facts, superseded, pushes, frozenset(forgotten))
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import Buffer
 from vcs_ml.progress import Meter
-from vcs_ml.store import assembly, objects, pack, page, workers
+from vcs_ml.store import assembly, objects, pack, page, transfer, workers
 from vcs_ml.store.local import FEW, Batch, LocalStore
-from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Row
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.transfer import LARGE, NOTHING, ROUND, Moved, Need, Range, again, locate, ranges_of, read_one
 
 _PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
+_RECIPES = 32  # in memory at a time
+_READERS = 8
 
 Failure = tuple[str, str | None]  # the message and the hint of a CorruptError
 _Received = tuple[pack.Plain, int, int, list[Failure]]  # packs written, bytes, bytes read, what did not match
@@ -52,6 +55,25 @@ def read_nodes(remote: Remote, oids: Sequence[ObjectId], *, jobs: int) -> dict[O
         _raise_first(_read_ranges(remote, ranges, keep, jobs=jobs)[2])
 
     again(remote, bring)
+    return found
+
+
+def lacking(remote: Remote, blobs: Sequence[Need], *, without: Collection[bytes] = ()) -> list[Need]:
+    """Those of these large blobs that a remote has not, as `transfer.has` tells, with many recipes read at a time."""
+    found = []
+    for at in range(0, len(blobs), _RECIPES):
+        part = blobs[at : at + _RECIPES]
+        oids = [objects.recipe(need.oid) for need in part]
+        read: dict[ObjectId, bytes] = {}
+        # Where one cannot be had, each is asked for by itself, which tells whose it is.
+        with contextlib.suppress(MissingObject, CorruptError):
+            read = read_nodes(remote, [oid for oid in oids if remote.find(oid, without=without)], jobs=_READERS)
+        for need in part:
+            try:
+                if not transfer.has(remote, need.oid, need.size, without=without, read=read):
+                    found.append(need)
+            except CorruptError as error:
+                raise CorruptError(f"{need.path}: {error.message}", hint=error.hint) from None
     return found
 
 

@@ -66,22 +66,30 @@ class RemoteFile(NamedTuple):
 
 
 def check_format(remote: Remote) -> str:
-    """Why the remote's vml.json says nothing; "" if it does, or if this never was a remote. RemoteError."""
+    """Why the remote's vml.json says nothing; "" if it does. Raises as `Remote.open` for what is no remote of ours."""
     try:
-        content = json.loads(remote.backend.read("vml.json"))
+        raw = remote.backend.read("vml.json")
+        content = json.loads(raw)
         good = isinstance(content["format"], int) and content["algorithm"] in NAMES
-        return "" if good else "it is damaged"
     except NotFound:
-        return "it is gone" if any(catalog.parse_key(item.key) for item in remote.backend.list("index/")) else ""
+        if any(catalog.parse_key(item.key) for item in remote.backend.list("index/")):
+            return "it is gone"
+        remote.open()  # which says that this never was a remote
+        return ""
     except (ValueError, KeyError, TypeError, RecursionError):
         return "it is damaged"
+    if not good:
+        return "it is damaged"
+    remote.check_format(raw)
+    return ""
 
 
 def check(
     remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Meter, damaged: Collection[bytes] = ()
 ) -> RemoteVerdict:
     """Look at every index, pack and root record; with `deep` at every byte. Pages that are also in `store` are read
-    there. Packs in `damaged` are known to be. Raises RemoteError where the remote cannot be reached.
+    there. Packs in `damaged` are known to be. Raises RemoteError where the remote cannot be reached, and as
+    `check_format`.
     """
     found = Holdings(remote.cache, remote.algorithm)
     found.format = check_format(remote)

@@ -53,9 +53,8 @@ class Project(NamedTuple):
     paths: list[str]
 
 
-def projects(remote: Remote, *, jobs: int) -> dict[str, Project]:
-    """Who has pushed to a remote. A gc must be given the refs of each of them, or be told to forget it."""
-    pushes = read_pushes(remote, jobs=jobs)
+def projects(pushes: Pushes) -> dict[str, Project]:
+    """Who has pushed. A gc must be given the refs of each of them, or be told to forget it."""
     found: dict[str, Project] = {}
     for ulid, time in [*pushes.listed, *pushes.announced.items()]:
         record = pushes.known[ulid]
@@ -65,17 +64,17 @@ def projects(remote: Remote, *, jobs: int) -> dict[str, Project]:
 
 
 def read_pushes(remote: Remote, *, jobs: int, known: Mapping[str, Record] | None = None) -> Pushes:
-    """Every push, those in `known` without reading them again.
+    """Every push, those in `known` without reading them again. Whoever depends on when it looks has to `forget` before.
 
     CorruptError for a record that cannot be read: what it keeps alive is not known.
     """
     # In this order: an announcement goes only after it was confirmed, so that every push is seen in one of the two.
     announced = {
         key[1]: item.modified
-        for item in remote.backend.list("pushing/")
+        for item in remote.listing.below("pushing/")
         if (key := records.parse_key(item.key)) and key[0] == "pushing"
     }
-    listed = records.newest_first(remote.backend.list("roots/"))
+    listed = records.newest_first(remote.listing.below("roots/"))
     keys = {ulid: f"pushing/{ulid}.json" for ulid in announced} | {ulid: f"roots/{ulid}.json" for ulid, _ in listed}
     have = dict(known or {})
     news = [ulid for ulid in keys if ulid not in have]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import sys
 from array import array
 from collections.abc import MutableSequence
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import SHA256, Algorithm, Buffer
-from vcs_ml.store import chunk, objects
+from vcs_ml.store import chunk, objects, pack
 from vcs_ml.store.objects import ObjectId
 
 MAGIC = b"VMLR"
@@ -40,11 +39,8 @@ def encode(recipe: Recipe) -> bytes:
         raise UserError(
             f"a file of {recipe.size} bytes has {count} chunks: a remote takes {COUNT_MAX}", hint="split it"
         )
-    lengths = array("I", recipe.lengths)
-    if sys.byteorder == "big":
-        lengths.byteswap()
     head = HEADER.pack(MAGIC, VERSION, bytes(3), count, recipe.size)
-    body = b"".join([head, *(oid[:-1] for oid in recipe.chunks), lengths.tobytes()])
+    body = b"".join([head, *(oid[:-1] for oid in recipe.chunks), pack.little_endian(array("I", recipe.lengths))])
     return body + SHA256.digest(body)
 
 
@@ -62,10 +58,7 @@ def decode(data: Buffer, oid: ObjectId, algorithm: Algorithm) -> Recipe:
     if end + SHA256.size != len(data):
         raise CorruptError(f"{name}: its length does not fit its {count} chunks")
     view = memoryview(data)
-    lengths = array("I")
-    lengths.frombytes(view[middle:end])
-    if sys.byteorder == "big":
-        lengths.byteswap()
+    lengths = pack.from_little_endian("I", view[middle:end])
     if not count or sum(lengths) != total or min(lengths) < 1 or max(lengths) > chunk.MAXIMUM:
         raise CorruptError(f"{name}: the lengths of its chunks do not make {total} bytes")
     digests = bytes(view[HEADER.size : middle])

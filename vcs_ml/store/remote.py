@@ -37,6 +37,7 @@ class Remote:
         self.cache = cache_directory(store_directory, backend.url)
         self._catalog: Catalog | None = None
         self._packs: set[str] | None = None
+        self.index_times: dict[bytes, float] = {}  # of the index files, as of the last `refresh_index`
         self._whole = False
         self.listing = Listing(backend)
         self.is_public = False  # keeps a latest.json up to date
@@ -48,7 +49,8 @@ class Remote:
         """Check that this is a remote of our format and algorithm; `create` makes an empty place one, unless this
         is a `dry_run`.
 
-        Raises RemoteError (gone, not a remote) and UserError (another algorithm, a newer format).
+        Raises RemoteError (gone, not a remote, a newer format, another cut of large files) and UserError (another
+        algorithm).
         """
         seen = self.listing.look()
         if create and self.listing.is_advised:
@@ -75,7 +77,7 @@ class Remote:
                 return
             self._create()
             raw = self.backend.read("vml.json")
-        self._check(raw)
+        self.check_format(raw)
 
     def _check_empty(self, *, taken: bool) -> None:
         lost = (self.cache / "complete.json").exists()
@@ -95,7 +97,8 @@ class Remote:
     def _create(self) -> None:
         self.is_new = self.backend.write_new("vml.json", format_text(self.algorithm))
 
-    def _check(self, raw: bytes) -> None:
+    def check_format(self, raw: bytes) -> None:
+        """Check what vml.json says; raises as `open` does."""
         try:
             found = json.loads(raw)
             version, name = found["format"], found["algorithm"]
@@ -108,6 +111,12 @@ class Remote:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} was set up by a newer vml (format {version!r})",
                 hint="upgrade vml",
+            )
+        # They say from which size on a blob is in chunks, which readers and gc have to know.
+        if found.get("chunking", chunk.PARAMETERS) != chunk.PARAMETERS:
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url} cuts large files in another way (chunking in vml.json)",
+                hint="upgrade vml, or use another remote",
             )
         if name != self.algorithm.name:
             raise UserError(
@@ -147,7 +156,8 @@ class Remote:
         known, directory = self.catalog, self.cache / "index"
         # In this order: what another process brings here meanwhile must not look as if it was gone over there.
         have = {pack.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
-        listed = {name: item.key for item in self.listing.below("index/") if (name := catalog.parse_key(item.key))}
+        items = {name: item for item in self.listing.below("index/") if (name := catalog.parse_key(item.key))}
+        listed = {name: item.key for name, item in items.items()}
         for name in sorted(listed.keys() - have):
             content = self.backend.read(listed[name])
             if SHA256.digest(content)[:16] != name[:16]:
@@ -167,6 +177,7 @@ class Remote:
         for old in gone:  # last: what replaces them is here now
             (directory / Path(catalog.key(old)).name).unlink(missing_ok=True)
         known.refresh()
+        self.index_times = {name: item.modified for name, item in items.items()}
         self._packs = None
         if gone:
             self._drop_recipes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from vcs_ml.errors import CorruptError
@@ -148,18 +148,26 @@ def find(remote: Remote, oid: ObjectId, *, without: Collection[bytes] = ()) -> t
     return place if place is None or oid[-1] != objects.BLOB or place[1].raw <= LARGE else None
 
 
-def find_recipe(remote: Remote, blob: ObjectId, *, path: str = "", without: Collection[bytes] = ()) -> Recipe | None:
+def find_recipe(
+    remote: Remote,
+    blob: ObjectId,
+    *,
+    path: str = "",
+    without: Collection[bytes] = (),
+    read: Mapping[ObjectId, bytes] | None = None,
+) -> Recipe | None:
     """The recipe of a large blob, None where the remote has none. It proves nothing about the chunks it names.
 
-    A copy is kept, by which a gc here knows what is over there. Raises CorruptError.
+    Those that were `read` already, each verified, are not read again. A copy is kept, by which a gc here knows what is
+    over there. Raises CorruptError.
     """
     oid = objects.recipe(blob)
 
-    def read() -> Recipe | None:
+    def find() -> Recipe | None:
         place = remote.find(oid, without=without)
         if place is None:
             return None
-        data = read_one(remote, *place, path=path)
+        data = (read or {}).get(oid) or read_one(remote, *place, path=path)
         try:
             found = recipe.decode(data, oid, remote.algorithm)
         except CorruptError as error:
@@ -168,19 +176,27 @@ def find_recipe(remote: Remote, blob: ObjectId, *, path: str = "", without: Coll
         remote.keep_recipe(oid, data)
         return found
 
-    return again(remote, read)
+    return again(remote, find)
 
 
-def has(remote: Remote, oid: ObjectId, size: int = -1, *, without: Collection[bytes] = ()) -> bool:
+def has(
+    remote: Remote,
+    oid: ObjectId,
+    size: int = -1,
+    *,
+    without: Collection[bytes] = (),
+    read: Mapping[ObjectId, bytes] | None = None,
+) -> bool:
     """Whether a remote has an object of `size` bytes (-1 where not known), of a large blob every chunk.
 
-    As of the last `refresh_index`; packs named in `without` count as absent. Raises CorruptError for a damaged recipe.
+    As of the last `refresh_index`; packs named in `without` count as absent. Recipes may be `read` already. Raises
+    CorruptError for a damaged one.
     """
     if size <= LARGE and find(remote, oid, without=without):
         return True
     if oid[-1] != objects.BLOB or 0 <= size <= LARGE:
         return False
-    found = find_recipe(remote, oid, without=without)
+    found = find_recipe(remote, oid, without=without, read=read)
     if found is None or 0 <= size != found.size:
         return False
     return all(remote.find(each, without=without) for each in dict.fromkeys(found.chunks))

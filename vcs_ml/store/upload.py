@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, RemoteError
 from vcs_ml.progress import Meter
-from vcs_ml.store import cutting, manifest, objects, pack, transfer, workers
+from vcs_ml.store import cutting, download, manifest, objects, pack, transfer, workers
 from vcs_ml.store.cutting import Sent
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
@@ -28,9 +28,9 @@ _HISTORY = 64  # roots from which a look at every object costs less than one at 
 
 
 class Plan(NamedTuple):
-    """What a push has to do: `needs` is what the remote lacks, in path order and nodes last; `news` are the roots
-    that no record calls complete yet; `seen` are the keys of the gc files that were taken into account, `doomed` the
-    packs that they name.
+    """What a push has to do: `needs` is what the remote lacks, in path order, large blobs later and nodes last; `news`
+    are the roots that no record calls complete yet; `seen` are the keys of the gc files that were taken into account,
+    `doomed` the packs that they name.
     """
 
     needs: list[Need]
@@ -91,11 +91,14 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
     remote.refresh_index()
     bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
     blobs: dict[ObjectId, Need] = {}
+    large: dict[ObjectId, Need] = {}  # that may be there in chunks
     nodes: dict[ObjectId, Need] = {}
     for root in news:
         if root.oid[-1] != objects.NODE:
             need = Need(root.oid, _size_here(store, root.oid), root.path)
-            if not transfer.has(remote, root.oid, need.size, without=doomed):
+            if not 0 <= need.size <= LARGE:
+                large.setdefault(root.oid, need)
+            elif not transfer.find(remote, root.oid, without=doomed):
                 blobs.setdefault(root.oid, need)
             continue
         try:
@@ -104,14 +107,16 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
                     nodes.setdefault(oid, Need(oid, -1, root.path))
                 for entry in entries:
                     blob = objects.blob(entry.digest)
-                    if blob not in blobs and not transfer.has(remote, blob, entry.size, without=doomed):
+                    if entry.size > LARGE:
+                        large.setdefault(blob, Need(blob, entry.size, root.path, entry.path))
+                    elif blob not in blobs and not transfer.find(remote, blob, without=doomed):
                         blobs[blob] = Need(blob, entry.size, root.path, entry.path)
             bases[root.path] = root.oid  # all of it is looked up now: the next version costs what differs
         except MissingObject as error:
             raise _nowhere(store, remote, Need(error.oid, -1, root.path)) from None
         except CorruptError as error:
             raise CorruptError(f"{root.path}: {error.message}", hint=error.hint) from None
-    needs = [*blobs.values(), *nodes.values()]
+    needs = [*blobs.values(), *download.lacking(remote, list(large.values()), without=doomed), *nodes.values()]
     _check_present(store, remote, news, needs)
     return Plan(needs, news, seen, doomed)
 

@@ -13,7 +13,7 @@ from vcs_ml.output import count, quote
 from vcs_ml.store import condemn, pushes
 from vcs_ml.store.condemn import Done, Plan
 from vcs_ml.store.local import LocalStore
-from vcs_ml.store.records import Root
+from vcs_ml.store.records import Record, Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.workspace import retention
 from vcs_ml.workspace.project import Project
@@ -23,12 +23,13 @@ from vcs_ml.workspace.retention import Horizon
 class Owners(NamedTuple):
     """Whose data is on the remote: the projects that are at hand, and the ids of those that are to be forgotten.
 
-    `unknown` are those of them that have nothing there (any more).
+    `unknown` are those of them that have nothing there (any more). `records` are those that this was read from.
     """
 
     projects: Sequence[Project]
     forgotten: Collection[str]
     unknown: Sequence[str]
+    records: Mapping[str, Record]
 
 
 def owners(
@@ -48,7 +49,8 @@ def owners(
         if lacks := history.lacks_history(each.git):
             why, hint = lacks
             raise UserError(f"{quote(each.git.cwd)} does not know every commit: {why}", hint=hint)
-    pushed = pushes.projects(remote, jobs=jobs)
+    seen = pushes.read_pushes(remote, jobs=jobs)
+    pushed = pushes.projects(seen)
     for each in found:
         if (latest := pushed.get(each.id)) and not history.is_up_to_date(each.git, latest.commit, latest.time):
             raise UserError(
@@ -63,7 +65,7 @@ def owners(
             f"{remote.name} also holds {what}{more}: what its commits need is not known here",
             hint=f"--also DIR names a clone of it; --forget {one} gives its data up",
         )
-    return Owners(found, forget, sorted(set(forget) - pushed.keys()))
+    return Owners(found, forget, sorted(set(forget) - pushed.keys()), seen.known)
 
 
 def _paths(pushed: pushes.Project) -> str:
@@ -90,6 +92,6 @@ def collect(
     for project in whose.projects:
         kept = retention.of_project(project, retention.working_trees(project, env), horizon)
         roots += [Root(path, oid) for oid, path in kept.roots.items()]
-    found = condemn.survey(remote, store, roots, jobs=jobs, forgotten=whose.forgotten)
+    found = condemn.survey(remote, store, roots, jobs=jobs, forgotten=whose.forgotten, known=whose.records)
     todo = condemn.plan(found, grace=grace)
     return todo, condemn.carry_out(found, todo) if force else None

@@ -12,12 +12,13 @@ from vcs_ml import locks
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.store import link, manifest, objects, transfer
+from vcs_ml.store import download, link, manifest, objects, transfer
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
+from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import detach, sharing, status, write
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -103,20 +104,29 @@ def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer],
         return NotPushed(config.name, [], True)
     remote.refresh_index()
     doomed = {name for _, each in remote.read_gc() for name in each.packs}
-    lacking = [each.path for each in doubtful if not _is_there(store, remote, each.oid, doomed)]
-    return NotPushed(config.name, lacking, True)
+    large: list[Need] = []
+    lacking = {each.path for each in doubtful if not _is_there(store, remote, each, doomed, large)}
+    lacking.update(need.tracked for need in download.lacking(remote, large, without=doomed))
+    return NotPushed(config.name, [each.path for each in doubtful if each.path in lacking], True)
 
 
-def _is_there(store: LocalStore, remote: Remote, root: ObjectId, doomed: Collection[bytes]) -> bool:
-    """Whether a remote has everything that a root names, in packs other than those `doomed` to be deleted."""
+def _is_there(
+    store: LocalStore, remote: Remote, pointer: Pointer, doomed: Collection[bytes], large: list[Need]
+) -> bool:
+    """Whether a remote has all that a pointer names, in packs other than those `doomed` to be deleted. Blobs that may
+    be there in chunks are left to be looked for: they go to `large`.
+    """
 
-    def has(oid: ObjectId, size: int = -1) -> bool:
-        return transfer.has(remote, oid, size, without=doomed)
+    def has(oid: ObjectId, size: int = 0) -> bool:
+        if size > transfer.LARGE:
+            large.append(Need(oid, size, pointer.path))
+            return True
+        return transfer.find(remote, oid, without=doomed) is not None
 
-    if root[-1] != objects.NODE:
-        return has(root)
+    if pointer.oid[-1] != objects.NODE:
+        return has(pointer.oid, pointer.size)
     try:
-        pages = manifest.closure(root, store.algorithm, transfer.reader(store, remote))
+        pages = manifest.closure(pointer.oid, store.algorithm, transfer.reader(store, remote))
         return all(
             has(page) and all(has(objects.blob(entry.digest), entry.size) for entry in entries)
             for page, entries in pages

@@ -213,8 +213,6 @@ def check_remote(
     """Check a remote, and with `mend` repair it from what is here. Raises RemoteError where it cannot be reached."""
     backend = open_remote(config.url, config.options, base=project.main_root)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
-    if not fsck_remote.check_format(remote):
-        remote.open()
     store = opening.open_store(project)
     with _locked(project, note, shared=True):
         with show(f"checking {config.name}") as meter:

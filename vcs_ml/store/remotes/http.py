@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import email.utils
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NoReturn
 
@@ -14,7 +12,8 @@ from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 from vcs_ml.errors import RemoteError
 from vcs_ml.hashing import Buffer
 from vcs_ml.settings import Value
-from vcs_ml.store.remotes import retry
+from vcs_ml.store.remotes import clock, retry
+from vcs_ml.store.remotes.clock import Clock
 from vcs_ml.store.remotes.protocol import (
     CannotList,
     Item,
@@ -47,7 +46,7 @@ class Website:
             ca_certs=bundle if isinstance(bundle, str) else None,
             headers={"User-Agent": "vcs-ml"},
         )
-        self._clock: tuple[float, float] | None = None  # the server's time, and ours at that moment
+        self._clock = Clock()
         self._counter = retry.Counter()
         self._pid = os.getpid()
 
@@ -74,7 +73,7 @@ class Website:
             answer = self._request("HEAD", key, {})
         except NotFound:
             return None
-        return Item(key, _length(answer), _time(answer.headers.get("Last-Modified")) or 0.0)
+        return Item(key, _length(answer), clock.parse(answer.headers.get("Last-Modified")) or 0.0)
 
     def peek(self) -> Sequence[Item] | None:
         self._cannot_list()
@@ -87,8 +86,7 @@ class Website:
 
     def now(self) -> float:
         """The server's time, from the date of its last answer."""
-        there, here = self._clock or (time.time(), time.monotonic())
-        return there + time.monotonic() - here
+        return self._clock.now()
 
     def create(self) -> Upload:
         self._read_only()
@@ -146,8 +144,7 @@ class Website:
             answer = retry.again(work, (HTTPError, ConnectionError, TimeoutError))
         except (HTTPError, OSError) as error:
             raise self._failed(key, error) from None
-        if when := _time(answer.headers.get("Date")):
-            self._clock = when, time.monotonic()
+        self._clock.hear(answer.headers.get("Date"))
         if answer.status in (200, 206):
             return answer
         answer.drain_conn()
@@ -185,8 +182,3 @@ def _length(answer: urllib3.BaseHTTPResponse) -> int:
     """The Content-Length; -1 where the server says none."""
     text = answer.headers.get("Content-Length", "")
     return int(text) if text.isdecimal() else -1
-
-
-def _time(text: str | None) -> float | None:
-    parsed = email.utils.parsedate_tz(text)
-    return float(email.utils.mktime_tz(parsed)) if parsed else None

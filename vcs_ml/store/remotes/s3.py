@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import email.utils
 import hashlib
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,11 +18,13 @@ import urllib3.exceptions
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from vcs_ml import settings
 from vcs_ml.config import address
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import retry
+from vcs_ml.store.remotes.clock import Clock
 from vcs_ml.store.remotes.protocol import (
     CannotList,
     Item,
@@ -115,7 +115,7 @@ class Bucket:
         self._guard = threading.Lock()
         self._spare: list[bytearray] = []
         self._counter = retry.Counter()
-        self._clock: tuple[float, float] | None = None  # the server's time, and ours at that moment
+        self._clock = Clock()
 
     # ------------------------------------------------------------------ the protocol
 
@@ -154,7 +154,7 @@ class Bucket:
 
     def write_new(self, key: str, data: Buffer) -> bool:
         try:
-            self._put(key, data, IfNoneMatch="*")
+            retry.again(lambda: self._put(key, data, IfNoneMatch="*"), (_Conflict,))
         except _Exists:
             return False
         return True
@@ -195,11 +195,9 @@ class Bucket:
             self._call("delete_object", key)
 
     def now(self) -> float:
-        """The server's time, from the date of its answers; they have whole seconds."""
-        if self._clock is None:
+        if not self._clock.is_known:
             self._list_page("tmp/", MaxKeys=1)
-        there, here = self._clock or (time.time(), time.monotonic())
-        return there + time.monotonic() - here
+        return self._clock.now()
 
     def sweep(self, before: float) -> int:
         removed = 0
@@ -265,6 +263,9 @@ class Bucket:
         }
         if self._options.get("anonymous") is True:
             config["signature_version"] = UNSIGNED
+        lacks = [option for option in ("access_key_id", "secret_access_key") if not self._text(option)]
+        if lacks and any(map(self._text, settings.SECRETS)):  # boto3 would send what there is
+            raise self._half(lacks[0], f"vml remote modify --local NAME {lacks[0]} ...")
         try:
             session = boto3.session.Session(
                 aws_access_key_id=self._text("access_key_id"),
@@ -281,6 +282,9 @@ class Bucket:
                 verify=self._text("ca_bundle"),
                 config=Config(**config),
             )
+        except failures.PartialCredentialsError as error:
+            place = "in the environment" if error.kwargs["provider"] == "env" else "in ~/.aws/credentials"
+            raise self._half(error.kwargs["cred_var"], f"set it {place}, beside the other half") from None
         except (failures.BotoCoreError, ValueError) as error:
             raise UserError(f"{self.url}: {error}", hint="see docs/remotes.md for the settings of S3 remotes") from None
         client.meta.events.register("before-send.s3", lambda **_: self._counter.count())
@@ -289,7 +293,7 @@ class Bucket:
         return client
 
     def _call(self, name: str, key: str | None = None, **parameters: Any) -> Any:
-        """One operation on the bucket or one of its keys; NotFound, _Exists, CannotList, RemoteError."""
+        """One operation on the bucket or one of its keys; NotFound, _Exists, _Conflict, CannotList, RemoteError."""
         if key is not None:
             check_key(self.url, key)
             parameters["Key"] = self._prefix + key
@@ -325,9 +329,7 @@ class Bucket:
             raise self._failed(error, key) from None
 
     def _take_time(self, answer: Mapping[str, Any]) -> None:
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if parsed := email.utils.parsedate_tz(headers.get("date")):
-            self._clock = float(email.utils.mktime_tz(parsed)), time.monotonic()
+        self._clock.hear(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
     # ------------------------------------------------------------------ what goes wrong
 
@@ -339,6 +341,8 @@ class Bucket:
         message = said.get("Message") or code
         if code in ("PreconditionFailed", "412"):
             return _Exists(f"{where} is there already")
+        if code == "ConditionalRequestConflict":
+            return _Conflict(f"{where}: the server answers {status} {code}: {message}", hint="run the command again")
         if code == "NoSuchBucket":
             return RemoteError(
                 f"{self.url}: there is no bucket {self._bucket!r}",
@@ -363,7 +367,8 @@ class Bucket:
             return RemoteError(f"{self.url}: the bucket is in another region ({message})", hint=hint)
         if code == "RequestTimeTooSkewed":
             return RemoteError(
-                f"{self.url}: this machine's clock is {self._skew():+.0f} s off the server's", hint="set the clock"
+                f"{self.url}: this machine's clock is {self._clock.skew():+.0f} s off the server's",
+                hint="set the clock",
             )
         if status in (401, 403):
             return self._denied(name, key, code, message)
@@ -398,11 +403,14 @@ class Bucket:
             hint=f"these credentials need {action}; docs/remotes.md has the policies for reading, writing and gc",
         )
 
+    def _half(self, lacks: str, hint: str) -> UserError:
+        return UserError(f"{self.url}: half of the credentials are there, {lacks} is missing", hint=hint)
+
     def _failed(self, error: BaseException, key: str | None) -> RemoteError:
         """The error where no answer came, or no whole one."""
         where = f"{self.url}: {key}" if key else self.url
         match error:
-            case failures.NoCredentialsError() | failures.PartialCredentialsError():
+            case failures.NoCredentialsError():
                 hint = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or: vml remote modify NAME profile PROFILE"
                 return RemoteError(f"{self.url}: no credentials were found", hint=f"{hint}; public: anonymous true")
             case failures.NoRegionError():
@@ -423,10 +431,6 @@ class Bucket:
             hint="run the command again; nothing that was sent is lost",
         )
 
-    def _skew(self) -> float:
-        there, here = self._clock or (time.time(), time.monotonic())
-        return time.time() - (there + time.monotonic() - here)
-
 
 def _stay(params: dict[str, Any], **_: object) -> None:
     """Say that a request was redirected already: there are no regions to ask about a server of one's own, and botocore
@@ -437,3 +441,7 @@ def _stay(params: dict[str, Any], **_: object) -> None:
 
 class _Exists(RemoteError):
     """A key that was to be new has a value."""
+
+
+class _Conflict(RemoteError):
+    """Somebody else is writing to the same key: whether it is new will be known in a moment."""
