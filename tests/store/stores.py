@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from vcs_ml import paths
 from vcs_ml.hashing import SHA256, XXH128, Algorithm
-from vcs_ml.progress import SILENT
+from vcs_ml.progress import SILENT, Meter
 from vcs_ml.store import catalog, condemn, download, manifest, objects, pack, page, recipe, upload
 from vcs_ml.store.ingest import Folder, stat_numbers
 from vcs_ml.store.local import LocalStore
@@ -269,9 +269,9 @@ class Clone:
         self.remote = Remote("origin", backend or Directory(place / "remote"), algorithm, place / name)
         self.remote.open(create=True)
 
-    def push(self, *roots: Root, project: str = "p", check: bool = False) -> Moved:
+    def push(self, *roots: Root, project: str = "p", check: bool = False, meter: Meter = SILENT) -> Moved:
         def send(needs: Sequence[Need], doomed: Collection[bytes]) -> Moved:
-            return upload.push(self.store, self.remote, needs, doomed, jobs=2, meter=SILENT)
+            return upload.push(self.store, self.remote, needs, doomed, jobs=2, meter=meter)
 
         record = Record(project, None, roots)
         return upload.make_complete(self.store, self.remote, record, send, check=check)[0]

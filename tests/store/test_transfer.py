@@ -236,7 +236,11 @@ def test_a_damaged_local_object_stops_the_push_and_is_named(one: Clone, tmp_path
         flip(path, place[1].offset)
     with pytest.raises(CorruptError, match=f"^data/{victim.decode()}: damaged object blob"):
         Clone(tmp_path, "one").push(root)
-    assert index_names(tmp_path) == records(tmp_path) == []
+    # What is good may have arrived, and is named for the next push.
+    there = Clone(tmp_path, "two").remote
+    there.refresh_index()
+    assert not transfer.has(there, blob(files[victim]), len(files[victim]))
+    assert records(tmp_path) == []
     assert not litter(tmp_path / "remote")
 
 

@@ -30,9 +30,10 @@ Spots = dict[ObjectId, list[int]]  # chunk -> the offsets at which it belongs
 
 
 def fetch(store: LocalStore, remote: Remote, need: Need, *, jobs: int, meter: Meter) -> Moved:
-    """Bring one large blob; within a batch of the store. What a killed fetch has left is used.
+    """Bring one large blob; within a batch of the store. What a killed fetch has left is used, and chunks that other
+    large blobs of the store have.
 
-    Chunks are read in ranges by `jobs` threads, each holding one range at a time. Raises MissingObject; CorruptError
+    The rest is read in ranges by `jobs` threads, each holding one range at a time. Raises MissingObject; CorruptError
     for what does not match after a second try.
     """
     recipe = transfer.parts(remote, need)
@@ -41,9 +42,11 @@ def fetch(store: LocalStore, remote: Remote, need: Need, *, jobs: int, meter: Me
             path.unlink(missing_ok=True)
             return NOTHING
         spots, lengths = _lacking(fd, recipe, jobs)
+        os.truncate(fd, recipe.size)
+        for oid in _reuse(store, remote, recipe, fd, spots, jobs=jobs):
+            del spots[oid]
         needs = [Need(oid, lengths[oid], need.tracked, need.inner) for oid in spots]
         places = transfer.locate(remote, needs)
-        os.truncate(fd, recipe.size)
         meter.advance(0, recipe.size - sum(lengths[oid] * len(at) for oid, at in spots.items()))
         _fill(remote, fd, list(transfer.ranges_of(places)), spots, jobs=jobs, meter=meter)
         _finish(store, remote, need, fd, path)
@@ -148,6 +151,36 @@ def _holds(fd: int, oid: ObjectId, offset: int, length: int) -> bool:
 
 
 # ---------------------------------------------------------------------- chunks into their places
+
+
+def _reuse(store: LocalStore, remote: Remote, recipe: Recipe, fd: int, spots: Spots, *, jobs: int) -> list[ObjectId]:
+    """Copy the chunks that other large blobs here have, by the recipes that were kept of them; which ones."""
+    done: list[ObjectId] = []
+    for blob, other in remote.kept_recipes(recipe):
+        wanted: dict[ObjectId, tuple[int, int]] = {}
+        for oid, at, length in zip(other.chunks, accumulate(other.lengths, initial=0), other.lengths, strict=False):
+            if oid in spots:
+                wanted[oid] = at, length
+        for oid in done:
+            wanted.pop(oid, None)
+        if wanted and store.is_loose(blob):
+            with store.loose_path(blob).open("rb") as file, ThreadPoolExecutor(jobs) as pool:
+                copied = pool.map(partial(_copy, file.fileno(), fd, spots), wanted, wanted.values())
+                done += [oid for oid, good in zip(wanted, copied, strict=True) if good]
+        if len(done) == len(spots):
+            break
+    return done
+
+
+def _copy(source: int, fd: int, spots: Spots, oid: ObjectId, place: tuple[int, int]) -> bool:
+    """Copy one chunk from where another blob should have it; False if that has something else there."""
+    at, length = place
+    data = os.pread(source, length, at)
+    if SHA256.digest(data) != oid[:-1]:
+        return False
+    for spot in spots[oid]:
+        _write(fd, data, spot)
+    return True
 
 
 def _fill(remote: Remote, fd: int, ranges: Sequence[Range], spots: Spots, *, jobs: int, meter: Meter) -> None:

@@ -18,30 +18,36 @@ from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Pack
 from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remote import Remote
-from vcs_ml.store.transfer import A_JOB, ROUND, Need
+from vcs_ml.store.transfer import A_JOB, Need
 
 _RUN = 4 << 20  # bytes of neighbouring chunks that one thread takes, and one pack gets
-_MOST = 8  # threads: with more, the packs of a round would be small
-# Where packs are held in memory, many small ones keep the line busier than a few large ones.
-_GATHERED = 16 << 20
-_A_THREAD = _GATHERED + _RUN + 3 * chunk.MAXIMUM  # bytes that one holds then
+_MOST = 8  # threads: with more, the last packs would be small
+_RECIPES = 4 << 20  # bytes of recipes that wait for chunks
+_TARGET = 16 << 20  # bytes of a pack: many small ones keep the line busy, and a kill costs less
+_A_THREAD = _TARGET + _RUN + 3 * chunk.MAXIMUM  # bytes that one holds where packs are held in memory
 
 
 _Packed = tuple[list[ObjectId], list[int], int]  # chunks, their lengths, bytes of those that were sent
 
 
 class Sent(NamedTuple):
-    """Finished packs that no index names yet, the bytes of files in them, and of chunks that were there already."""
+    """Bytes of files that were sent, and those of them that were there already."""
 
-    packs: list[Pack]
     size: int
     deduped: int
 
 
 def send(
-    store: LocalStore, remote: Remote, needs: Sequence[Need], *, doomed: Collection[bytes], jobs: int, meter: Meter
+    store: LocalStore,
+    remote: Remote,
+    needs: Sequence[Need],
+    packs: list[Pack],
+    *,
+    doomed: Collection[bytes],
+    jobs: int,
+    meter: Meter,
 ) -> Iterator[Sent]:
-    """Send large blobs; what has been given must be published before the next is asked for.
+    """Send large blobs; packs that are finished and that no index names yet are appended to `packs`, recipes last.
 
     A file is read once: this thread cuts it and hashes the whole, up to `jobs` others hash, compress and write the
     chunks. Chunks in `doomed` packs count as absent. Raises CorruptError for a file that is not what its id says; its
@@ -51,12 +57,15 @@ def send(
         return
     if remote.backend.gathers:
         jobs = max(jobs * A_JOB // _A_THREAD, 1)
-    outbox = _Outbox(store, remote, doomed, min(jobs, _MOST), meter)
+    outbox = _Outbox(store, remote, packs, doomed=doomed, threads=min(jobs, _MOST), meter=meter)
     try:
         for need in needs:
             yield from _send_file(store, outbox, need)
             meter.advance(1, 0)
-        yield outbox.close()
+            if outbox.waiting >= _RECIPES:
+                outbox.close()
+        outbox.close()
+        yield outbox.sent()
     finally:
         outbox.abort()
 
@@ -75,14 +84,13 @@ def _send_file(store: LocalStore, outbox: _Outbox, need: Need) -> Iterator[Sent]
             if run.used >= _RUN:
                 outbox.put(run, made)
                 run = outbox.run()
-            if outbox.fresh >= ROUND:
-                yield outbox.close()
+                yield outbox.sent()
         outbox.put(run, made)
         outbox.drain()
     if hasher.digest() != need.oid[:-1] or 0 <= need.size != made.size:
         what = objects.describe(need.oid, store.algorithm)
         raise CorruptError(f"{need.path}: damaged object {what}", hint=REMEDY)
-    outbox.recipes.append((objects.recipe(need.oid), recipe.encode(made)))
+    outbox.keep(objects.recipe(need.oid), recipe.encode(made))
 
 
 class _Run:
@@ -108,13 +116,20 @@ class _Run:
 class _Outbox:
     """Threads that pack chunks, each of those once that are not over there, and the recipes that wait for them.
 
-    `fresh` are the bytes of chunks that no index names yet.
+    `waiting` are the bytes of these.
     """
 
     def __init__(
-        self, store: LocalStore, remote: Remote, doomed: Collection[bytes], threads: int, meter: Meter
+        self,
+        store: LocalStore,
+        remote: Remote,
+        packs: list[Pack],
+        *,
+        doomed: Collection[bytes],
+        threads: int,
+        meter: Meter,
     ) -> None:
-        self._store, self._remote, self._doomed, self._meter = store, remote, doomed, meter
+        self._store, self._remote, self._packs, self._doomed, self._meter = store, remote, packs, doomed, meter
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
         self._pending: deque[tuple[Future[_Packed], Recipe]] = deque()
@@ -123,8 +138,8 @@ class _Outbox:
         self._runs: list[_Run] = []  # to be filled again
         self._builders: list[Builder] = []
         self._idle: list[Builder] = []  # the last one back is taken first, so that little goes into few packs
-        self.recipes: list[tuple[ObjectId, bytes]] = []
-        self.fresh = self._size = 0
+        self._recipes: list[tuple[ObjectId, bytes]] = []
+        self.waiting = self._fresh = self._size = 0
 
     def run(self) -> _Run:
         """An empty one, to be filled and put."""
@@ -146,7 +161,7 @@ class _Outbox:
         oids, lengths, fresh = future.result()
         made.chunks.extend(oids)
         made.lengths.extend(lengths)
-        self.fresh += fresh
+        self._fresh += fresh
         self._size += sum(lengths)
         self._meter.advance(0, sum(lengths))
 
@@ -176,23 +191,36 @@ class _Outbox:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-            target = _GATHERED if self._remote.backend.gathers else pack.TARGET
-            self._builders.append(Builder(self._remote.backend, self._store.algorithm, zstd=True, target=target))
+            self._builders.append(self._new_builder(_TARGET))
             return self._builders[-1]
 
-    def close(self) -> Sent:
+    def _new_builder(self, target: int) -> Builder:
+        return Builder(self._remote.backend, self._store.algorithm, zstd=True, target=target, packs=self._packs)
+
+    def keep(self, oid: ObjectId, data: bytes) -> None:
+        """Send this recipe when the chunks of it, which were all put, have arrived."""
+        self._recipes.append((oid, data))
+        self.waiting += len(data)
+
+    def sent(self) -> Sent:
+        """What was packed since it was asked last."""
+        sent = Sent(self._size, self._size - self._fresh)
+        self._fresh = self._size = 0
+        return sent
+
+    def close(self) -> None:
         """Finish all packs, recipes last."""
         self.drain()
-        packs = [each for done in self._pool.map(Builder.finish, self._builders) for each in done]
-        meta = Builder(self._remote.backend, self._store.algorithm, zstd=True)
+        for _ in self._pool.map(Builder.finish, self._builders):
+            pass
+        meta = self._new_builder(pack.TARGET)
         self._builders, self._idle = [meta], []
-        for oid, data in self.recipes:
+        for oid, data in self._recipes:
             meta.add(oid, data)
-        sent = Sent([*packs, *meta.finish()], self._size, self._size - self.fresh)
-        for oid, data in self.recipes:
+        meta.finish()
+        for oid, data in self._recipes:
             self._remote.keep_recipe(oid, data)
-        self._builders, self.recipes, self.fresh, self._size = [], [], 0, 0
-        return sent
+        self._builders, self._recipes, self.waiting = [], [], 0
 
     def abort(self) -> None:
         """Stop, and forget what is not finished."""

@@ -218,10 +218,18 @@ class Builder:
 
     Small objects gather in one buffer that is written 4 MiB at a time. `room` and `keep` let a reader fill
     that buffer itself, so that a file's bytes are copied once on their way from disk to pack. A pack is closed when it
-    has `target` bytes, by default TARGET.
+    has `target` bytes, by default TARGET, and appended to `packs` when it is durable.
     """
 
-    def __init__(self, backend: Backend, algorithm: Algorithm, *, zstd: bool = False, target: int = 0) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        algorithm: Algorithm,
+        *,
+        zstd: bool = False,
+        target: int = 0,
+        packs: list[Pack] | None = None,
+    ) -> None:
         self._backend = backend
         self._algorithm = algorithm
         self._target = target or TARGET
@@ -232,7 +240,7 @@ class Builder:
         self._upload: Upload | None = None
         self._offset = 0
         self._rows = Columns()
-        self.packs: list[Pack] = []
+        self.packs: list[Pack] = [] if packs is None else packs
 
     def room(self, size: int) -> memoryview:
         """A place for at least `size` bytes (at most BUFFER) in the pack that is being filled."""

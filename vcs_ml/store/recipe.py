@@ -32,6 +32,11 @@ class Recipe(NamedTuple):
         return sum(self.lengths)
 
 
+def encoded_size(count: int) -> int:
+    """Bytes of a recipe of so many chunks."""
+    return HEADER.size + count * _ROW + SHA256.size
+
+
 def encode(recipe: Recipe) -> bytes:
     """A recipe's bytes. UserError for a blob of more chunks than a recipe may have."""
     count = len(recipe.chunks)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
-from vcs_ml.store import catalog, chunk, objects, pack, records
+from vcs_ml.store import catalog, chunk, objects, pack, recipe, records
 from vcs_ml.store.catalog import Catalog, Index
 from vcs_ml.store.listing import LATEST, Listing, write_latest
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Pack, Row
+from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.records import Doomed, Record
 from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 FORMAT = 1
 _RECORDS_READ = 64  # newest first; each lists all that its project had, so older ones say nothing new
+_READERS = 16
+_ALIKE = 8  # recipes that are looked at for chunks that are here already
 _LISTINGS = 5  # how often an index may vanish between a listing and its reading
 
 
@@ -158,8 +167,9 @@ class Remote:
         have = {pack.parse_name(path.stem) for path in directory.iterdir()} if directory.is_dir() else set()
         items = {name: item for item in self.listing.below("index/") if (name := catalog.parse_key(item.key))}
         listed = {name: item.key for name, item in items.items()}
-        for name in sorted(listed.keys() - have):
-            content = self.backend.read(listed[name])
+        fresh = sorted(listed.keys() - have)
+        contents = _side_by_side(lambda name: self.backend.read(listed[name]), fresh)
+        for name, content in zip(fresh, contents, strict=True):
             if SHA256.digest(content)[:16] != name[:16]:
                 raise CorruptError(
                     f"remote {self.name!r}: {listed[name]} does not match its name",
@@ -230,6 +240,18 @@ class Remote:
             fs.make_directory(path.parent)
             fs.write_atomic(path, data, sync=False)
 
+    def kept_recipes(self, like: Recipe) -> Iterator[tuple[ObjectId, Recipe]]:
+        """(blob, recipe) of a few of the recipes that were kept: those with about as many chunks as `like`."""
+        found = []
+        with contextlib.suppress(OSError), os.scandir(self.cache / "recipes") as entries:
+            found = [(entry.stat().st_size, entry.name) for entry in entries]
+        size = recipe.encoded_size(len(like.chunks))
+        for _, name in sorted(found, key=lambda each: abs(each[0] - size))[:_ALIKE]:
+            with contextlib.suppress(CorruptError, OSError, ValueError):  # what is not ours is left alone
+                blob = objects.blob(bytes.fromhex(name))
+                raw = recipe_path(self.cache, blob).read_bytes()
+                yield blob, recipe.decode(raw, objects.recipe(blob), self.algorithm)
+
     def _drop_recipes(self) -> None:
         for path in (self.cache / "recipes").glob("*"):
             with contextlib.suppress(ValueError):  # not ours
@@ -244,9 +266,9 @@ class Remote:
         listed = records.newest_first(self.listing.below("roots/"))
         now = self.backend.now() if listed else 0.0
         read = {ulid: known[ulid] for ulid, _ in listed if ulid in known}
-        for ulid, _ in listed[:_RECORDS_READ]:
-            if ulid not in read and (record := self._read_record(f"roots/{ulid}.json")):
-                read[ulid] = record
+        fresh = [ulid for ulid, _ in listed[:_RECORDS_READ] if ulid not in read]
+        found = _side_by_side(lambda ulid: self._read_record(f"roots/{ulid}.json"), fresh)
+        read |= {ulid: record for ulid, record in zip(fresh, found, strict=True) if record}
         trusted = records.believed(listed, read, now)
         roots: dict[ObjectId, str] = {}
         for ulid in reversed(trusted):
@@ -333,6 +355,16 @@ class Remote:
             if path.name not in names and not fs.is_tmp(path.name):
                 path.unlink(missing_ok=True)
         return found
+
+
+def _side_by_side(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """`map`, a few at a time."""
+    if len(items) < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(_READERS) as pool:
+        for at in range(0, len(items), _READERS):
+            yield from pool.map(work, items[at : at + _READERS])
 
 
 def remedy(name: str) -> str:

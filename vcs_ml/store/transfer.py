@@ -20,7 +20,7 @@ LARGE = chunk.ABOVE  # a blob above this is never held in memory, and lies on a 
 A_JOB = 2 * LARGE  # bytes that one transfer holds: what it reads, and the part of a pack that is not written yet
 GAP = 1 << 20  # unwanted bytes worth reading to save a request
 TRIES = 5  # how often a transfer begins anew because a gc moved what it was reading
-ROUND = 256 << 20  # bytes between two publications: what a kill can cost
+ROUND = 128 << 20  # bytes between two publications: what a kill can cost
 
 
 class Need(NamedTuple):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from vcs_ml.errors import CorruptError, RemoteError
+from vcs_ml.errors import CorruptError, RemoteError, VmlError
 from vcs_ml.progress import Meter
 from vcs_ml.store import cutting, download, manifest, objects, pack, transfer, workers
 from vcs_ml.store.cutting import Sent
@@ -24,6 +26,7 @@ from vcs_ml.store.transfer import A_JOB, LARGE, NOTHING, ROUND, Moved, Need, lim
 
 LOOKS = 20  # how often a push sends again what a gc takes away
 
+_PERIOD = 30.0  # seconds between two publications
 _HISTORY = 64  # roots from which a look at every object costs less than one at each root
 
 
@@ -173,38 +176,45 @@ def push(
 ) -> Moved:
     """Send `needs` in order, in packs; an index is published every so often, so that a kill loses little.
 
-    Of large blobs, chunks that lie in other than `doomed` packs are not sent again. Raises CorruptError for a local
-    object that does not match its id; no index will name it.
+    What has arrived is published also where the push ends by an error or Ctrl-C. Of large blobs, chunks that lie in
+    other than `doomed` packs are not sent again. Raises CorruptError for a local object that does not match its id; no
+    index will name it.
     """
     # Of what gathers, a job holds a whole pack.
     packers = max(jobs * A_JOB // (pack.TARGET + LARGE), 1) if remote.backend.gathers else jobs
     stored = raw = total = deduped = waiting = 0
-    packs: list[Pack] = []
+    packs: list[Pack] = []  # durable, and in no index yet
+    published = time.monotonic()
 
     def publish() -> None:
-        nonlocal stored, raw, packs, waiting
-        if packs:
-            remote.publish_index(packs)
-            stored += sum(sum(Columns.of(each.rows).stored) for each in packs)
-            raw += sum(sum(Columns.of(each.rows).raw) for each in packs)
-        packs, waiting = [], 0
+        nonlocal stored, raw, waiting, published
+        if ready := packs[:]:
+            remote.publish_index(ready)
+            del packs[: len(ready)]  # more may have come meanwhile
+            stored += sum(sum(Columns.of(each.rows).stored) for each in ready)
+            raw += sum(sum(Columns.of(each.rows).raw) for each in ready)
+        waiting, published = 0, time.monotonic()
 
     # Nodes come after what they name, and go to packs of their own.
     nodes = [need for need in needs if need.oid[-1] == objects.NODE]
     sized = [_sized(store, need) for need in needs if need.oid[-1] != objects.NODE]
     small = [need for need in sized if need.size <= LARGE]
     large = [need for need in sized if need.size > LARGE]
-    for sent in chain(
-        _send_small(store, remote, small, packers, meter),
-        cutting.send(store, remote, large, doomed=doomed, jobs=jobs, meter=meter),
-        _send_small(store, remote, nodes, packers, meter),
-    ):
-        packs += sent.packs
-        total += sent.size
-        deduped += sent.deduped
-        waiting += sent.size - sent.deduped
-        if waiting >= ROUND:
+    try:
+        for sent in chain(
+            _send_small(store, remote, small, packs, jobs=packers, meter=meter),
+            cutting.send(store, remote, large, packs, doomed=doomed, jobs=jobs, meter=meter),
+            _send_small(store, remote, nodes, packs, jobs=packers, meter=meter),
+        ):
+            total += sent.size
+            deduped += sent.deduped
+            waiting += sent.size - sent.deduped
+            if waiting >= ROUND or time.monotonic() > published + _PERIOD:
+                publish()
+    except BaseException:
+        with contextlib.suppress(VmlError):
             publish()
+        raise
     publish()
     return Moved(len(needs), total, stored, deduped, raw - stored)
 
@@ -213,11 +223,14 @@ def _sized(store: LocalStore, need: Need) -> Need:
     return need if need.size >= 0 else need._replace(size=store.size(need.oid))
 
 
-def _send_small(store: LocalStore, remote: Remote, needs: Sequence[Need], jobs: int, meter: Meter) -> Iterator[Sent]:
-    """Send what fits into memory; no index names it yet."""
+def _send_small(
+    store: LocalStore, remote: Remote, needs: Sequence[Need], packs: list[Pack], *, jobs: int, meter: Meter
+) -> Iterator[Sent]:
+    """Send what fits into memory; finished packs are appended to `packs`."""
     for part in _rounds(_slices(store, needs)):
         for plain, size in _send_round(store, remote, part, jobs, meter):
-            yield Sent(pack.from_plain(plain), size, 0)
+            packs += pack.from_plain(plain)
+            yield Sent(size, 0)
 
 
 def _send_round(
