@@ -1,0 +1,194 @@
+"""Files of values in four formats, and looking up one value."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vcs_ml import values
+from vcs_ml.errors import UserError
+
+PYTHON = b'''
+"""Settings."""
+import os
+lr = 1e-3
+layers: list = [1, 2]
+neg = -3
+pair = (1, "two")
+names = {"b", "a"}
+table = {"x": {"y": 1}, 2: "int key"}
+declared: int
+home = os.environ["HOME"]
+total = lr * 2
+a = b = 5
+raw = b"bytes"
+pattern = "\\d"
+
+def f():
+    hidden = 1
+
+class Train:
+    """Of training."""
+    epochs = 70
+    class Inner:
+        deep = True
+    def __init__(self):
+        self.batch = 32
+        self.batch = 64
+        local = 1
+        other.x = 2
+
+class Empty:
+    pass
+'''
+
+
+def test_the_suffix_is_the_format() -> None:
+    expected = {"train": {"lr": 0.1, "sizes": [1, 2]}, "name": "x"}
+    assert values.parse(b"train: {lr: 0.1, sizes: [1, 2]}\nname: x", "p.yaml") == expected
+    assert values.parse(b"train: {lr: 0.1, sizes: [1, 2]}\nname: x", "noext") == expected
+    assert values.parse(b'{"train": {"lr": 0.1, "sizes": [1, 2]}, "name": "x"}', "p.json") == expected
+    assert values.parse(b'name = "x"\n[train]\nlr = 0.1\nsizes = [1, 2]', "p.toml") == expected
+    assert values.parse(b'name = "x"\nclass train:\n  lr = 0.1\n  sizes = [1, 2]', "dir.json/p.py") == expected
+
+
+def test_python_constants() -> None:
+    assert values.parse(PYTHON, "p.py") == {
+        "lr": 0.001,
+        "layers": [1, 2],
+        "neg": -3,
+        "pair": [1, "two"],
+        "names": ["a", "b"],
+        "table": {"x": {"y": 1}, "2": "int key"},
+        "raw": "b'bytes'",
+        "pattern": "\\d",
+        "Train": {"epochs": 70, "Inner": {"deep": True}, "batch": 64},
+    }
+
+
+def test_python_is_never_run(tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+    source = f"open({str(trap)!r}, 'w')\nx = open({str(trap)!r}, 'w')\ny: open({str(trap)!r}, 'w') = 1\n"
+    assert values.parse(source.encode(), "p.py") == {"y": 1}
+    assert not trap.exists()
+
+
+def test_dates_of_toml_are_text() -> None:
+    assert values.parse(b"a = 2024-01-31\nb = 10:00:00\nc = 2024-01-31T10:00:00Z", "p.toml") == {
+        "a": "2024-01-31",
+        "b": "10:00:00",
+        "c": "2024-01-31T10:00:00+00:00",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("p.json", b"{"),
+        ("p.json", b"\xff"),
+        ("p.json", b'{"a": "\\ud800"}'),
+        ("p.json", b'{"\\ud800": 1}'),
+        ("p.json", b"[" * 100_000),
+        ("p.json", b"[" * 200 + b"]" * 200),
+        ("p.json", b"1" * 5_000),
+        ("p.toml", b"a = "),
+        ("p.toml", b"a = 0x" + b"1" * 5_000),
+        ("p.py", b"a = 0x" + b"1" * 5_000),
+        ("p.toml", b"a = \xff"),
+        ("p.toml", b"a = " + b"[" * 10_000),
+        ("p.py", b"a = ("),
+        ("p.py", b"a = '\0'"),
+        ("p.py", b"a = " + b"(" * 10_000),
+        ("p.py", b"a = " + b"[" * 150 + b"]" * 150),
+        ("p.py", b"a = '\\ud800'"),
+        ("p.yaml", b"a: {"),
+    ],
+)
+def test_what_is_not_of_its_format(name: str, raw: bytes) -> None:
+    with pytest.raises(UserError) as caught:
+        values.parse(raw, name)
+    assert caught.value.message.startswith(name)
+    assert caught.value.hint
+
+
+def test_errors_of_python_name_the_line() -> None:
+    with pytest.raises(UserError, match=r"^p\.py:2: this is not Python: "):
+        values.parse(b"a = 1\nb = (\n", "p.py")
+
+
+def test_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", values.MAX_SIZE + 1)
+    assert values.read(tmp_path / "a") == b"x"
+    assert values.read(tmp_path / "none") is None
+    assert values.read(tmp_path / "a" / "below") is None
+    for name in ("fifo", "large"):
+        with pytest.raises(UserError, match=name):
+            values.read(tmp_path / name)
+    with pytest.raises(UserError, match="no regular file"):
+        values.read(tmp_path)
+    with pytest.raises(UserError, match="no regular file"):
+        values.read(Path(os.devnull))
+
+
+TREE = {"train": {"lr": 0.1, "layers": [{"size": 3}, {"size": 4}]}, "a.b": 1, "none": None}
+
+
+def test_select() -> None:
+    assert values.select(TREE, "train.lr") == 0.1
+    assert values.select(TREE, "train.layers[1].size") == 4
+    assert values.select(TREE, "train.layers.1.size") == 4
+    assert values.select(TREE, "train[lr]") == 0.1
+    assert values.select(TREE, "a.b") == 1
+    assert values.select(TREE, "none") is None
+    assert values.select([5], "0") == 5
+    for key in (
+        "",
+        "x",
+        "train.x",
+        "train.lr.x",
+        "train.layers[2]",
+        "train.layers[-1]",
+        "train.",
+        ".train",
+        "train..lr",
+        "train.layers[0",
+        "train.layers[9999999999999999999999]",
+        "train.layers[\u0661]",
+        "a b",
+        "train lr",
+    ):
+        with pytest.raises(KeyError):
+            values.select(TREE, key)
+
+
+@given(
+    st.recursive(
+        st.integers(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=3),
+        max_leaves=15,
+    )
+)
+def test_every_key_is_found(tree: object) -> None:
+    def at(value: object, key: str) -> object:
+        for part in key.replace("[", ".").replace("]", "").split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]  # type: ignore[index]
+        return value
+
+    for key in values.keys(tree):
+        if not key.startswith("["):  # a list at the top has no name to begin with
+            assert values.select(tree, key) == at(tree, key)
+
+
+def test_nearest() -> None:
+    assert values.nearest(TREE, "train.lrr") == "train.lr"
+    assert values.nearest(TREE, "lr") == "train.lr"
+    assert values.nearest(TREE, "trian") == "train"
+    assert values.nearest(TREE, "zzz") is None
+    assert values.nearest({}, "a") is None

@@ -1,0 +1,1 @@
+"""Pipelines: stages, what they need and make, and in which order they run."""

@@ -1,0 +1,183 @@
+"""Reading vml.yaml files: everything that they say, resolved."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vcs_ml import values, yaml
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.pipeline import build, context, expand, schema
+from vcs_ml.pipeline.context import Context, ValuesOf
+from vcs_ml.pipeline.shape import Fault
+from vcs_ml.pipeline.stage import Declared, Stage
+from vcs_ml.pipeline.template import is_template, resolve, resolve_command
+
+# The bytes of the file at a project-relative path; None if there is none.
+Read = Callable[[str], bytes | None]
+
+
+class Pipeline(NamedTuple):
+    """The stages of all files, those of the topmost file first, and what each file says beside them."""
+
+    stages: tuple[Stage, ...]
+    declared: tuple[Declared, ...]
+
+
+def load(root: Path, files: Iterable[str], read: Read | None = None) -> Pipeline:
+    """What these vml.yaml files, given by their project-relative paths, say.
+
+    `read` gives the bytes of any file, for another revision than the workspace. UserError with file, line and key for
+    whatever is wrong with one of them.
+    """
+
+    def read_workspace(path: str) -> bytes | None:
+        return values.read(root / path)
+
+    take = read or read_workspace
+
+    @cache
+    def values_of(path: str) -> Any:
+        raw = take(path)
+        return None if raw is None else values.parse(raw, path)
+
+    stages: list[Stage] = []
+    declared = []
+    for file in sorted(set(files), key=lambda path: path.split("/")[:-1]):
+        raw = take(file)
+        if raw is None:
+            raise UserError(f"{quote(file)} does not exist", hint="git status shows whether it was deleted")
+        document = yaml.parse(raw, file)
+        try:
+            more, beside = _load_file(str(root), document, values_of)
+        except Fault as fault:
+            where = f"{quote(file)}:{document.line(fault.path)}"
+            keys = ".".join(quote(str(key)) for key in fault.path)
+            raise UserError(": ".join(filter(None, (where, keys, fault.message))), hint=fault.hint) from None
+        stages += more
+        declared.append(beside)
+    return Pipeline(tuple(stages), tuple(declared))
+
+
+class _File(NamedTuple):
+    """One vml.yaml, and how to get at what it names."""
+
+    root: str
+    document: yaml.Document
+    values_of: ValuesOf
+    top: Callable[[], Context]
+
+    @property
+    def path(self) -> str:
+        return self.document.source
+
+    @property
+    def directory(self) -> str:
+        return posixpath.dirname(self.document.source)
+
+
+def _load_file(root: str, document: yaml.Document, values_of: ValuesOf) -> tuple[list[Stage], Declared]:
+    schema.validate(document.value)
+    content: Mapping[str, Any] = document.value or {}
+
+    @cache
+    def top() -> Context:
+        try:
+            return context.of_file(posixpath.dirname(document.source), content.get("vars", ()), values_of)
+        except Fault as fault:
+            raise fault.under("vars") from None
+
+    if "vars" in content:
+        top()  # what is wrong with them is said also where no template needs them
+    file = _File(root, document, values_of, top)
+    stages: dict[str, Stage] = {}
+    for name, definition in content.get("stages", {}).items():
+        try:
+            for stage in _stages(file, name, definition):
+                if stage.name in stages:
+                    hint = f"line {stages[stage.name].line} has it already: rename one of the two"
+                    raise Fault(f"a second stage is named {stage.name!r}", hint=hint)
+                stages[stage.name] = stage
+                if len(stages) > expand.INSTANCES_MAX:
+                    raise Fault(f"more than {expand.INSTANCES_MAX:,} stages", hint="take shorter lists")
+        except Fault as fault:
+            raise fault.under(name).under("stages") from None
+    return list(stages.values()), _declared(file, content)
+
+
+def _stages(file: _File, name: str, definition: Mapping[str, Any]) -> Iterator[Stage]:
+    """The stages of one entry."""
+    line = file.document.line(("stages", name))
+    if definition.keys().isdisjoint(("foreach", "matrix", "vars")) and not is_template(definition):
+        yield build.stage(file.root, file.path, name, line, definition)
+        return
+    top = file.top().values
+
+    @cache
+    def with_vars(wdir: str) -> Mapping[str, Any]:
+        items = definition.get("do", definition)["vars"]
+        try:
+            return context.extended(file.top(), wdir, items, file.values_of).values
+        except Fault as fault:
+            raise fault.under("vars") from None
+
+    for instance in expand.instances(name, definition, top):
+        try:
+            found = {**top, **instance.loop}
+            if "vars" in instance.definition:
+                own = with_vars(_wdir(file, instance.definition, found))
+                if clash := [key for key in instance.loop if key in own and key not in top]:
+                    raise Fault(f"{clash[0]} belongs to the loop", hint="give the value another name", path=("vars",))
+                found = {**own, **instance.loop}
+            resolved = _resolved(instance.definition, found)
+            schema.validate_stage(resolved)
+            yield build.stage(file.root, file.path, instance.name, line, resolved)
+        except Fault as fault:
+            for key in reversed(instance.at):
+                fault.under(key)
+            raise
+
+
+def _wdir(file: _File, definition: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    wdir = _resolved_at("wdir", definition.get("wdir"), found)
+    return build.directory(file.root, file.path, {"wdir": values.text(wdir) if wdir is not None else None})
+
+
+def _resolved(definition: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _resolved_at(key, value, found) for key, value in definition.items() if key not in ("vars", "matrix")}
+
+
+def _resolved_at(key: str, value: Any, found: Mapping[str, Any]) -> Any:
+    try:
+        if key != "cmd":
+            return resolve(value, found)
+        return (
+            resolve_command(value, found)
+            if isinstance(value, str)
+            else [resolve_command(each, found) for each in value]
+        )
+    except Fault as fault:
+        raise fault.under(key) from None
+
+
+def _declared(file: _File, content: Mapping[str, Any]) -> Declared:
+    found = {key: content[key] for key in ("params", "metrics", "plots", "artifacts") if key in content}
+    if is_template(found):
+        found = _resolved(found, file.top().values)
+        schema.validate(found, resolved=True)
+    params, metrics = (
+        tuple(build.needed_paths(file.root, file.directory, key, found)) for key in ("params", "metrics")
+    )
+    plots = [{each: None} if isinstance(each, str) else each for each in found.get("plots", ())]
+    return Declared(
+        file.path,
+        params,
+        metrics,
+        tuple((name, props or {}) for each in plots for name, props in each.items()),
+        found.get("artifacts", {}),
+        content.get("gates", {}),
+    )

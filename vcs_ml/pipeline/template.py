@@ -1,0 +1,119 @@
+"""Templates: `${a.b[0].c}` in text becomes a value of the context."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from vcs_ml import values
+from vcs_ml.output import quote
+from vcs_ml.pipeline.shape import Fault
+
+BEGIN: Final = "${"
+
+# An escaped beginning, a whole template, or a beginning without end.
+_TEMPLATE: Final = re.compile(r"\\\$\{|\$\{([^}]*)\}|\$\{")
+
+
+def is_template(value: Any) -> bool:
+    """Whether there is a `${`, escaped or not, anywhere in it."""
+    if isinstance(value, str):
+        return BEGIN in value
+    if isinstance(value, dict):
+        return any(BEGIN in key or is_template(each) for key, each in value.items())
+    return isinstance(value, list) and any(map(is_template, value))
+
+
+def resolve(value: Any, context: Mapping[str, Any], *, composite: bool = False) -> Any:
+    """A copy of `value` with every template in it, also in keys, replaced.
+
+    Text that is one template takes the value with its type; in longer text it becomes text. Only with `composite` may
+    that be a list or mapping. `\\${` stands for `${`. Raises Fault.
+    """
+    if isinstance(value, str):
+        return _resolve_text(value, context, composite) if BEGIN in value else value
+    if isinstance(value, dict):
+        found: dict[str, Any] = {}
+        for key, each in value.items():
+            try:
+                name = values.text(_resolve_text(key, context, False)) if BEGIN in key else key
+                if name in found:
+                    raise Fault(f"the key {name!r} stands here twice", hint="look at what its templates come to")
+                found[name] = resolve(each, context, composite=composite)
+            except Fault as fault:
+                raise fault.under(key) from None
+        return found
+    if isinstance(value, list):
+        items = []
+        for index, each in enumerate(value):
+            try:
+                items.append(resolve(each, context, composite=composite))
+            except Fault as fault:
+                raise fault.under(index) from None
+        return items
+    return value
+
+
+def resolve_command(command: str, context: Mapping[str, Any]) -> str:
+    """`command` with its templates replaced; a mapping becomes arguments, `--name value`, quoted for a shell."""
+
+    def replaced(match: re.Match[str]) -> str:
+        value = _value(match, context)
+        return " ".join(_arguments(value, "")) if isinstance(value, dict) else _embedded(value, match)
+
+    return _TEMPLATE.sub(replaced, command) if BEGIN in command else command
+
+
+def _resolve_text(text: str, context: Mapping[str, Any], composite: bool) -> Any:
+    match = _TEMPLATE.fullmatch(text)
+    if match is None or match[1] is None:
+        return _TEMPLATE.sub(lambda match: _embedded(_value(match, context), match), text)
+    value = _value(match, context)
+    return value if composite else _scalar(value, match)
+
+
+def _value(match: re.Match[str], context: Mapping[str, Any]) -> Any:
+    if match[0] == "\\" + BEGIN:
+        return BEGIN
+    if match[1] is None:
+        raise Fault("${ without }", hint=r"write \${ if it is meant for the shell")
+    key = match[1].strip()
+    try:
+        return values.select(context, key)
+    except KeyError:
+        near = values.nearest(context, key)
+        hint = (
+            f"did you mean {quote(f'${{{near}}}')}?"
+            if near
+            else rf"define it in params.yaml or vars; \{match[0]} is left to the shell"
+        )
+        raise Fault(f"{quote(match[0])}: there is no value {key!r}", hint=hint) from None
+
+
+def _scalar(value: Any, match: re.Match[str]) -> Any:
+    if isinstance(value, dict | list):
+        what = "mapping" if isinstance(value, dict) else "list"
+        raise Fault(f"{quote(match[0])} is a {what}", hint="take one value of it; only a command can unpack a mapping")
+    return value
+
+
+def _embedded(value: Any, match: re.Match[str]) -> str:
+    return values.text(_scalar(value, match))
+
+
+def _arguments(value: Mapping[str, Any], above: str) -> Iterator[str]:
+    for key, each in value.items():
+        name = f"{above}{key}"
+        if isinstance(each, dict):
+            yield from _arguments(each, f"{name}.")
+        elif each is True:
+            yield shlex.quote(f"--{name}")
+        elif isinstance(each, list):
+            if any(isinstance(item, dict | list) for item in each):
+                raise Fault(f"{name} is a list of lists or mappings", hint="a command takes lists of plain values")
+            if each:
+                yield " ".join((shlex.quote(f"--{name}"), *(shlex.quote(values.text(item)) for item in each)))
+        elif each is not False:
+            yield f"{shlex.quote(f'--{name}')} {shlex.quote(values.text(each))}"

@@ -1,0 +1,138 @@
+"""Files of values - params, metrics - in YAML, JSON, TOML or Python, and one value in them by its key."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import itertools
+import json
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from vcs_ml import constants, yaml
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote, size
+
+MAX_SIZE: Final = 32_000_000
+
+_KEY: Final = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
+_PART: Final = re.compile(r"[^.\[\]]+")
+_SEARCHED: Final = 1_000  # keys of a file that are compared with one that is missing
+_WORD_MAX: Final = 100
+_BITS_MAX: Final = 4_000  # Python refuses to print numbers of 4,300 digits
+
+
+def read(path: Path) -> bytes | None:
+    """The bytes of a file; None if there is none. UserError for what is no regular file, or larger than 32 MB."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"{quote(path)} cannot be read: {error.strerror}", hint="ls -l shows what it is") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UserError(f"{quote(path)} is no regular file", hint="replace it by a file, or name another")
+    with open(fd, "rb") as file:
+        raw = file.read(MAX_SIZE + 1)
+    if len(raw) > MAX_SIZE:
+        raise UserError(f"{quote(path)} is larger than {size(MAX_SIZE)}", hint="params and metrics are small files")
+    return raw
+
+
+def parse(raw: bytes, source: str) -> Any:
+    """Plain values (dict with text keys, list, str, int, float, bool, None) of a file.
+
+    The suffix of `source` says which format: .json, .toml, .py, and YAML for any other. Dates are text. UserError
+    naming the file, and the line where it is known, for what is not of its format.
+    """
+    suffix = os.path.splitext(source)[1]
+    try:
+        if suffix == ".json":
+            return _plain(json.loads(raw))
+        if suffix == ".toml":
+            return _plain(tomllib.loads(raw.decode()))
+        if suffix == ".py":
+            return _plain(constants.parse(raw, source))
+    except ValueError as error:  # also what is not UTF-8, and numbers longer than Python takes
+        name = suffix[1:].upper()
+        raise UserError(f"{quote(source)} is not {name}: {error}", hint=f"the suffix says that it is {name}") from None
+    except RecursionError:
+        raise UserError(f"{quote(source)} is nested too deeply", hint="make it flatter") from None
+    return yaml.parse(raw, source).value
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    if depth > yaml.DEPTH_MAX:
+        raise RecursionError
+    if isinstance(value, dict):
+        return {_text(key): _plain(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, depth + 1) for each in value]
+    if isinstance(value, set):
+        return sorted((_plain(each, depth + 1) for each in value), key=repr)
+    if isinstance(value, int) and value.bit_length() > _BITS_MAX:
+        raise ValueError("a number in it is too long")
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    text = value if isinstance(value, str) else repr(value)
+    text.encode()  # half a surrogate pair, which an escape can spell, is refused here and not where it is printed
+    return text
+
+
+def select(values: Any, key: str) -> Any:
+    """The value at `train.layers[0].size`; a key that itself has dots is found too. KeyError if there is none."""
+    if isinstance(values, dict) and key in values:
+        return values[key]
+    if not _KEY.fullmatch(key):
+        raise KeyError(key)
+    for part in _PART.findall(key):
+        if isinstance(values, dict) and part in values:
+            values = values[part]
+        elif isinstance(values, list) and part.isdecimal() and part.isascii() and int(part[:9]) < len(values):
+            values = values[int(part)]
+        else:
+            raise KeyError(key)
+    return values
+
+
+def nearest(values: Any, key: str) -> str | None:
+    """The key in `values` that was probably meant: one that ends in the same way, or is spelt like it."""
+    known = list(itertools.islice(keys(values), _SEARCHED))
+    same_end = [each for each in known if each.endswith(f".{key.rpartition('.')[2]}")]
+    return same_end[0] if len(same_end) == 1 else suggestion(key, known)
+
+
+def keys(values: Any, above: str = "") -> Iterator[str]:
+    """Every key that `select` finds a value for, with those of mappings and lists."""
+    pairs: Iterable[tuple[str, Any]] = ()
+    if isinstance(values, dict):
+        pairs = ((f"{above}.{key}" if above else key, each) for key, each in values.items())
+    elif isinstance(values, list):
+        pairs = ((f"{above}[{index}]", each) for index, each in enumerate(values))
+    for key, each in pairs:
+        yield key
+        yield from keys(each, key)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str | None:
+    """The word among `known` that is spelt most like this one, if one is."""
+    # The search takes time in proportion to both lengths, and these are other people's words.
+    short = [each for each in known if len(each) <= _WORD_MAX]
+    return next(iter(difflib.get_close_matches(word[:_WORD_MAX], short, n=1)), None)
+
+
+def text(value: object) -> str:
+    """A scalar as text, as it stands in commands and names: `true`, `0.001`, `None`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
