@@ -55,7 +55,7 @@ def status(
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
     gone = [each.path for each in found.pointers]
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
-    opening.check_targets({each.path: each for each in (*found.tracked, *found.optional)}, unknown)
+    opening.check_targets({each.path: each for each in (*found.tracked, *found.optional, *found.unmade)}, unknown)
     absent = {each.path for each in found.missing}
     made_here = [each for each in found.optional if each.oid in store]
     ours = [each for each in (*found.tracked, *made_here) if each.path not in absent]
@@ -90,6 +90,7 @@ def _as_json(found: Status, waiting: opening.NotPushed, algorithm: Algorithm) ->
         "stages": [],
         "optional": [{"path": each.path, "size": each.size, "groups": each.groups} for each in found.optional],
         "partial": [each._asdict() for each in found.partial],
+        "unmade": [{"path": each.path, "stage": each.maker} for each in found.unmade],
     }
 
 
@@ -139,12 +140,18 @@ def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
         "yellow",
     )
     if found.clean and not waiting.paths:
-        session.out("nothing changed" if found.tracked or found.optional else "nothing is tracked yet (vml add PATH)")
+        session.out(
+            "nothing changed"
+            if found.tracked or found.optional or found.unmade
+            else "nothing is tracked yet (vml add PATH)"
+        )
     for part in found.partial:
         name = output.quote(part.path)
         session.out(f"{name}: {part.here:,} of {output.count(part.files, 'file')} here (vml pull {name} brings all)")
     if found.optional:
         session.out(_optional(found.optional))
+    for each in found.unmade:
+        session.out(f"{output.quote(each.path)} was not made here, and no remote gets it (stage {each.maker})")
 
 
 def _optional(left_out: list[Pointer]) -> str:
