@@ -38,6 +38,8 @@ def test_status_knows_them(repo: Repo) -> None:
     (repo.path / "model/part/0").unlink()
     assert repo.changes() == {"report.txt": "modified", "model/new": "added", "model/part/0": "deleted"}
     assert repo.changes("model/part") == {"model/part/0": "deleted"}
+    assert "(vml commit PATH records it" in repo.run("status").out
+    assert "vml commit keeps them" in repo.fails("checkout", "report.txt", code=3).err
 
 
 def test_what_is_to_be_committed_is_told_by_output(repo: Repo) -> None:
@@ -310,12 +312,40 @@ def test_what_lies_below_an_output_is_data(repo: Repo) -> None:
     repo.write("deep/data.vml", pointer)
     repo.write("deep/more/vml.lock", "{")
     assert repo.changes() == {"deep/data.vml": "added", "deep/more/vml.lock": "added"}
+    assert "the output of the stage train" in repo.fails("rm", "deep/data", code=3).err
     first = repo.commit()
     repo.git("add", "-f", "deep/data.vml")
     assert "deep, the output of train, holds deep/data, which is tracked" in repo.fails("status", code=3).err
     repo.commit()
     assert [each["path"] for each in repo.json("ls", "--rev", first)["entries"]] == ["deep"]
     assert "deep/data.vml" in repo.fails("ls", "--rev", "HEAD", code=3).err
+
+
+def test_a_strangers_lock_file_leads_nowhere(repo: Repo, tmp_path: Path) -> None:
+    repo.write("real", "x")
+    record(repo, "train", ["real"])
+    lock = repo.read("vml.lock")
+    (repo.path / "link").symlink_to(tmp_path)
+    repo.write("vml.lock", lock.replace(b'"real"', b'"link/x"'))
+    assert "link is a symbolic link" in repo.fails("checkout", code=3).err
+    for path in ("../x", "/x", ".git/hooks/pre-commit", ".vml/config.toml", "a/../../x"):
+        repo.write("vml.lock", lock.replace(b'"real"', json.dumps(path).encode()))
+        assert "vml.lock: stage 'train', out" in repo.fails("checkout", code=3).err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_lock_file_that_is_found_late(repo: Repo) -> None:
+    # The directory is searched before the lock file that names it is met.
+    repo.write("a/deep/x", "1")
+    repo.write("z/.keep", "")
+    record(repo, "make", ["a"], source="z/vml.lock")
+    repo.write("a/x.vml", "{")
+    repo.write("a/deep/vml.lock", (repo.path / "z/vml.lock").read_bytes().replace(b"../a", b"y"))
+    repo.write("b/vml.lock", (repo.path / "z/vml.lock").read_bytes().replace(b"../a", b"c").replace(b'"make"', b'"b"'))
+    for options in ([], ["--refresh"]):
+        data = repo.json("status", *options)["data"]
+        found = {each["path"]: each["change"] for each in data}
+        assert found == {"a/x.vml": "added", "a/deep/vml.lock": "added", "b/c": "absent"}
 
 
 def test_an_output_may_lie_beside_its_lock_file(repo: Repo) -> None:

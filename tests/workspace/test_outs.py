@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests import oscalls
 from tests.conftest import Repo
 from tests.stages import drop, lock_of, project_of, record
+from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.progress import SILENT
 from vcs_ml.store import objects
@@ -153,3 +158,36 @@ def test_an_unchanged_output_is_not_stored_again(repo: Repo) -> None:
     inode = place.stat().st_ino
     assert record(repo, "train", ["big"])["big"] == first
     assert place.stat().st_ino == inode
+
+
+def test_killed_anywhere_nothing_is_named_that_is_not_stored(repo: Repo, soak: int) -> None:
+    def run(version: str) -> None:
+        repo.write("table", version)
+        for i in range(3):
+            repo.write(f"sub/model/{i}", f"{version} {i}")
+        record(repo, "train", ["table", "sub/model"])
+
+    run("first")
+    with oscalls.watched(oscalls.ignore) as names:
+        run("second")
+    rng = random.Random(len(names))
+    for n in rng.sample(range(len(names)), min(soak, len(names))):
+        drop(repo, "train")
+        child = os.fork()
+        if not child:
+            os.setsid()
+            with oscalls.watched(oscalls.kill_at(n)):
+                run(f"version {n}")
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        project = project_of(repo)
+        store = opening.open_store(project)
+        for each in tracked.in_workspace(project).values():
+            assert not store.missing(each.oid)
+            assert git.ignored(project.git, [each.path])
+        run("after")
+        assert repo.json("status")["data"] == []
+        assert repo.json("status")["missing"] == []
+    repo.commit()
+    assert repo.json("status")["clean"]
+    assert repo.run("fsck").out.endswith("no damage found\n")

@@ -47,12 +47,10 @@ def push(
     scope = Scope(all_branches, all_tags, all_commits)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     config = project.remote(remote)
-    roots = sync.roots(project, targets, scope, groups=group or (), remote=config.name)
-    named = status.selected(sync.pointers_of(project), targets)
+    roots, kept = sync.roots(project, targets, scope, groups=group or (), remote=config.name)
     if targets:
-        opening.check_inside(store, named)
-    kept = [each for each, _ in named if not each.travels(config.name) and (targets or not each.stays)]
-    if said := sync.kept_back(kept):
+        opening.check_inside(store, status.selected(sync.pointers_of(project), targets))
+    if said := sync.kept_back(each for each in kept if targets or not each.stays):
         session.note(said)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = opening.remote_at(project, config, create=True, dry_run=dry_run)

@@ -12,7 +12,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import opening, relink, saved
+from vcs_ml.workspace import opening, relink, saved, sources
 from vcs_ml.workspace import status as looking
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -111,10 +111,12 @@ def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] 
 
 
 def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
+    outs = {each.path: each for each in found.tracked if each.lock}
+    verb = "commit" if any(sources.owner(each.path, outs) for each in found.data) else "add"
     _section(
         session,
         "Data that differs from its pointer:",
-        "vml add PATH records it, vml checkout PATH brings the recorded version back",
+        f"vml {verb} PATH records it, vml checkout PATH brings the recorded version back",
         [(each.change, _describe(each)) for each in found.data],
         "red",
     )

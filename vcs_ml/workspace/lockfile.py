@@ -181,6 +181,8 @@ class _Reader:
             path = self._path(here, "out", text, outs)
             if why := paths.problem(path):
                 self.refuse(f"it is no output: {why}")
+            if f"{self._folder}/".startswith(f"{path}/"):
+                self.refuse("it is no output: the lock file itself lies in it")
             outs[path] = self._out(_object(each, self))
         self.at = here
         params: dict[str, Mapping[str, object]] = {}

@@ -107,6 +107,7 @@ class Workspace:
         if not outs:
             return dict(sorted(found.items()))
         # A lock file that was met later may name a directory that was searched.
+        outs = {path: [out for out in each if not _below(out.lock, outs)] for path, each in outs.items()}
         self.broken = {source: error for source, error in self.broken.items() if not _below(source, outs)}
         ours = [each for path, each in found.items() if not _below(path, outs)]
         return sources.together([*ours, *itertools.chain(*outs.values())], self.broken)

@@ -55,17 +55,21 @@ def jobs(project: Project, wanted: int | None) -> int:
 
 def roots(
     project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = (), remote: str | None = None
-) -> list[Root]:
+) -> tuple[list[Root], list[Pointer]]:
     """What a push of these targets (project-relative) and groups (neither: everything) must make complete on the
-    remote of this name.
+    remote of this name, and the outputs among them that it does not get.
     """
     selection = Selection(targets, groups, optional=True)
     found: dict[Root, None] = {}
+    kept: list[Pointer] = []
     if project.git.worktree is not None or not scope.all_commits:
-        chosen = selected(project, pointers_of(project), selection)
-        found.update((Root(each.path, each.oid), None) for each, _ in chosen if each.travels(remote))
+        for each, _ in selected(project, pointers_of(project), selection):
+            if each.travels(remote):
+                found[Root(each.path, each.oid)] = None
+            else:
+                kept.append(each)
     found.update((root, None) for root in _historic(project, scope, selection, remote))
-    return list(found)
+    return list(found), kept
 
 
 def remote_name(project: Project, name: str | None) -> str | None:

@@ -53,25 +53,30 @@ owner = sources.owner
 
 
 class Owners:
-    """What paths of the workspace belong to: pointers above and beside a path are looked for, which costs what one
-    path costs, not all; outputs are found once, when no pointer is. UserError where a lock file cannot be read.
+    """What paths of the workspace belong to. Pointers above and beside a path are looked for, which costs what one path
+    costs; all is searched, once, where the path may lie in an output of a stage.
     """
 
     def __init__(self, project: Project) -> None:
         self._project = project
 
     @cached_property
-    def outs(self) -> dict[str, Pointer]:
-        """Every output of a stage, by its path."""
+    def _found(self) -> tuple[dict[str, Pointer], UserError | None]:
         broken: dict[str, UserError] = {}
         found = in_workspace(self._project, broken=broken)
-        for source, error in sorted(broken.items()):
-            if sources.is_lock(source):
-                raise error
-        return {path: each for path, each in found.items() if each.lock}
+        errors = [error for source, error in sorted(broken.items()) if sources.is_lock(source)]
+        return {path: each for path, each in found.items() if each.lock}, errors[0] if errors else None
+
+    @property
+    def outs(self) -> dict[str, Pointer]:
+        """Every output of a stage, by its path. UserError where a lock file cannot be read."""
+        outs, error = self._found
+        if error:
+            raise error
+        return outs
 
     def of(self, path: str) -> tuple[Pointer, str] | None:
-        """As `owner`."""
+        """As `owner`. UserError as in `outs` for a path that no pointer claims."""
         # From the top: in a tracked directory, what is named like a pointer is data.
         end = path.find("/")
         while True:
@@ -81,6 +86,9 @@ class Owners:
             if end < 0:
                 return owner(path, self.outs)
             end = path.find("/", end + 1)
+        folder = above.rpartition("/")[0]
+        if folder and owner(folder, self._found[0]):
+            return owner(path, self._found[0])
         return read_pointer(self._project, above + SUFFIX), path[len(above) + 1 :]
 
 
