@@ -21,6 +21,7 @@ from vcs_ml.store import catalog, chunk, manifest, objects, pack, recipe
 from vcs_ml.store.page import EXECUTABLE, FILE, Entry
 from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remotes.local import Directory
+from vcs_ml.workspace import lockfile
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -205,6 +206,14 @@ def test_example_of_a_page() -> None:
     assert objects.format_hash(root, XXH128) in text_of(DOCS / "formats.md")
     assert objects.format_hash(manifest.empty(XXH128), XXH128) in text_of(DOCS / "formats.md")
     assert dump(nodes[root]) == example("page")
+
+
+def test_example_of_a_lock_file() -> None:
+    found = re.search(r"<!-- example: lock -->\n```json\n(.*?)```", text_of(DOCS / "formats.md"), re.DOTALL)
+    assert found
+    raw = found[1].encode()
+
+    assert lockfile.serialize(lockfile.parse(raw, "vml.lock", XXH128), XXH128) == raw
 
 
 def test_example_of_a_recipe(tmp_path: Path) -> None:

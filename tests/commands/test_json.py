@@ -13,7 +13,7 @@ from tests.conftest import Repo
 COMMANDS = {
     "add data": {"recorded"},
     "commit": {"recorded"},
-    "status": {"clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial"},
+    "status": {"clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial", "unmade"},
     "diff": {"a", "b", "added", "deleted", "modified", "renamed"},
     "ls": {"entries"},
     "ls data": {"entries"},

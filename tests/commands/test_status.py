@@ -71,7 +71,7 @@ def test_json_shape(repo: Repo, remote: Path) -> None:
     repo.write("one", "1")
     repo.run("add", "data", "one")
     found = repo.json("status")
-    keys = ["schema", "clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial"]
+    keys = ["schema", "clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial", "unmade"]
     assert list(found) == keys
     assert found["clean"] is False
     assert found["pointers"] == [

@@ -55,7 +55,8 @@ def checkout(
         now = tracked.in_workspace(project)
         pointers = tracked.at_revision(project, rev) if rev is not None else now
         selection = Selection(targets, group or ())
-        wanted = sync.selected(project, pointers, selection, where=f"at {rev}" if rev is not None else "")
+        chosen = sync.selected(project, pointers, selection, where=f"at {rev}" if rev is not None else "")
+        wanted, absent = sync.within_reach(store, chosen, lambda each: each.stays)
         if relink:
             _report_relinked(session, relinking.relink(project, store, wanted, meter))
             return
@@ -66,7 +67,7 @@ def checkout(
             hint = error.hint if rev is None else "vml fetch --all-commits brings every version that was pushed"
             raise MissingObject(error.oid, error.message, hint=hint) from None
     report(session, project, done)
-    if said := sync.left_out(project, pointers, selection):
+    for said in filter(None, (absent, sync.left_out(project, pointers, selection))):
         session.note(said)
 
 

@@ -36,7 +36,7 @@ def commit(
     store = opening.open_store(project, session.note)
     with opening.changing(project, session.note):
         if paths:
-            targets = targeting.targets(project, project.expand(paths, session.directory))
+            targets = targeting.targets(project, project.expand(paths, session.directory), outs=True)
             for target in targets:
                 if target.pointer is None:
                     raise UserError(

@@ -50,7 +50,8 @@ def fetch(
     targets = [project.relative(path, session.directory) for path in paths or ()]
     scope = Scope(all_branches, all_tags, all_commits)
     selection = Selection(targets, group or (), optional=metadata)  # lists are small, and much can be done with them
-    items = sync.wanted(project, targets, scope, groups=selection.groups, optional=metadata)
+    name = sync.remote_name(project, remote)
+    items = sync.wanted(project, targets, scope, groups=selection.groups, optional=metadata, remote=name)
     if targets and (said := sync.left_out(project, sync.pointers_of(project), selection)):
         session.note(said)
     config = project.remote(remote)

@@ -46,7 +46,9 @@ def pull(
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    items = sync.wanted(project, targets, Scope(all_branches, all_tags, all_commits), groups=group or ())
+    name = sync.remote_name(project, remote)
+    scope = Scope(all_branches, all_tags, all_commits)
+    items = sync.wanted(project, targets, scope, groups=group or (), remote=name)
     moved = NOTHING
     config = project.remote(remote) if remote is not None else None  # a wrong name is an error in any case
     plan = forecast.DryRun([])
@@ -67,7 +69,8 @@ def pull(
     with opening.changing(project, session.note), session.progress("checking out") as meter:
         pointers = tracked.in_workspace(project)
         selection = Selection(targets, group or ())
-        wanted = sync.selected(project, pointers, selection)
+        chosen = sync.selected(project, pointers, selection)
+        wanted, absent = sync.within_reach(store, chosen, lambda each: not each.travels(name))
         everything = pointers if selection.everything else None
         done = checkout.checkout(project, store, wanted, now=everything, force=force, meter=meter)
     if json:
@@ -81,7 +84,7 @@ def pull(
             }
         )
         return
-    if said := sync.left_out(project, pointers, selection):
+    for said in filter(None, (absent, sync.left_out(project, pointers, selection))):
         session.note(said)
     for each in done.saved:
         session.note(each.line(project.algorithm))

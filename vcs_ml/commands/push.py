@@ -46,10 +46,12 @@ def push(
     store = opening.open_store(project, session.note)
     scope = Scope(all_branches, all_tags, all_commits)
     targets = [project.relative(path, session.directory) for path in paths or ()]
-    roots = sync.roots(project, targets, scope, groups=group or ())
+    config = project.remote(remote)
+    roots, kept = sync.roots(project, targets, scope, groups=group or (), remote=config.name)
     if targets:
         opening.check_inside(store, status.selected(sync.pointers_of(project), targets))
-    config = project.remote(remote)
+    if said := sync.kept_back(each for each in kept if targets or not each.stays):
+        session.note(said)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
     there = opening.remote_at(project, config, create=True, dry_run=dry_run)
     if dry_run:

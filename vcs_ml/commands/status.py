@@ -12,7 +12,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import opening, relink, saved
+from vcs_ml.workspace import opening, relink, saved, sources
 from vcs_ml.workspace import status as looking
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -55,7 +55,7 @@ def status(
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
     gone = [each.path for each in found.pointers]
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
-    opening.check_targets({each.path: each for each in (*found.tracked, *found.optional)}, unknown)
+    opening.check_targets({each.path: each for each in (*found.tracked, *found.optional, *found.unmade)}, unknown)
     absent = {each.path for each in found.missing}
     made_here = [each for each in found.optional if each.oid in store]
     ours = [each for each in (*found.tracked, *made_here) if each.path not in absent]
@@ -90,6 +90,7 @@ def _as_json(found: Status, waiting: opening.NotPushed, algorithm: Algorithm) ->
         "stages": [],
         "optional": [{"path": each.path, "size": each.size, "groups": each.groups} for each in found.optional],
         "partial": [each._asdict() for each in found.partial],
+        "unmade": [{"path": each.path, "stage": each.maker} for each in found.unmade],
     }
 
 
@@ -110,10 +111,12 @@ def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] 
 
 
 def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
+    outs = {each.path: each for each in found.tracked if each.lock}
+    verb = "commit" if any(sources.owner(each.path, outs) for each in found.data) else "add"
     _section(
         session,
         "Data that differs from its pointer:",
-        "vml add PATH records it, vml checkout PATH brings the recorded version back",
+        f"vml {verb} PATH records it, vml checkout PATH brings the recorded version back",
         [(each.change, _describe(each)) for each in found.data],
         "red",
     )
@@ -139,12 +142,18 @@ def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
         "yellow",
     )
     if found.clean and not waiting.paths:
-        session.out("nothing changed" if found.tracked or found.optional else "nothing is tracked yet (vml add PATH)")
+        session.out(
+            "nothing changed"
+            if found.tracked or found.optional or found.unmade
+            else "nothing is tracked yet (vml add PATH)"
+        )
     for part in found.partial:
         name = output.quote(part.path)
         session.out(f"{name}: {part.here:,} of {output.count(part.files, 'file')} here (vml pull {name} brings all)")
     if found.optional:
         session.out(_optional(found.optional))
+    for each in found.unmade:
+        session.out(f"{output.quote(each.path)} was not made here, and no remote gets it (stage {each.maker})")
 
 
 def _optional(left_out: list[Pointer]) -> str:

@@ -38,6 +38,7 @@ class Row(NamedTuple):
             found["hash"] = objects.format_hash(self.oid, algorithm)
         if self.pointer is not None:
             found |= {"pull": not self.pointer.optional, "groups": self.pointer.groups}
+            found |= {"stage": self.pointer.maker} if self.pointer.lock else {}
         return found
 
 

@@ -20,7 +20,8 @@ def found(project: Project, pointers: Iterable[Pointer]) -> Iterator[str]:
     """The paths of all scratch of this working tree, also beside and in tracked data."""
     tracked = list(pointers)
     beside = {os.path.dirname(each.path) for each in tracked}
-    own = (project.tmp_dir, project.state_dir, project.index_dir, project.lock_dir, project.state_dir / "saved")
+    indexes = (project.index_dir, project.read_index_dir, project.read_index_dir / "outside")
+    own = (project.tmp_dir, project.state_dir, *indexes, project.lock_dir, project.state_dir / "saved")
     for place in (*own, *(project.root / path for path in sorted(beside))):
         yield from fs.scratch_in(place)
     for each in tracked:

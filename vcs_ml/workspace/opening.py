@@ -87,12 +87,14 @@ class NotPushed(NamedTuple):
 def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer], name: str | None) -> NotPushed:
     """What the default remote lacks as far as is known; with a `name` ("" is the default) it is asked.
 
-    Then what no record names is looked up object by object: the record may have expired.
+    Then what no record names is looked up object by object: the record may have expired. Outputs that do not go to
+    that remote are left out.
     """
     remotes = project.config.remotes()
     if name is None and project.config.default_remote not in remotes and len(remotes) != 1:
         return NotPushed(None, [], False)
     config = project.remote(name or None)
+    pointers = [each for each in pointers if each.travels(config.name)]
     if name is None:
         place = remote_state.cache_directory(project.cache_dir, config.address)
         complete = remote_state.known_complete(place, project.algorithm)

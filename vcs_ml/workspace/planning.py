@@ -221,10 +221,11 @@ def save_or_refuse(
     if not risks:
         return []
     if not force:
+        verb = "commit" if any(plan.each.lock for plan, _ in risks) else "add"
         raise saved.refusal(
             [_full(plan, entry.path) for plan, entry in risks],
             "overwritten or removed",
-            hint="vml add keeps them as a new version; --force stores them, then replaces them",
+            hint=f"vml {verb} keeps them as a new version; --force stores them, then replaces them",
         )
     return saved.keep(project, store, [_full(plan, entry.path) for plan, entry in risks], meter)
 

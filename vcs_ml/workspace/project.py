@@ -35,7 +35,7 @@ _GITIGNORE: Final = """\
 /.vml-tmp-*
 """
 _OWN: Final = (
-    "", "cache", "index", "lock", "saved", "tmp", "logs",
+    "", "cache", "index", "index/read", "index/read/outside", "lock", "saved", "tmp", "logs",
     "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/tmp",
 )  # fmt: skip
 
@@ -180,6 +180,11 @@ class Project:
     def index_dir(self) -> Path:
         """The stat index of this worktree."""
         return self.state_dir / "index"
+
+    @property
+    def read_index_dir(self) -> Path:
+        """The stat index of what stages read and nothing tracks; `outside` in it is for what is not in the project."""
+        return self.index_dir / "read"
 
     @property
     def tmp_dir(self) -> Path:

@@ -18,10 +18,11 @@ from vcs_ml.store.manifest import Summary
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.page import SYMLINK, Entry
 from vcs_ml.workspace import index as stat_index
-from vcs_ml.workspace import pointer_files, single, snapshot, tree
+from vcs_ml.workspace import lock_files, pointer_files, single, snapshot, tree
 from vcs_ml.workspace.groups import Labels
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index, Known
+from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.recorded import Recorded
@@ -50,7 +51,7 @@ class Job(NamedTuple):
         return self.store.read(oid) if data is None else data
 
 
-class _Done(NamedTuple):
+class Done(NamedTuple):
     """A result, and what is left to do once its pointer is written: the stat index follows the pointer."""
 
     recorded: Recorded
@@ -65,19 +66,26 @@ def add(project: Project, store: LocalStore, wanted: Sequence[Target], *, meter:
     The caller holds the worktree's lock, and found `wanted` under it.
     """
     files = single.Files(project)
-    done: list[_Done] = []
     with store.batch() as batch:
-        job = Job(project, store, batch, Ignore(project.root), meter, {})
-        trees = {target.path for target in wanted if _is_tree(project, target)}
-        done += _add_files(job, files, [target for target in wanted if target.path not in trees])
-        done += [_add_tree(job, target) for target in wanted if target.path in trees]
-    pointer_files.write(project, [each.recorded.new for each in done if each.recorded.old != each.recorded.new])
+        done = take(Job(project, store, batch, Ignore(project.root), meter, {}), files, wanted)
+    changed = [each.recorded.new for each in done if each.recorded.old != each.recorded.new]
+    pointer_files.write(project, [each for each in changed if not each.lock])
+    lock_files.record(project, [each for each in changed if each.lock])
     for each in done:
         each.settle()
     files.save()
     order = {target.path: i for i, target in enumerate(wanted)}
     done.sort(key=lambda each: order[each.recorded.path])
     return [_counted(store, each) for each in done]
+
+
+def take(job: Job, files: single.Files, wanted: Sequence[Target]) -> list[Done]:
+    """Store what is at each target, which nothing names yet; errors as in `add`. Where `settle` is called after the
+    batch has ended, and then `files` saved, the stat index knows what was stored.
+    """
+    trees = {target.path for target in wanted if _is_tree(job.project, target)}
+    done = list(_add_files(job, files, [target for target in wanted if target.path not in trees]))
+    return done + [_add_tree(job, target) for target in wanted if target.path in trees]
 
 
 def label(
@@ -116,7 +124,7 @@ def _is_tree(project: Project, target: Target) -> bool:
 # ---------------------------------------------------------------------- single files
 
 
-def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Iterable[_Done]:
+def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Iterable[Done]:
     project, size = job.project, job.project.algorithm.size
     groups: dict[bytes, list[Target]] = {}
     for target in wanted:
@@ -136,7 +144,7 @@ def _add_files(job: Job, files: single.Files, wanted: Sequence[Target]) -> Itera
             one = Stored(each.digests[i * size : (i + 1) * size], stats)
             entries[target.path] = files.learn(target.path, one)
     return [
-        _Done(_recorded_file(job.store, target, entries.get(target.path)), partial(_forget_tree, job, target))
+        Done(_recorded_file(job.store, target, entries.get(target.path)), partial(_forget_tree, job, target))
         for target in wanted
     ]
 
@@ -171,8 +179,7 @@ def _recorded_file(store: LocalStore, target: Target, entry: Entry | None) -> Re
     if entry is None:
         assert old is not None
         return Recorded(target.path, old, old, 0, 0, 0)
-    extra = old.extra if old else {}
-    new = Pointer(target.path, objects.blob(entry.digest), single.kind_of(entry), entry.size, None, extra)
+    new = _holding(target, single.item_of(entry))
     changed = old is not None and old.oid != new.oid
     damaged = (target.path,) if changed and old is not None and store.is_damaged(old.oid) else ()
     return Recorded(target.path, old, new, int(old is None), int(changed), 0, damaged)
@@ -181,10 +188,12 @@ def _recorded_file(store: LocalStore, target: Target, entry: Entry | None) -> Re
 # ---------------------------------------------------------------------- directories
 
 
-def _add_tree(job: Job, target: Target) -> _Done:
+def _add_tree(job: Job, target: Target) -> Done:
     past = Index.load(job.project.index_dir, target.path, job.project.algorithm)
     if target.inner:
         return _add_edits(job, target)
+    if past.partial and target.pointer is None:  # it was made anew: nothing is recorded that could be missing here
+        return _add_whole(job, target)
     if past.partial:  # what was never here is known from the manifest alone
         lost = job.store.lacking(objects.blob(entry.digest) for entry in past.entries())
         return _add_edits(job, target, rehash=bool(lost))
@@ -193,7 +202,7 @@ def _add_tree(job: Job, target: Target) -> _Done:
     return _add_edits(job, target)
 
 
-def _add_whole(job: Job, target: Target) -> _Done:
+def _add_whole(job: Job, target: Target) -> Done:
     """Read and store every file: a first add, or one whose index or store was lost."""
     project, store, algorithm = job.project, job.store, job.project.algorithm
     root = os.fsencode(project.root / target.path)
@@ -221,7 +230,7 @@ def _add_whole(job: Job, target: Target) -> _Done:
         index.save()
         store.remember_stored(summary.root, large)
 
-    return _Done(_recorded_tree(target, summary), settle)
+    return Done(_recorded_tree(target, summary), settle)
 
 
 def _check_nothing_lost(job: Job, target: Target, summary: Summary) -> None:
@@ -245,7 +254,7 @@ def _check_nothing_lost(job: Job, target: Target, summary: Summary) -> None:
         )
 
 
-def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
+def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> Done:
     """Store what changed since the last look (with `rehash`, everything), and edit the manifest there."""
 
     def hash(root: bytes, folders: Sequence[Folder]) -> list[Stored]:
@@ -281,7 +290,7 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> _Done:
             hint=f"vml fetch --metadata {quote(target.path)} brings it, without the files",
         ) from None
     done = _recorded_tree(target, summary)._replace(damaged=_damaged(job.store, target, shot))
-    return _Done(done, partial(_settle, job.store, done, shot), shot)
+    return Done(done, partial(_settle, job.store, done, shot), shot)
 
 
 def _onto_pointer(target: Target, past: Index) -> bool:
@@ -339,12 +348,17 @@ def _settle(store: LocalStore, done: Recorded, shot: Snapshot) -> None:
 
 def _recorded_tree(target: Target, summary: Summary) -> Recorded:
     old = target.pointer
-    extra = old.extra if old is not None else {}
-    new = Pointer(target.path, summary.root, "tree", summary.size, summary.count, extra)
+    new = _holding(target, Item(summary.root, "tree", summary.size, summary.count))
     return Recorded(target.path, old, new, 0, 0, 0)
 
 
-def _counted(store: LocalStore, done: _Done) -> Recorded:
+def _holding(target: Target, content: Item) -> Pointer:
+    """The pointer of a target, or a new one, with another content."""
+    old = target.pointer or Pointer(target.path, *content, {})
+    return old._replace(**content._asdict())
+
+
+def _counted(store: LocalStore, done: Done) -> Recorded:
     """The result with the numbers of files that came, changed and went, now that all manifests are stored."""
     each, shot = done.recorded, done.shot
     if each.new.kind != "tree" or each.state == "unchanged":

@@ -94,10 +94,11 @@ def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]
 def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list[str]:
     """The files that Git should be given, as a shell in `start` would write them; globs where they are many."""
     if len(changed) > _SHOWN:
-        return [shlex.quote(f":(top,glob){project.in_git('**/*' + SUFFIX)}"), shlex.quote(":(top)*.gitignore")]
+        every = [f":(top,glob){project.in_git('**/*' + SUFFIX)}", ":(top)*.gitignore"]
+        return [shlex.quote(path) for path in (*every, *{each.new.lock: None for each in changed if each.new.lock})]
     files: dict[str, None] = {}
     for each in changed:
-        files[each.path + SUFFIX] = None
+        files[each.new.source] = None
         if each.old is None:
             files[pointer_files.join(each.path.rpartition("/")[0], ".gitignore")] = None
     return [shlex.quote(os.path.relpath(project.root / path, start)) for path in files]

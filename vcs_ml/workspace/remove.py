@@ -65,9 +65,12 @@ def _owners(project: Project, store: LocalStore, paths: Sequence[str]) -> list[t
     """What each of `paths` is or lies in, without those that a killed removal of the same paths has done already."""
     owners: list[tuple[Pointer, str]] = []
     gone: dict[str, UserError] = {}
+    known = tracked.Owners(project)
     for path in paths:
+        if owner := known.of(path):
+            tracked.refuse_out(owner[0], "removed")
         try:
-            owners.append(_owner(project, store, path))
+            owners.append(_owner(known, store, path))
         except UserError as error:
             gone[path] = error
     if gone and not (owners and _were_committed(project, store, gone)):
@@ -89,11 +92,11 @@ def _were_committed(project: Project, store: LocalStore, paths: Iterable[str]) -
         return False
 
 
-def _owner(project: Project, store: LocalStore, path: str) -> tuple[Pointer, str]:
-    owner = tracked.owner_in_workspace(project, path)
+def _owner(known: tracked.Owners, store: LocalStore, path: str) -> tuple[Pointer, str]:
+    owner = known.of(path)
     if owner is None or (owner[1] and owner[0].kind != "tree"):
         hint = "vml ls lists what is"
-        if path.endswith(SUFFIX) and tracked.owner_in_workspace(project, path.removesuffix(SUFFIX)):
+        if path.endswith(SUFFIX) and known.of(path.removesuffix(SUFFIX)):
             hint = f"name the data: {quote(path.removesuffix(SUFFIX))}"
         raise UserError(f"{quote(path)} is not tracked", hint=hint)
     each, inner = owner
@@ -232,14 +235,16 @@ def move(project: Project, store: LocalStore, old: str, new: str, *, into: bool 
     """
     if new.startswith(f"{old}/"):
         raise UserError(f"{quote(old)} cannot be moved into itself", hint="choose a place outside of it")
-    around = tracked.owner_in_workspace(project, new)
+    known = tracked.Owners(project)
+    around = known.of(new)
     if into and around is None and not (project.root / new).is_dir():
         raise _no_directory(new)
     if around is None and (project.root / new).is_dir():
         new = f"{new}/{old.rpartition('/')[2]}"
     project.refuse_link_above(new)
-    source = tracked.owner_in_workspace(project, old)
-    target = tracked.owner_in_workspace(project, new)
+    source, target = known.of(old), known.of(new)
+    if source is not None:
+        tracked.refuse_out(source[0], "moved")
     if target is None or not target[1]:
         tracked.check_name(new)
     if source is None:

@@ -17,7 +17,7 @@ from vcs_ml.output import quote
 from vcs_ml.store import objects
 from vcs_ml.store.gc import Kept
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import detach, tracked
+from vcs_ml.workspace import detach, lockfile, sources, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX
@@ -25,7 +25,7 @@ from vcs_ml.workspace.project import Project
 
 SAVED_DAYS: Final = 30  # as long as this, what `--force` replaced is kept
 # In every directory: history may have had the project elsewhere.
-_PATTERNS: Final = (f":(glob,top)**/*{SUFFIX}", ":(glob,top)**/vml.lock")
+_PATTERNS: Final = (f":(glob,top)**/*{SUFFIX}", f":(glob,top)**/{lockfile.NAME}")
 _HASH: Final = re.compile(rb"\b(tree:sha256|xxh128|sha256|blake3):([0-9a-f]{32,64})\b")
 _ESCAPED: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")  # as JSON may have any character
 _LIMIT: Final = 64 << 20  # bytes of one pointer or lock file that are looked at
@@ -48,6 +48,20 @@ def hashes(raw: bytes, algorithm: Algorithm, path: str = "") -> dict[ObjectId, s
     for name, digits in _HASH.findall(raw):
         with contextlib.suppress(UserError):
             found[objects.parse_hash(f"{name.decode()}:{digits.decode()}", algorithm, source="")] = path
+    return found
+
+
+def _named(raw: bytes, source: str, algorithm: Algorithm) -> dict[ObjectId, str]:
+    """What the file `source` needs: of a lock file, not what it read, for which other files speak, nor what Git has."""
+    found = hashes(raw, algorithm, source.removesuffix(SUFFIX))
+    if sources.is_lock(source):
+        with contextlib.suppress(UserError):
+            lock = lockfile.parse(raw, source, algorithm)
+            needed = {each.oid: each.path for each in sources.of_lock(lock)}
+            stages = lock.stages.values()
+            read = {each.oid for stage in stages for each in stage.deps.values()}
+            made = {each.oid for stage in stages for each in stage.outs.values()}
+            found = {oid: path for oid, path in found.items() if oid not in read | made} | needed
     return found
 
 
@@ -111,9 +125,9 @@ def _of_working_tree(project: Project) -> dict[ObjectId, str]:
     broken: dict[str, UserError] = {}
     pointers = tracked.in_workspace(project, Ignore(project.root), refresh=True, broken=broken)
     found |= {each.oid: each.path for each in pointers.values()}
-    for path in broken:
-        with (project.root / (path + SUFFIX)).open("rb") as file:
-            found |= hashes(file.read(_LIMIT), project.algorithm, path)
+    for source in broken:
+        with (project.root / source).open("rb") as file:
+            found |= _named(file.read(_LIMIT), source, project.algorithm)
     return found | _saved(project.state_dir, project.algorithm)
 
 
@@ -152,8 +166,8 @@ def _of_history(project: Project, horizon: Horizon) -> dict[ObjectId, str]:
 
 
 def _of_blobs(project: Project, files: Iterable[tuple[str, str]]) -> dict[ObjectId, str]:
-    paths = {blob: path.removesuffix(SUFFIX) for path, blob in files}
+    paths = {blob: path for path, blob in files}
     found: dict[ObjectId, str] = {}
     for path, raw in zip(paths.values(), history.read_blobs(project.git, list(paths), limit=_LIMIT), strict=True):
-        found |= hashes(raw, project.algorithm, path)
+        found |= _named(raw, path, project.algorithm)
     return found

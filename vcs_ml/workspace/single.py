@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import stat
 from array import array
+from pathlib import Path
 
 from vcs_ml import fs
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
-from vcs_ml.store import ingest, page
-from vcs_ml.store.ingest import Folder, Stored
+from vcs_ml.store import ingest, objects, page
+from vcs_ml.store.ingest import Folder, Stored, stat_numbers
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace import tree
 from vcs_ml.workspace.index import Index
-from vcs_ml.workspace.pointer import Kind, Pointer
+from vcs_ml.workspace.item import Item, Kind
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 _KINDS: dict[int, Kind] = {page.FILE: "file", page.EXECUTABLE: "executable"}
@@ -38,17 +40,42 @@ def kind_of(entry: Entry) -> Kind:
     return _KINDS[entry.kind]
 
 
-class Files:
-    """What is known of all single files: path -> (stats, digest), loaded once, saved if it changed."""
+def item_of(entry: Entry) -> Item:
+    """What a pointer or lock file says of a file. UserError as in `kind_of`."""
+    return Item(objects.blob(entry.digest), kind_of(entry), entry.size)
 
-    def __init__(self, project: Project) -> None:
+
+class Files:
+    """What is known of all single files: path -> (stats, digest), loaded once, saved if it changed.
+
+    These are the tracked ones, or others: those below `root` that the index in `directory` knows.
+    """
+
+    def __init__(self, project: Project, *, directory: Path | None = None, root: Path | None = None) -> None:
         self._project = project
-        self._root = os.fsencode(project.root)
-        self._index = Index.load(project.index_dir, "", project.algorithm)
+        self._directory = directory or project.index_dir
+        self._root = os.fsencode(root or project.root)
+        self._load()
+
+    def _load(self) -> None:
+        self._stamp = self._look_at_index()
+        self._index = Index.load(self._directory, "", self._project.algorithm)
         self._known = self._index.files()
         self._put: dict[bytes, tuple[bytes, bytes]] = {}
         self._dropped: set[bytes] = set()
         self._clock: tuple[int, int] | None = None
+
+    def _look_at_index(self) -> tuple[int, ...]:
+        try:
+            return stat_numbers(os.stat(Index.new(self._directory, "", self._project.algorithm).path))
+        except FileNotFoundError:
+            return ()
+
+    def refresh(self) -> None:
+        """Begin anew, as if just loaded, after others may have saved something."""
+        if self._put or self._dropped or self._stamp != self._look_at_index():
+            self._load()
+        self._clock = None
 
     def look(self, path: str, *, meter: Meter, rehash: bool = False, steady: bool = True) -> tuple[Entry | None, bool]:
         """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed.
@@ -105,6 +132,7 @@ class Files:
         if self._put or self._dropped:
             self._index.update(self._put, self._dropped)
             self._index.save()
+            self._put, self._dropped, self._stamp = {}, set(), self._look_at_index()
 
     def _now(self) -> tuple[int, int]:
         if self._clock is None:

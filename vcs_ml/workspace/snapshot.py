@@ -6,6 +6,7 @@ import contextlib
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs, paths
@@ -61,14 +62,17 @@ def take(
     prefix: bytes = b"",
     rehash: bool = False,
     believe_memo: bool = True,
+    past: Index | None = None,
+    top: Path | None = None,
 ) -> Snapshot:
     """Walk a tracked directory (or what is at `prefix` in it) and hash what may have changed.
 
     `hash` turns files into digests: by measuring them, or by storing them; then `believe_memo` is False,
-    because the memo holds digests of files that were never stored.
+    because the memo holds digests of files that were never stored. Of a directory that is not tracked, `past` is
+    what is known; it need not lie in the project, but below `top`, as ignore rules do.
     """
-    root = os.fsencode(project.root / tracked)
-    index = Index.load(project.index_dir, tracked, project.algorithm)
+    root = os.fsencode((top or project.root) / tracked)
+    index = past or Index.load(project.index_dir, tracked, project.algorithm)
     walk = tree.walk(root, ignore, prefix=prefix, project_path=tracked, loose=project.loose)
     difference = index.compare(walk.folders, prefix, rehash=rehash)
     unknown = [c for c in difference.changed if c.digest is None or not believe_memo]

@@ -14,7 +14,8 @@ from vcs_ml.store import objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import groups, single, snapshot, tracked
+from vcs_ml.workspace import against_head, groups, single, snapshot, sources, tracked
+from vcs_ml.workspace.against_head import PointerChange
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -36,14 +37,6 @@ class Change(NamedTuple):
     source: str | None = None
 
 
-class PointerChange(NamedTuple):
-    """A pointer that differs from HEAD, by the path of its data."""
-
-    path: str
-    change: Literal["new", "modified", "deleted", "conflict"]
-    staged: bool
-
-
 class Missing(NamedTuple):
     """A tracked thing of which the local store lacks `objects` objects."""
 
@@ -63,8 +56,9 @@ class Part(NamedTuple):
 class Status(NamedTuple):
     """One view of a project; `clean` when workspace, pointers and HEAD agree and nothing is missing.
 
-    `tracked` are the pointers that were looked at, `broken` those that cannot be read, `optional` those of data
-    that nobody asked for here, `partial` directories of which only a part was: nothing of that is missing.
+    `tracked` are the pointers that were looked at, `broken` files that cannot be read, `optional` pointers of data
+    that nobody asked for here, `partial` directories of which only a part was, `unmade` outputs that no remote gets
+    and that were not made here: nothing of that is missing.
     """
 
     data: list[Change]
@@ -74,6 +68,7 @@ class Status(NamedTuple):
     broken: list[tuple[str, UserError]]
     optional: list[Pointer]
     partial: list[Part]
+    unmade: list[Pointer]
 
     @property
     def clean(self) -> bool:
@@ -101,26 +96,33 @@ def status(
         pointers = tracked.in_workspace(project, ignore, refresh=refresh, broken=broken)
         chosen = selected(pointers, targets)
         optional = {each.path: each for each, _ in chosen if groups.is_left_out(project, each)}
-        wanted = [(each, inner) for each, inner in chosen if each.path not in optional]
+        unmade = {each.path: each for each, _ in chosen if is_unmade(project, store, each)}
+        wanted = [(each, inner) for each, inner in chosen if each.path not in optional and each.path not in unmade]
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
         missing: list[Missing] = []
         partial: list[Part] = []
         for each in {each.path: each for each, _ in wanted}.values():
             _look_into_store(project, store, each, missing, partial)
-        records = [
-            *git.parse_status(changes.wait()),
-            *_untracked(project, [*pointers, *broken], git.listed(in_index.wait())),
-        ]
-        against_head = pointer_changes(project, records, targets)
-    unreadable = [(path, error) for path, error in sorted(broken.items()) if groups.concerns(path, targets or [""])]
+        git_says = git.parse_status(changes.wait())
+        in_git = git.listed(in_index.wait())
+        broken |= tracked.committed_inside(project, pointers, in_git)
+        to_commit = against_head.changes(project, git_says, in_git, now=pointers, broken=broken, targets=targets)
+    unreadable = [(path, error) for path, error in sorted(broken.items()) if _speaks_of(path, targets or [""])]
     looked_at = [each for each, _ in wanted]
-    return Status(data, against_head, missing, looked_at, unreadable, list(optional.values()), partial)
+    left_out = list(optional.values())
+    return Status(data, to_commit, missing, looked_at, unreadable, left_out, partial, list(unmade.values()))
 
 
-def _untracked(project: Project, here: Iterable[str], in_index: Iterable[str]) -> list[git.FileStatus]:
-    """The pointers of this data that Git neither has in its index nor ignores."""
-    new = {project.in_git(path + SUFFIX) for path in here}.difference(in_index)
-    return [git.FileStatus(path, "?", "?", None, None) for path in new - git.ignored(project.git, sorted(new))]
+def is_unmade(project: Project, store: LocalStore, each: Pointer) -> bool:
+    """Whether this is an output that goes to no remote, and is neither in the workspace nor in the store: only its
+    stage can make it.
+    """
+    return each.stays and not os.path.lexists(project.root / each.path) and bool(store.missing(each.oid))
+
+
+def _speaks_of(source: str, targets: Sequence[str]) -> bool:
+    """Whether a file that cannot be read may be about one of the targets; a lock file's outputs may lie anywhere."""
+    return sources.is_lock(source) or groups.concerns(source.removesuffix(SUFFIX), targets)
 
 
 def selected(pointers: Mapping[str, Pointer], targets: Sequence[str]) -> list[tuple[Pointer, str]]:
@@ -272,26 +274,3 @@ def _look_into_store(
         lacking = [oid for oid, _ in absent]
     if lacking:
         missing.append(Missing(each.path, objects.format_hash(each.oid, store.algorithm), len(lacking)))
-
-
-def pointer_changes(
-    project: Project, records: Iterable[git.FileStatus], targets: Sequence[str] = ()
-) -> list[PointerChange]:
-    """What Git says of this project's pointers, by the path of their data."""
-    found = []
-    for record in records:
-        source = project.own_path(record.path)
-        if source is None or not source.endswith(SUFFIX) or os.path.basename(source) == SUFFIX:
-            continue
-        path = source.removesuffix(SUFFIX)
-        if not targets or groups.concerns(path, targets):
-            found.append(PointerChange(path, _letter(record), record.worktree == "."))
-    return sorted(found)
-
-
-def _letter(record: git.FileStatus) -> Literal["new", "modified", "deleted", "conflict"]:
-    if "U" in (record.staged, record.worktree):
-        return "conflict"
-    if record.head is None or record.staged in "?AR":
-        return "new"
-    return "deleted" if "D" in (record.staged, record.worktree) else "modified"

@@ -53,15 +53,55 @@ def jobs(project: Project, wanted: int | None) -> int:
     return min(wanted or project.config.jobs or JOBS, most)
 
 
-def roots(project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = ()) -> list[Root]:
-    """What a push of these targets (project-relative) and groups (neither: everything) must make complete."""
+def roots(
+    project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = (), remote: str | None = None
+) -> tuple[list[Root], list[Pointer]]:
+    """What a push of these targets (project-relative) and groups (neither: everything) must make complete on the
+    remote of this name, and the outputs among them that it does not get.
+    """
     selection = Selection(targets, groups, optional=True)
     found: dict[Root, None] = {}
+    kept: list[Pointer] = []
     if project.git.worktree is not None or not scope.all_commits:
-        chosen = selected(project, pointers_of(project), selection)
-        found.update((Root(each.path, each.oid), None) for each, _ in chosen)
-    found.update((root, None) for root in _historic(project, scope, selection))
-    return list(found)
+        for each, _ in selected(project, pointers_of(project), selection):
+            if each.travels(remote):
+                found[Root(each.path, each.oid)] = None
+            else:
+                kept.append(each)
+    found.update((root, None) for root in _historic(project, scope, selection, remote))
+    return list(found), kept
+
+
+def remote_name(project: Project, name: str | None) -> str | None:
+    """The name of the remote that a command means, None where it does not say and there is not one for all."""
+    remotes = project.config.remotes()
+    return name or project.config.default_remote or (next(iter(remotes)) if len(remotes) == 1 else None)
+
+
+def within_reach(
+    store: LocalStore, chosen: Iterable[tuple[Pointer, str]], stays_away: Callable[[Pointer], bool]
+) -> tuple[list[tuple[Pointer, str]], str | None]:
+    """`chosen` without what `stays_away` and is not here either, and what to tell of that."""
+    found, absent = [], {}
+    for each, inner in chosen:
+        if stays_away(each) and store.missing(each.oid):
+            absent[each.path] = each
+        else:
+            found.append((each, inner))
+    return found, kept_back(absent.values())
+
+
+def kept_back(outs: Iterable[Pointer]) -> str | None:
+    """What to tell of outputs that do not go to, nor come from, the remote that was asked."""
+    found = list(outs)
+    if not found:
+        return None
+    first = found[0]
+    why = f"no remote gets it, its stage {first.maker} makes it"
+    if not first.stays:
+        why = f"it belongs on the remote {first.remote}: -r {first.remote}"
+    more = f", and {count(len(found) - 1, 'more path')}" if len(found) > 1 else ""
+    return f"left out: {quote(first.path)} ({why}){more}"
 
 
 def pointers_of(project: Project) -> dict[str, Pointer]:
@@ -103,9 +143,9 @@ def left_out(project: Project, pointers: Mapping[str, Pointer], selection: Selec
     return f"left out, being optional: {paths[0]}{more} (to be named itself, or by --group)"
 
 
-def _historic(project: Project, scope: Scope, selection: Selection) -> list[Root]:
+def _historic(project: Project, scope: Scope, selection: Selection, remote: str | None) -> list[Root]:
     def takes(each: Pointer) -> bool:
-        return selection.takes(project, each)
+        return each.travels(remote) and selection.takes(project, each)
 
     if scope.all_commits:
         return tracked.in_history(project, [], every_ref=True, takes=takes)
@@ -176,21 +216,29 @@ class Wanted(NamedTuple):
 
 
 def wanted(
-    project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = (), optional: bool = False
+    project: Project,
+    targets: Sequence[str],
+    scope: Scope,
+    *,
+    groups: Sequence[str] = (),
+    optional: bool = False,
+    remote: str | None = None,
 ) -> list[Wanted]:
-    """What a fetch of these targets and groups means; without any, all. Optional data that is not here and not
-    named is left out, unless `optional`.
+    """What a fetch of these targets and groups from the remote of this name means; without any, all. Optional data
+    that is not here and not named is left out, unless `optional`.
     """
     selection = Selection(targets, groups, optional)
     found: dict[Root, Wanted] = {}
     for each, inner in selected(project, pointers_of(project), selection):
         root = Root(each.path, each.oid)
+        if not each.travels(remote):
+            continue
         if root not in found:
             past = Index.load(project.index_dir, each.path, project.algorithm) if inner else None
             base = past.base if past is not None and past.base != each.oid else None
             found[root] = Wanted(root, each.size, [], base)
         found[root].inner.append(inner)
-    for root in _historic(project, scope, selection):
+    for root in _historic(project, scope, selection, remote):
         if root not in found:
             found[root] = Wanted(root, -1, [""])
     return list(found.values())

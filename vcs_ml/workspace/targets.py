@@ -24,13 +24,18 @@ class Target(NamedTuple):
     pointer: Pointer | None
 
 
-def targets(project: Project, arguments: Sequence[str]) -> list[Target]:
-    """What project-relative paths mean to `add`. UserError for one that cannot be tracked."""
+def targets(project: Project, arguments: Sequence[str], *, outs: bool = False) -> list[Target]:
+    """What project-relative paths mean to `add`, with `outs` to `commit`. UserError for one that cannot be tracked,
+    and to `add` for an output of a stage.
+    """
     found: dict[str, Target] = {}
+    owners = tracked.Owners(project)
     for path in arguments:
         if path == "":
             raise UserError("the whole project cannot be tracked", hint="name directories or files: vml add data")
-        owner = tracked.owner_in_workspace(project, path)
+        owner = owners.of(path)
+        if owner is not None and not outs:
+            tracked.refuse_out(owner[0], "added")
         if owner is None or not owner[1]:
             tracked.check_name(path)
         if owner is not None and owner[1] and owner[0].kind != "tree":
@@ -44,11 +49,11 @@ def targets(project: Project, arguments: Sequence[str]) -> list[Target]:
             before = found.get(owner[0].path, Target(owner[0].path, ("",), owner[0]))
             if before.inner:
                 found[before.path] = before._replace(inner=(*filter(None, before.inner), owner[1]))
-    _check_new(project, [target for target in found.values() if target.pointer is None])
+    _check_new(project, [target for target in found.values() if target.pointer is None], owners)
     return list(found.values())
 
 
-def _check_new(project: Project, new: Sequence[Target]) -> None:
+def _check_new(project: Project, new: Sequence[Target], owners: tracked.Owners) -> None:
     """Refuse what is not there, what Git tracks, and what would overlap with something tracked."""
     if not new:
         return
@@ -80,6 +85,13 @@ def _check_new(project: Project, new: Sequence[Target]) -> None:
                 f"Git ignores {quote(source)}, so the pointer could not be committed",
                 hint=f"git check-ignore -v {quote(source)} shows the rule that has to go",
             )
+    for target in new:
+        for path, out in owners.outs.items():
+            if path.startswith(f"{target.path}/"):
+                raise UserError(
+                    f"{quote(target.path)} contains {quote(path)}, the output of the stage {quote(out.maker)}",
+                    hint="track what lies beside it by its own name",
+                )
     every = {target.path: target for target in new}
     for target in new:
         if above := tracked.owner(target.path.rpartition("/")[0], every):

@@ -25,9 +25,9 @@ from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.repair import Note, Source
 from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import index as stat_index
-from vcs_ml.workspace import opening, pointer, sharing, sync, tracked
+from vcs_ml.workspace import lockfile, opening, sharing, sync, tracked
 from vcs_ml.workspace.index import Index
-from vcs_ml.workspace.pointer import SUFFIX
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
 _REVISIONS = 20  # how many problems are traced to a commit: each costs a walk through history
@@ -42,28 +42,25 @@ class Named(NamedTuple):
 
 
 def named(project: Project) -> Named:
-    """The roots of the workspace, of Git's index and of every ref."""
+    """The roots of the workspace, of Git's index and of every ref; of outputs that no remote gets, those that are here:
+    the others need not be anywhere.
+    """
     roots: dict[Root, str] = {}
     broken: dict[str, UserError] = {}
     if project.git.worktree is not None:
-        for root in tracked.roots(tracked.in_workspace(project, broken=broken).values()):
+        here = tracked.in_workspace(project, broken=broken).values()
+        needed = (each for each in here if not each.stays or os.path.lexists(project.root / each.path))
+        for root in tracked.roots(needed):
             roots.setdefault(root, _WORKSPACE)
-        for root in _staged(project):
+        for root in tracked.of_blobs(project, history.staged(project.git, tracked.pathspecs(project)), _may_be_sought):
             roots.setdefault(root, "index")
-    for root in tracked.in_history(project, [], every_ref=True):
+    for root in tracked.in_history(project, [], every_ref=True, takes=_may_be_sought):
         roots.setdefault(root, _HISTORY)
-    return Named(roots, [Problem("pointer", path + SUFFIX, error.message) for path, error in sorted(broken.items())])
+    return Named(roots, [Problem("pointer", source, error.message) for source, error in sorted(broken.items())])
 
 
-def _staged(project: Project) -> Iterator[Root]:
-    """What pointers in Git's index name; those that cannot be read are passed over, `git commit` is not ours."""
-    files = dict(history.staged(project.git, tracked.pathspecs(project)))
-    ours = tracked.pointers_of(project, files)
-    contents = history.read_blobs(project.git, [files[path] for path in ours], limit=pointer.MAX_SIZE)
-    for source, raw in zip(ours.values(), contents, strict=True):
-        with contextlib.suppress(UserError):
-            each = pointer.parse(raw, source, project.algorithm)
-            yield Root(each.path, each.oid)
+def _may_be_sought(each: Pointer) -> bool:
+    return not each.stays
 
 
 def revisions(project: Project, problems: Sequence[Problem], roots: Mapping[Root, str]) -> dict[Root, str]:
@@ -81,8 +78,8 @@ def revisions(project: Project, problems: Sequence[Problem], roots: Mapping[Root
 def _commit_of(project: Project, root: Root) -> str | None:
     """The newest commit that brought or dropped a root: the way into the history that needs it."""
     prefix = f"{project.prefix}/" if project.prefix else ""
-    where = f":(top,literal){prefix}{root.path}{SUFFIX}"
-    command = ["log", "--all", "-1", "--format=%H", f"-S{root.oid[:-1].hex()}", "--", where]
+    where = (f":(top,literal){prefix}{root.path}{SUFFIX}", f":(top,glob)**/{lockfile.NAME}")
+    command = ["log", "--all", "-1", "--format=%H", f"-S{root.oid[:-1].hex()}", "--", *where]
     return git.run(command, project.git.cwd).decode().strip() or None
 
 

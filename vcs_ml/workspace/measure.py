@@ -1,0 +1,168 @@
+"""What paths hold, by content: whatever a stage may depend on, tracked or not, hashed where it may have changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from vcs_ml import paths
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.progress import SILENT, Meter
+from vcs_ml.store import manifest
+from vcs_ml.store.ingest import STAT_FIELDS
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import MissingObject, ObjectId
+from vcs_ml.workspace import single, snapshot, tracked, tree
+from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.index import Index
+from vcs_ml.workspace.item import Item
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.snapshot import Snapshot
+
+_TOP: Final = Path("/")
+
+
+class Gauge:
+    """Measures paths of the project ("x/y"), and others ("../x", "/x"), through the stat index; stores nothing.
+
+    Costs one stat a file where nothing changed. `pointers` is what is tracked in the workspace, to be kept up to date
+    by whoever uses this for longer. The caller holds the worktree's lock from `refresh` (or the making) to `save`, or
+    never saves.
+    """
+
+    def __init__(self, project: Project, store: LocalStore, pointers: Mapping[str, Pointer], meter: Meter) -> None:
+        self.pointers = dict(pointers)
+        self.files = single.Files(project)
+        self._project, self._store, self._meter = project, store, meter
+        # Not with what is tracked: a checkout would take it away where no pointer names it.
+        self._inside = single.Files(project, directory=project.read_index_dir)
+        self._outside = single.Files(project, directory=project.read_index_dir / "outside", root=_TOP)
+        self._indexes: dict[tuple[Path, str], Index] = {}
+        self._changed: list[Index] = []
+        self._shots: list[Snapshot] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Forget what was learned and not saved, and learn what others have saved."""
+        for files in (self.files, self._inside, self._outside):
+            files.refresh()
+        self._ignore, self._ignore_outside = Ignore(self._project.root), Ignore(_TOP)
+        self._indexes, self._changed, self._shots = {}, [], []
+
+    def save(self) -> None:
+        """Keep what was learned, so that the next one hashes nothing."""
+        for files in (self.files, self._inside, self._outside):
+            files.save()
+        for index in self._changed:
+            index.save()
+        for shot in self._shots:
+            snapshot.remember(shot)
+        self._changed, self._shots = [], []
+
+    def measure(self, path: str) -> Item | None:
+        """The content of a file or directory, None where nothing is. A symbolic link counts as what it leads to.
+
+        A directory has the id that it would have if it were tracked. UserError for what has no content, changes while
+        it is read, or is the whole project.
+        """
+        project = self._project
+        full = os.path.normpath(project.root / path)
+        if os.path.islink(full) and not tree.is_object(os.fsencode(full), project.loose):
+            full = os.path.realpath(full)
+        try:
+            mode = os.lstat(full).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        inside = full.startswith(f"{project.root}/")
+        rel = full.removeprefix(f"{project.root}/") if inside else full.lstrip("/")
+        if full == str(project.root) or not rel:
+            raise UserError(f"{quote(path)} is too much to depend on", hint="name the directories that are read")
+        if stat.S_ISDIR(mode):
+            if not inside:
+                return self._untracked(rel, project.read_index_dir / "outside", _TOP, self._ignore_outside)
+            if rel in self.pointers and self.pointers[rel].kind == "tree":
+                return self._tracked(rel)
+            return self._untracked(rel, project.read_index_dir, project.root, self._ignore)
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise UserError(f"{quote(path)} is neither a file nor a directory", hint="a stage can read only such")
+        files = self._outside if not inside else self.files if rel in self.pointers else self._inside
+        entry, _ = files.look(rel, meter=self._meter)
+        return single.item_of(entry) if entry is not None and entry.size >= 0 else None
+
+    def _tracked(self, path: str) -> Item:
+        project = self._project
+        shot = snapshot.take(project, path, self._ignore, snapshot.measurer(project, self._meter))
+        self._shots.append(shot)
+        base = shot.past.base
+        if base is None or shot.past.partial:
+            return _build(shot)
+        if not shot.edits:
+            return _known(shot.past, base)
+        try:
+            found = manifest.edit(base, shot.edits, project.algorithm, self._store.read, _discard)
+        except MissingObject:
+            return _build(shot)
+        return Item(found.root, "tree", found.size, found.count)
+
+    def _untracked(self, path: str, place: Path, top: Path, ignore: Ignore) -> Item:
+        project = self._project
+        index = self._indexes.get((place, path))
+        if index is None:
+            index = self._indexes[place, path] = Index.load(place, path, project.algorithm)
+            if not index.loaded and top == project.root:
+                self._seed(index, path)
+        shot = snapshot.take(project, path, ignore, snapshot.measurer(project, self._meter), past=index, top=top)
+        if shot.edits or index.base is None:
+            snapshot.take_in(shot)
+            index.base = snapshot.tree_of(index, _discard)
+            self._changed.append(index)
+        elif shot.stats:
+            self._shots.append(shot)
+        return _known(index, index.base)
+
+    def _seed(self, index: Index, path: str) -> None:
+        """What is known of a tracked directory is known of a directory in it."""
+        above = tracked.owner(path, self.pointers)
+        if above is None or above[0].kind != "tree":
+            return
+        prefix = os.fsencode(above[1])
+        whole = Index.load(self._project.index_dir, above[0].path, self._project.algorithm)
+        for folder, known in whole.folders.items():
+            if snapshot.below(folder, prefix):
+                index.folders[folder[len(prefix) + 1 :]] = known
+
+
+def measure(
+    project: Project, store: LocalStore, wanted: Iterable[str], *, meter: Meter = SILENT, keep: bool = True
+) -> dict[str, Item | None]:
+    """`Gauge.measure` of these paths; with `keep` the caller holds the worktree's lock."""
+    gauge = Gauge(project, store, tracked.in_workspace(project), meter)
+    found = {path: gauge.measure(path) for path in wanted}
+    if keep:
+        gauge.save()
+    return found
+
+
+def _discard(oid: ObjectId, data: bytes) -> None:
+    """What is only measured is not stored."""
+
+
+def _known(index: Index, base: ObjectId) -> Item:
+    """The item of all files that are known, which are those of `base`."""
+    size = sum(sum(array("q", known.stats)[::STAT_FIELDS]) for known in index.folders.values())
+    count = sum(len(known.stats) for known in index.folders.values()) // (8 * STAT_FIELDS)
+    return Item(base, "tree", size, count)
+
+
+def _build(shot: Snapshot) -> Item:
+    """The item of all files that are here."""
+    here = {entry.path: entry for entry in shot.past.entries()} | shot.edits
+    entries = sorted(filter(None, here.values()), key=lambda entry: paths.key(entry.path))
+    found = manifest.build(entries, shot.past.algorithm, _discard)
+    return Item(found.root, "tree", found.size, found.count)

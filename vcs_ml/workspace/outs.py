@@ -1,0 +1,117 @@
+"""Outputs of stages: what a stage has made goes into the store, and then into the lock file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from vcs_ml import paths
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.progress import Meter
+from vcs_ml.store.local import LocalStore
+from vcs_ml.workspace import record, tracked
+from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.item import Item
+from vcs_ml.workspace.lock_files import LockFiles
+from vcs_ml.workspace.lockfile import Flags, OutItem, StageRecord
+from vcs_ml.workspace.measure import Gauge
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.record import Done, Job
+from vcs_ml.workspace.targets import Target
+
+
+class Recording:
+    """Records what stages have made. Some short stages may share one `flush`, which costs a few syncs of the disk.
+
+    The caller holds the worktree's lock from the first `outs` to the `flush` after it: until then nothing names the
+    objects, nobody sees them, and a kill forgets them. Leaving the block flushes; with an error, it forgets.
+    """
+
+    def __init__(self, project: Project, store: LocalStore, gauge: Gauge, locks: LockFiles, meter: Meter) -> None:
+        self._project, self._store, self._gauge, self._locks, self._meter = project, store, gauge, locks, meter
+        self._open = ExitStack()
+        self._job: Job | None = None
+        self._done: list[Done] = []
+        self._stages: dict[str, dict[str, StageRecord | None]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.flush()
+        else:
+            self._open.__exit__(kind, error, trace)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to flush."""
+        return self._job is not None or bool(self._stages)
+
+    def outs(self, wanted: Mapping[str, Flags]) -> dict[str, OutItem]:
+        """Store what is at these project-relative paths now, whatever was there before; what Git has is only measured.
+
+        UserError for what is not there or cannot be tracked.
+        """
+        found: dict[str, Item] = {}
+        cached = []
+        for path, flags in wanted.items():
+            if why := paths.problem(path):
+                raise UserError(f"{quote(path)} is no output: {why}", hint="outputs lie in the project")
+            tracked.check_name(path)
+            self._project.refuse_link_above(path)
+            full = self._project.root / path
+            if not os.path.lexists(full):
+                raise UserError(f"the output {quote(path)} was not made", hint="does its stage write it elsewhere?")
+            if flags.cache:
+                known = self._gauge.pointers.get(path)
+                # A directory was made anew: its recorded version tells nothing of what has to be there.
+                cached.append(Target(path, (), None if full.is_dir() else known))
+            elif item := self._gauge.measure(path):
+                found[path] = item
+        if cached:
+            for done in record.take(self._begin(), self._gauge.files, cached):
+                self._done.append(done)
+                new = done.recorded.new
+                found[new.path] = Item(new.oid, new.kind, new.size, new.nfiles)
+        return {path: OutItem(*found[path], flags) for path, flags in wanted.items()}
+
+    def stage(self, source: str, name: str, stage: StageRecord | None) -> None:
+        """With the next flush, the lock file `source` has this stage (None: not any more); its outputs are tracked."""
+        self._stages.setdefault(source, {})[name] = stage
+
+    def _begin(self) -> Job:
+        if self._job is None:
+            batch = self._open.enter_context(self._store.batch())
+            self._job = Job(self._project, self._store, batch, Ignore(self._project.root), self._meter, {})
+        return self._job
+
+    def flush(self) -> None:
+        """Make objects durable, then name them in lock files, then bring the stat index up to date."""
+        self._open.close()
+        self._job = None
+        if self._stages:
+            self._locks.write(self._stages)
+        for source, stages in self._stages.items():
+            for name, stage in stages.items():
+                self._learn(source, name, stage)
+        self._gauge.save()
+        for done in self._done:  # after what was measured before the stage ran
+            done.settle()
+        self._stages, self._done = {}, []
+
+    def _learn(self, source: str, name: str, stage: StageRecord | None) -> None:
+        """Let the gauge know what is tracked now."""
+        pointers = self._gauge.pointers
+        for path in [path for path, each in pointers.items() if (each.lock, each.stage) == (source, name)]:
+            del pointers[path]
+        for path, out in stage.outs.items() if stage else ():
+            if out.flags.cache:
+                pointers[path] = Pointer(path, *out.item, {}, name, source)

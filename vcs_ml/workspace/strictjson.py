@@ -1,0 +1,60 @@
+"""Strict JSON: what pointers and lock files may be, and nothing that could not be written back."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final, NoReturn
+
+_CONFLICT: Final = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+
+
+class NotReadable(ValueError):
+    """Why some bytes are no object of strict JSON; `conflict`: a merge has left its markers in them."""
+
+    def __init__(self, why: str, *, conflict: bool = False) -> None:
+        super().__init__(why)
+        self.conflict = conflict
+
+
+def load(raw: bytes, limit: int) -> dict[str, object]:
+    """The object in `raw`, of at most `limit` bytes. NotReadable for anything else, a key that stands there twice,
+    and values that are not JSON: NaN, numbers too large, lone surrogates.
+    """
+    if len(raw) > limit:
+        raise NotReadable(f"it is larger than {limit} bytes")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise NotReadable(f"it is not UTF-8 (byte {error.start})") from None
+    try:
+        loaded = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite_float)
+        if "\\u" in text:
+            # A lone surrogate can be written as an escape, but it is no text and could not be written back.
+            json.dumps(loaded, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        if _CONFLICT.search(text):
+            raise NotReadable("it has conflict markers from a merge", conflict=True) from None
+        deep = isinstance(error, RecursionError)
+        raise NotReadable("it is nested too deeply" if deep else f"not valid JSON: {error}") from None
+    if not isinstance(loaded, dict):
+        raise NotReadable("it is not a JSON object")
+    return loaded
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return fields
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if value - value != 0:  # infinity
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
