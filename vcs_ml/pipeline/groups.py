@@ -172,7 +172,7 @@ def running(session: int) -> set[int]:
     found = set()
     for name in os.listdir("/proc"):
         if name.isdecimal():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/stat", "rb") as stat:
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
                 # proc(5): pid (name) state ppid group session; the name may hold anything
                 state, _, group, owner = stat.read().rpartition(b") ")[2].split(b" ", 4)[:4]
                 if int(owner) == session and state not in (b"Z", b"X"):

@@ -25,6 +25,7 @@ PATIENCE: Final = 5.0
 LINGER: Final = 1.0
 _GONE = 2.0  # seconds after SIGKILL until we no longer wait: the kernel keeps what hangs in a broken disk
 _TICK = 0.02
+_DAY = 86400
 _BLOCK = 65536
 # Linux takes no longer argument than 128 KiB, its NUL included (MAX_ARG_STRLEN).
 _LONGEST: Final = 131071
@@ -63,7 +64,7 @@ def run(
 ) -> Result:
     """Run each command as one script, in order, until one fails; all of them again up to `retries` times.
 
-    Commands get `env` with VML_ROOT and VML_STAGE; Python does not hold its output back there. Both output and errors
+    Commands get `env` with VML_ROOT and VML_STAGE, and PYTHONUNBUFFERED unless it is set. Both output and errors
     go to `log`, byte for byte, and to `write`: as they come, or with `prefix` as whole lines behind `NAME> `.
     `timeout` is in seconds and holds for each try. A command that is to end gets SIGTERM and after five seconds
     SIGKILL, with all of its children; what it leaves behind in the background has one second, and then the same.
@@ -72,14 +73,15 @@ def run(
     """
     if not directory.is_dir():
         raise UserError(f"stage {name}: there is no directory {output.quote(directory)}", hint="its wdir is wrong")
+    # Python would hold back what it prints into a pipe until it has 8 kB.
     env = {"PYTHONUNBUFFERED": "1", **env, "VML_ROOT": str(root), "VML_STAGE": name}
     start = time.monotonic()
-    with groups.held(), contextlib.closing(Transcript(log, write, f"{name}> ".encode() if prefix else b"")) as sink:
+    with groups.held(), contextlib.closing(Transcript(log, write, f"{name}> " if prefix else "")) as sink:
         for tries in range(1, retries + 2):
             until = None if timeout is None else time.monotonic() + timeout
             code, timed_out, at = 0, False, 0
             for at, command in enumerate(commands):  # noqa: B007 - which one failed
-                process = _start(name, _argv(shell, command, log), directory, env, groups)
+                process = _start(name, command, log, _SHELLS[shell], directory=directory, env=env, groups=groups)
                 code, timed_out = _attend(name, process, until, sink, groups)
                 if code or timed_out:
                     break
@@ -94,7 +96,7 @@ def run(
 
 
 def reason(result: Result, commands: Sequence[str]) -> str:
-    """Why a stage failed, in one line: `exit code 1`, `command 2 of 3 timed out: make`."""
+    """Why a stage failed, in one line: `exit code 1`, `command 2 of 3: timed out`."""
     which = "" if len(commands) == 1 else f"command {(result.failed or 0) + 1} of {len(commands)}: "
     if result.timed_out:
         return which + "timed out"
@@ -110,14 +112,14 @@ def failure(name: str, result: Result, commands: Sequence[str], log: Path) -> Us
     command = commands[result.failed or 0].strip()
     first = command.split("\n", 1)[0]
     shown = first if first == command and len(first) <= 100 else first[:100] + " ..."
-    hint = {
+    hints = {
         126: "is it executable (chmod +x), and for this machine?",
         127: "is it installed, and in PATH?",
-    }.get(result.code, "")
-    hint = "give it more time with `timeout` in vml.yaml" if result.timed_out else hint
+    }
+    hint = "give it more time with `timeout` in vml.yaml" if result.timed_out else hints.get(result.code)
+    where = f"its output is in {output.quote(log)}"
     return UserError(
-        f"stage {name} failed ({reason(result, commands)}): {shown}",
-        hint=f"{hint}{'; ' if hint else ''}its output is in {output.quote(log)}",
+        f"stage {name} failed ({reason(result, commands)}): {shown}", hint=f"{hint}; {where}" if hint else where
     )
 
 
@@ -128,28 +130,35 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _argv(shell: str, command: str, log: Path) -> list[str]:
-    raw = os.fsencode(command)
-    if len(raw) <= _LONGEST:
-        return [_SHELLS[shell], "-e", "-c", "--", command]
-    # The shell reads it as it goes, so it stays, beside the log.
-    script = log.with_suffix(".sh")
-    script.write_bytes(raw)
-    return [_SHELLS[shell], "-e", "--", str(script)]
-
-
 def _start(
-    name: str, argv: Sequence[str], directory: Path, env: Mapping[str, str], groups: Groups
+    name: str, command: str, log: Path, shell: str, *, directory: Path, env: Mapping[str, str], groups: Groups
 ) -> subprocess.Popen[bytes]:
     try:
-        return groups.start(argv, directory=directory, env=env)
+        return groups.start([shell, "-e", *_script(command, log)], directory=directory, env=env)
     except ValueError:
-        raise UserError(f"stage {name}: there is a NUL in its command or the environment", hint="take it out") from None
+        raise UserError(
+            f"stage {name}: there is a NUL, or a part of a character, in its command or the environment",
+            hint="take it out",
+        ) from None
     except OSError as error:
-        hint = f"is {argv[0]} installed?"
-        if error.errno == errno.E2BIG:
-            hint = "the environment is too large: env | wc -c"
-        raise UserError(f"stage {name}: {argv[0]} cannot be started: {error.strerror}", hint=hint) from None
+        hints = {errno.ENOENT: f"is {shell} installed?", errno.E2BIG: "the environment is too large: env | wc -c"}
+        raise UserError(
+            f"stage {name}: {shell} cannot be started: {error.strerror}",
+            hint=hints.get(error.errno or 0, "the machine may be short of something: ulimit -a, df -h"),
+        ) from None
+
+
+def _script(command: str, log: Path) -> list[str]:
+    """A command as arguments of a shell."""
+    raw = os.fsencode(command)
+    if len(raw) <= _LONGEST:
+        return ["-c", "--", command]
+    # The shell reads it as it goes, so it stays, beside the log.
+    script = log.with_suffix(".sh")
+    script.unlink(missing_ok=True)
+    with script.open("xb") as stream:
+        stream.write(raw)
+    return ["--", str(script)]
 
 
 def _attend(
@@ -246,7 +255,8 @@ class _Running:
         if self._pidfd < 0:
             seconds = _TICK if seconds is None else min(seconds, _TICK)
         written = False
-        for fd, _ in self._poll.poll(None if seconds is None else math.ceil(seconds * 1000)):
+        # poll(2) counts milliseconds in 32 bits: 24 days
+        for fd, _ in self._poll.poll(None if seconds is None else math.ceil(min(seconds, _DAY) * 1000)):
             if fd == self._pipe and (data := os.read(fd, _BLOCK)):
                 self._sink.add(data)
                 written = True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import graphlib
+import heapq
 import math
 import os
 import queue
@@ -187,6 +187,13 @@ def _follow(
         raise error
 
 
+class _Kind(NamedTuple):
+    """What a job needs to start."""
+
+    need: Resources
+    mutexes: frozenset[str]
+
+
 class _Plan:
     """What may start now, and what has become of the others."""
 
@@ -211,31 +218,34 @@ class _Plan:
             self._waits[name] = len(known)
             for each in known:
                 self._downstream[each].append(name)
-        self._ready = [at for at, name in enumerate(self._names) if not self._waits[name]]
+        # By what they need, so that thousands which wait for one mutex are looked at as one.
+        self._ready: dict[_Kind, list[int]] = {}
         self._running: dict[str, Resources] = {}
         self._used = NOTHING
         self._taken: set[str] = set()
         self._rows: dict[str, Row] = {}
         self._doomed: dict[str, str] = {}
         self._failed = ""
+        for name in jobs:
+            if not self._waits[name]:
+                self._add(name)
 
     def take(self) -> str | None:
         """The next job, which counts as running from now on; None if none may start now."""
         if len(self._running) >= self._slots or (self._failed and not self._keep_going):
             return None
-        for at, place in enumerate(self._ready):
-            name = self._names[place]
-            need = Resources(*map(min, self._needs.get(name, NOTHING), self._limits))
-            mutexes = self._mutexes.get(name, ())
-            # a hair's breadth, because 0.1 + 0.2 is more than 0.3
-            fits = all(used + n <= limit + 1e-9 for used, n, limit in zip(self._used, need, self._limits, strict=True))
-            if fits and self._taken.isdisjoint(mutexes):
-                del self._ready[at]
-                self._running[name] = need
-                self._taken.update(mutexes)
-                self._count()
-                return name
-        return None
+        best, chosen = len(self._names), None
+        for kind, places in self._ready.items():
+            if places and places[0] < best and self._fits(kind):
+                best, chosen = places[0], kind
+        if chosen is None:
+            return None
+        heapq.heappop(self._ready[chosen])
+        name = self._names[best]
+        self._running[name] = chosen.need
+        self._taken |= chosen.mutexes
+        self._count()
+        return name
 
     def finish(self, name: str, outcome: Outcome, seconds: float) -> Row:
         """What a running job came to."""
@@ -253,7 +263,7 @@ class _Plan:
             for each in self._downstream[name]:
                 self._waits[each] -= 1
                 if not self._waits[each]:
-                    bisect.insort(self._ready, self._place[each])
+                    self._add(each)
         self._rows[name] = row = Row(name, outcome.state, seconds, outcome.why)
         return row
 
@@ -263,6 +273,17 @@ class _Plan:
             self._rows.get(name) or Row(name, "not run", 0.0, self._doomed.get(name, f"{self._failed} failed"))
             for name in self._names
         ]
+
+    def _add(self, name: str) -> None:
+        """A job that no longer waits for others."""
+        need = Resources(*map(min, self._needs.get(name, NOTHING), self._limits))
+        kind = _Kind(need, frozenset(self._mutexes.get(name, ())))
+        heapq.heappush(self._ready.setdefault(kind, []), self._place[name])
+
+    def _fits(self, kind: _Kind) -> bool:
+        # a hair's breadth, because 0.1 + 0.2 is more than 0.3
+        room = all(used + n <= limit + 1e-9 for used, n, limit in zip(self._used, kind.need, self._limits, strict=True))
+        return room and self._taken.isdisjoint(kind.mutexes)
 
     def _count(self) -> None:
         if self._running:

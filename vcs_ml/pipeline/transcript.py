@@ -20,15 +20,19 @@ _LINE_MAX: Final = 1 << 20
 def log_name(stage: str) -> str:
     """A file name for the log of a stage, for each another one: `train@small.log`, `sub%2Fvml.yaml%3Atrain.log`."""
     safe = "".join(
-        char if char.isalnum() or char in "_-+=@,." else "".join(f"%{byte:02X}" for byte in os.fsencode(char))
+        char if char.isalnum() or char in "_-+=@,." else "".join(f"%{byte:02X}" for byte in _bytes(char))
         for char in stage
     )
     if safe.startswith("."):
         safe = f"%2E{safe[1:]}"
-    if len(os.fsencode(safe)) > _NAME_MAX:
-        digest = hashlib.sha256(os.fsencode(stage)).hexdigest()[:16]
-        safe = f"{os.fsencode(safe)[:_NAME_MAX].decode('utf-8', 'ignore')}-{digest}"
+    if len(_bytes(safe)) > _NAME_MAX:
+        digest = hashlib.sha256(_bytes(stage)).hexdigest()[:16]
+        safe = f"{_bytes(safe)[:_NAME_MAX].decode('utf-8', 'ignore')}-{digest}"
     return f"{safe}.log"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def serialised(stream: BinaryIO) -> Write:
@@ -51,8 +55,8 @@ class Transcript:
     Raises OSError if the log cannot be made.
     """
 
-    def __init__(self, log: Path, write: Write, prefix: bytes = b"") -> None:
-        self._write, self._prefix = write, prefix
+    def __init__(self, log: Path, write: Write, prefix: str = "") -> None:
+        self._write, self._prefix = write, prefix.encode("utf-8", "backslashreplace")
         self._pending = bytearray()
         self._fresh = True  # the next byte begins a line
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
@@ -82,7 +86,7 @@ class Transcript:
     def say(self, text: str) -> None:
         """A line of our own, on a line of its own."""
         self._end_line()
-        line = f"{text}\n".encode("utf-8", "surrogateescape")
+        line = f"{text}\n".encode("utf-8", "backslashreplace")
         fs.write_all(self._log, line if self._fresh else b"\n" + line)
         self._write(line)
         self._fresh = True
