@@ -1,1 +1,1 @@
-"""Pipelines: stages, what they need and make, and in which order they run."""
+"""Pipelines: stages, what they need and make, the order they run in, and running them."""
