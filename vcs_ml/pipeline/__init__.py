@@ -1,0 +1,1 @@
+"""Pipelines: stages, the order they run in, and running them."""
