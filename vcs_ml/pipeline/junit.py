@@ -1,0 +1,70 @@
+"""The outcome of a run as JUnit XML, which CI systems show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from vcs_ml.pipeline.scheduler import Row
+
+_TAIL: Final = 16_384
+# Colours and cursor movements of terminals (ECMA-48), and titles of windows.
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+# What XML 1.0 cannot hold, not even as a character reference. A carriage return can, but would be read as a newline.
+_FORBIDDEN: Final = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(rows: Iterable[Row], *, logs: Mapping[str, Path], suite: str = "vml repro") -> bytes:
+    """One test suite with a test for each row, in UTF-8; a failed one holds the last 16 kB of its log, if there is one.
+
+    A job that did not run is a skipped test; one that had nothing to do, or came from the cache, has passed.
+    """
+    rows = list(rows)
+    counts = {
+        "tests": str(len(rows)),
+        "failures": str(sum(row.state == "failed" for row in rows)),
+        "errors": "0",
+        "skipped": str(sum(row.state == "not run" for row in rows)),
+        "time": f"{sum(row.seconds for row in rows):.3f}",
+    }
+    top = ElementTree.Element("testsuites", counts)
+    under = ElementTree.SubElement(top, "testsuite", {"name": clean(suite), **counts})
+    for row in rows:
+        about = {"classname": clean(suite), "name": clean(row.name), "time": f"{row.seconds:.3f}"}
+        case = ElementTree.SubElement(under, "testcase", about)
+        if row.state == "failed":
+            failure = ElementTree.SubElement(case, "failure", {"message": clean(row.why), "type": "failed"})
+            failure.text = clean(tail(logs[row.name])) if row.name in logs else None
+        elif row.state == "not run":
+            ElementTree.SubElement(case, "skipped", {"message": clean(row.why)})
+        else:
+            ElementTree.SubElement(case, "system-out").text = clean(f"{row.state}: {row.why}" if row.why else row.state)
+    ElementTree.indent(top)
+    text: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def tail(log: Path) -> str:
+    """The last 16 kB of a log from the beginning of a line; nothing if there is no log."""
+    try:
+        with log.open("rb") as stream:
+            at = max(stream.seek(0, 2) - _TAIL, 0)
+            stream.seek(at)
+            raw = stream.read(_TAIL)
+    except FileNotFoundError:
+        return ""
+    text = raw.decode("utf-8", "backslashreplace")
+    return (text.partition("\n")[2] or text) if at else text
+
+
+def clean(text: str) -> str:
+    """Text that XML can hold: without the colours of terminals, other control characters as `\\x07`."""
+    return _FORBIDDEN.sub(_escape, _ANSI.sub("", text).replace("\r\n", "\n"))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
