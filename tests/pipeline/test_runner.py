@@ -312,8 +312,9 @@ def test_who_does_not_listen_is_killed(any_room: Room, short: None) -> None:
 
 def test_a_command_that_is_told_to_end_may_still_write(any_room: Room) -> None:
     script = "trap 'head -c 500000 /dev/zero; echo saved > checkpoint; exit 0' TERM\nwhile :; do sleep 0.01 || :; done"
-    result = any_room.run(script, timeout=0.2)
+    result = any_room.run(script, "touch never", timeout=0.2)
     assert (result.code, result.timed_out, result.failed) == (0, True, 0)
+    assert not (any_room.path / "never").exists()
     assert (any_room.path / "checkpoint").exists()
     assert any_room.log().stat().st_size >= 500_000
 
@@ -556,6 +557,28 @@ def test_a_program_that_was_asked_to_end_starts_nothing(room: Room) -> None:
         with pytest.raises(SystemExit):
             room.run("touch file", groups=groups)
     assert not (room.path / "file").exists()
+
+
+def test_asked_twice_a_command_is_killed_at_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "PATIENCE", 60)
+
+    def write(data: bytes) -> None:
+        groups.stop()  # for "ready", and then for "told"
+
+    stubborn = "trap 'echo told' TERM\n" + FAMILY + "echo ready\nwhile :; do sleep 0.01 || :; done"
+    ended = threading.Event()
+
+    def run() -> None:
+        with pytest.raises(SystemExit):
+            room.run(stubborn, groups=groups, write=write)
+        ended.set()
+
+    with Groups() as groups:
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert ended.wait(30)
+        assert not room.family()
+        thread.join()
 
 
 def test_the_guard_may_be_killed(room: Room) -> None:

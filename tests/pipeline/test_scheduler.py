@@ -153,6 +153,14 @@ def run(jobs: Mapping[str, set[str]], work: scheduler.Callable[[str], Outcome], 
         return scheduler.run(jobs, work, groups=groups, **options)  # type: ignore[arg-type]
 
 
+def asked(groups: Groups, *, twice: bool = False) -> bool:
+    """Whether the job that waits here is asked to end."""
+    until = time.monotonic() + 30
+    while groups.asked <= twice and time.monotonic() < until:
+        time.sleep(0.001)
+    return groups.asked > twice
+
+
 def test_as_many_as_asked_for_run_together() -> None:
     together = threading.Barrier(3)
 
@@ -222,8 +230,7 @@ def test_an_error_in_work_is_raised_when_nothing_runs(slots: int) -> None:
         others.wait(60)
         if name == "a":
             raise UserError("no such thing")
-        while not groups.asked:
-            time.sleep(0.001)
+        assert asked(groups)
         ended.append(name)
         groups.check()
         return RAN
@@ -239,16 +246,18 @@ def test_an_error_in_done_stops_everything(slots: int) -> None:
         raise BrokenPipeError
 
     begun: list[str] = []
+    killed: list[str] = []
 
     def work(name: str) -> Outcome:
         begun.append(name)
-        while name != "a" and not groups.asked:
-            time.sleep(0.001)
+        if name != "a" and asked(groups, twice=True):
+            killed.append(name)
         return RAN
 
     with Groups() as groups, pytest.raises(BrokenPipeError):
         scheduler.run({name: set() for name in "abcdef"}, work, groups=groups, slots=slots, done=done)
     assert sorted(begun) == list("abc")[:slots]
+    assert sorted(killed) == list("bc")[: slots - 1]
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -66,7 +66,7 @@ class Groups:
         trace: TracebackType | None,
     ) -> None:
         for session in list(self._live):
-            send(session, signal.SIGKILL)
+            kill(session)
         if self._guard is not None:
             self._guard.kill()
             self._guard.communicate()
@@ -180,9 +180,12 @@ def running(session: int) -> set[int]:
     return found
 
 
-def send(session: int, number: int) -> None:
-    """Send a signal to everything that runs in a session."""
-    for group in running(session):
-        # another user's process (sudo) is beyond us
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
+def kill(session: int) -> None:
+    """Kill everything that runs in a session, and wait until it is gone; what cannot be killed, two seconds."""
+    until = time.monotonic() + 2
+    while (groups := running(session)) and time.monotonic() < until:
+        for group in groups:
+            # another user's process (sudo) is beyond us
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+        time.sleep(0.002)

@@ -16,14 +16,15 @@ from typing import Final, Literal, NamedTuple
 
 from vcs_ml import output
 from vcs_ml.errors import UserError
-from vcs_ml.pipeline.groups import Groups, running, send
+from vcs_ml.pipeline.groups import Groups, kill, running
 from vcs_ml.pipeline.transcript import Transcript, Write
 
 # Seconds a command has to end by itself after SIGTERM.
 PATIENCE: Final = 5.0
 # Seconds for what a command leaves in the background, such as the `tee` of `exec > >(tee log)`.
 LINGER: Final = 1.0
-_GONE = 2.0  # seconds after SIGKILL until we no longer wait: the kernel keeps what hangs in a broken disk
+# Seconds to wait for what was killed: it may hang in the kernel, or be another user's.
+_GONE = 2.0
 _TICK = 0.02
 _DAY = 86400
 _BLOCK = 65536
@@ -174,7 +175,7 @@ def _attend(
             command.end()
         groups.check()
     except BaseException:
-        send(process.pid, signal.SIGKILL)
+        kill(process.pid)
         raise
     finally:
         code = command.close()
@@ -223,20 +224,17 @@ class _Running:
 
     def end(self) -> None:
         """Make all of it end: by SIGTERM, and after PATIENCE seconds or when asked twice by SIGKILL."""
-        kill = time.monotonic() + PATIENCE
+        until = time.monotonic() + PATIENCE
         told: set[int] = set()
-        while self.left():
-            now = time.monotonic()
-            if self._groups.asked > 1:
-                kill = min(kill, now)
-            if now > kill + _GONE:
-                break
+        while self.left() and time.monotonic() < until and self._groups.asked < 2:
             found = running(self._process.pid)
-            for group in found if now >= kill else found - told:
+            for group in found - told:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, signal.SIGKILL if now >= kill else signal.SIGTERM)
+                    os.killpg(group, signal.SIGTERM)
             told |= found
             self._turn(_TICK)
+        if self.left():
+            kill(self._process.pid)
         while self._open and self._turn(0):
             pass  # what was still in the pipe
 
