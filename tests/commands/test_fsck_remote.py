@@ -123,7 +123,8 @@ def test_what_nobody_has_is_taken_from_the_damaged_pack(repo: Repo, remote: Path
     found = fsck(clone, "--remote", "--deep", "--repair", code=1)
     assert [(each["kind"], each["needed_by"]) for each in found["problems"]] == [("object", "data/big")]
     assert pack.exists()
-    assert fsck(clone, "--remote", "--deep", code=0)["checked"]["roots"] == 1  # `one` is still promised
+    (left,) = fsck(clone, "--remote", "--deep", code=1)["problems"]
+    assert (left["kind"], left["path"]) == ("missing", "data/big")  # HEAD names it; `one` is still promised
     clone.run("pull", "one", *(f"data/{name}" for name in content if name != "big"))
     clone.fails("pull", "data/big", code=3)
     repo.run("push")
@@ -228,7 +229,7 @@ def test_a_damaged_store_does_not_reach_the_remote(repo: Repo, remote: Path, con
     truncate(largest(remote))
     found = fsck(repo, "--remote", "--repair", code=1)
     assert {each["needed_by"] for each in found["problems"] if not each["repaired"]} == {"data/big"}
-    assert fsck(repo, "--remote", "--deep", code=0)["problems"] == []
+    assert {each["path"] for each in fsck(repo, "--remote", "--deep", code=1)["problems"]} == {"data/big"}
 
 
 def test_random_damage_over_there(repo: Repo, remote: Path, content: dict[str, bytes], soak: int) -> None:
@@ -275,3 +276,91 @@ def test_a_killed_repair_is_completed(repo: Repo, remote: Path, content: dict[st
         fsck(repo, "--remote", "--deep", "--repair", code=0)
         assert fsck(repo, "--remote", "--deep", code=0)["problems"] == []
     has_all(repo, remote, content)
+
+
+def lose_indexes(remote: Path) -> None:
+    for path in remote.glob("index/*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_without_any_index_every_pack_is_listed_again(
+    repo: Repo, remote: Path, content: dict[str, bytes], deep: bool
+) -> None:
+    """By a clone that has nothing, so that the lists of files, too, are only in packs that nobody names."""
+    repo.write("large", random.Random(5).randbytes(9 << 20))
+    repo.run("add", "large")
+    repo.commit("large")
+    repo.run("push")
+    lose_indexes(remote)
+    records = sorted(remote.glob("roots/*"))
+    clone = repo.clone("clone")
+    found = fsck(clone, "--remote", *(["--deep"] * deep), "--repair", code=0)
+    assert kinds(found) == {"index"}
+    assert {each["path"] for each in found["problems"]} == {
+        path.relative_to(remote).as_posix() for path in remote.glob("packs/*/*")
+    }
+    assert found["info"] == []
+    assert sorted(remote.glob("roots/*")) == records
+    has_all(repo, remote, content)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_without_any_index_what_is_good_in_a_damaged_pack_is_kept(
+    repo: Repo, remote: Path, content: dict[str, bytes], deep: bool
+) -> None:
+    pack = largest(remote)
+    flip(pack, pack.read_bytes().index(content["big"][:20]))
+    lose_indexes(remote)
+    clone = repo.clone("clone")
+    found = fsck(clone, "--remote", *(["--deep"] * deep), "--repair", code=1)
+    assert {each["needed_by"] for each in found["problems"] if not each["repaired"] and each["object"]} == {"data/big"}
+    assert {each["path"] for each in fsck(clone, "--remote", "--deep", code=1)["problems"]} == {"data/big"}
+    clone.run("pull", "one", *(f"data/{name}" for name in content if name != "big"))
+    fsck(repo, "--remote", "--repair", code=0)
+    has_all(repo, remote, content)
+
+
+def test_what_a_repair_gave_up_is_still_damage_for_those_who_need_it(
+    repo: Repo, remote: Path, content: dict[str, bytes]
+) -> None:
+    largest(remote).unlink()
+    clone = repo.clone("clone")
+    fsck(clone, "--remote", "--repair", code=1)
+    repo.json("status", "--remote")  # after which nothing is remembered here of the record that is gone
+    for each in (repo, clone):
+        found = fsck(each, "--remote", "--deep", code=1)
+        assert kinds(found) == {"missing"}
+        assert {problem["needed_by"].split("/")[0] for problem in found["problems"]} == {"data", "one"}
+    shown = repo.run("fsck", "--remote", ok=False)
+    assert "no damage found" not in shown.out
+    assert "hint: vml push --check -r origin" in shown.err
+    repo.run("push", "--check")
+    has_all(repo, remote, content)
+
+
+def test_what_a_repair_gave_up_is_sent_by_those_who_have_it(
+    repo: Repo, remote: Path, content: dict[str, bytes]
+) -> None:
+    largest(remote).unlink()
+    fsck(repo.clone("clone"), "--remote", "--repair", code=1)
+    fsck(repo, "--remote", "--repair", code=0)
+    has_all(repo, remote, content)
+
+
+def test_what_was_never_pushed_is_no_damage_but_is_said(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
+    repo.write("one", "another")
+    repo.run("commit")
+    repo.commit("another")
+    found = fsck(repo, "--remote", code=0)
+    (info,) = found["info"]
+    assert info["kind"] == "unpushed"
+    assert "1 of 3 versions that pointers name (one)" in info["message"]
+    assert info["hint"].startswith("vml push -r origin")
+    shown = repo.run("fsck", "--remote")
+    assert "not wholly on origin" in shown.err
+    repo.write("one", "a third")
+    repo.run("commit")
+    assert fsck(repo, "--remote", code=0)["info"][0]["hint"].startswith("vml push --all-commits -r origin")
+    repo.run("push", "--all-commits", "-r", "origin")
+    assert fsck(repo, "--remote", code=0)["info"] == []

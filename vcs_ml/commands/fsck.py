@@ -108,6 +108,8 @@ def _print(
     if left and not repair:
         same = f"--remote {remote} {'--deep ' if deep else ''}" if remote else ""
         session.note(f"hint: vml fsck {same}--repair mends what can be mended")
+    if remote and any(each.kind == "missing" and not each.repaired for each in report.problems):
+        session.note(f"hint: vml push --check -r {remote}, in a clone that has it, sends what is missing")
 
 
 def _line(each: Problem, found: Checkup, algorithm: Algorithm) -> str:

@@ -16,7 +16,7 @@ from vcs_ml.store.catalog import Catalog, Index
 from vcs_ml.store.listing import LATEST, Listing, write_latest
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Pack, Row
-from vcs_ml.store.records import Doomed, Record
+from vcs_ml.store.records import Doomed, Record, Root
 from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound
 
 FORMAT = 1
@@ -274,9 +274,9 @@ class Remote:
         self.backend.write_new(f"pushing/{ulid}.json", records.encode_record(record, self.algorithm))
         return ulid
 
-    def confirm(self, ulid: str, record: Record) -> None:
-        """Write down that the announced roots are complete here now."""
-        self.backend.write_new(f"roots/{ulid}.json", records.encode_record(record, self.algorithm))
+    def confirm(self, ulid: str, record: Record, lost: Sequence[Root] = ()) -> None:
+        """Write down that the announced roots are complete here now, and which were `lost`."""
+        self.backend.write_new(f"roots/{ulid}.json", records.encode_record(record, self.algorithm, lost))
         self._remember({ulid: record._replace(commit=None)})
 
     def advise(self, *, changed: bool) -> None:

@@ -214,14 +214,14 @@ def check_remote(
     backend = open_remote(config.url, config.options, base=project.main_root)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     store = opening.open_store(project)
+    wanted = {root: place == _WORKSPACE for root, place in named(project).roots.items()}
     with _locked(project, note, shared=True):
         with show(f"checking {config.name}") as meter:
-            verdict = fsck_remote.check(remote, store, deep=deep, jobs=jobs, meter=meter)
-        report = verdict.report
-        if mend and report.problems:
+            verdict = fsck_remote.check(remote, store, wanted, deep=deep, jobs=jobs, meter=meter)
+        if mend and verdict.report.problems:
             with show(f"repairing {config.name}") as meter:
-                report = repair_remote.repair(remote, store, verdict, jobs=jobs, meter=meter, note=note)
-    return Checkup(report, dict.fromkeys(verdict.reach.by.values(), "record"))
+                verdict = repair_remote.repair(remote, store, wanted, verdict, jobs=jobs, meter=meter, note=note)
+    return Checkup(verdict.report, {each.root: "record" for each in verdict.report.problems if each.root})
 
 
 # ---------------------------------------------------------------------- where lost objects are sought
