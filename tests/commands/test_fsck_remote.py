@@ -101,6 +101,17 @@ def test_damage_is_found_and_mended(repo: Repo, remote: Path, content: dict[str,
     has_all(repo, remote, content)
 
 
+@pytest.mark.parametrize("left", [0, 40, 1000])
+def test_a_pack_that_is_cut_short_is_called_that(
+    repo: Repo, remote: Path, content: dict[str, bytes], left: int
+) -> None:
+    pack = largest(remote)
+    rewrite(pack, pack.read_bytes()[:left])
+    shown = repo.run("fsck", "--remote", ok=False).out
+    assert f"pack: {pack.relative_to(remote)}: it is cut short" in shown
+    assert "the pack" not in shown
+
+
 def test_a_good_remote_is_clean(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
     found = fsck(repo, "--remote", code=0)
     assert found["problems"] == found["info"] == []
