@@ -36,8 +36,9 @@ class Remote:
         self.algorithm = algorithm
         self.cache = cache_directory(store_directory, backend.url)
         self._catalog: Catalog | None = None
-        self._packs: set[str] | None = None
+        self._packs: dict[str, int | None] | None = None
         self.index_times: dict[bytes, float] = {}  # of the index files, as of the last `refresh_index`
+        self._short: frozenset[bytes] = frozenset()
         self._whole = False
         self.listing = Listing(backend)
         self.is_public = False  # keeps a latest.json up to date
@@ -186,23 +187,45 @@ class Remote:
     def find(self, oid: ObjectId, *, without: Collection[bytes] = ()) -> tuple[bytes, Row] | None:
         """(pack, row) of an object, as of the last `refresh_index`; a row counts only where its pack is there.
 
-        Packs named in `without` count as absent. The first question costs one LIST.
+        Packs named in `without` count as absent; those that are known to be cut short are the last resort. The first
+        question costs one LIST.
         """
+        there = self._list_packs()
+        if self._whole and not without and not self._short:
+            return self.catalog.find(oid)
+        found = None
+        for place in self.catalog.places(oid):
+            if place[0] not in without and pack.key(place[0]) in there:
+                if place[0] not in self._short:
+                    return place
+                found = found or place
+        return found
+
+    def _list_packs(self) -> dict[str, int | None]:
+        """The keys of the packs that are there, with their sizes where these are known."""
         if self._packs is None:
             indexed = {pack.key(name) for name in self.catalog.packs()}
-            listed = None if self.listing.is_advised else self.listing.below("packs/")
-            self._packs = indexed if listed is None else {item.key for item in listed}
-            self._whole = indexed <= self._packs
-        if self._whole and not without:
-            return self.catalog.find(oid)
-        return next(
-            (
-                place
-                for place in self.catalog.places(oid)
-                if place[0] not in without and pack.key(place[0]) in self._packs
-            ),
-            None,
+            if self.listing.is_advised:
+                self._packs = dict.fromkeys(indexed)
+            else:
+                self._packs = {item.key: item.size for item in self.listing.below("packs/")}
+            self._whole = indexed <= self._packs.keys()
+        return self._packs
+
+    def find_short(self) -> frozenset[bytes]:
+        """Packs that have fewer bytes over there than an index says: they were cut short. 0.4 us an object."""
+        there = self._list_packs()
+        self._short = frozenset(
+            name
+            for index in self.catalog.indexes
+            for name, size in index.sizes().items()
+            if (found := there.get(pack.key(name))) is not None and found < size
         )
+        return self._short
+
+    def avoid_short(self) -> bool:
+        """Look for packs that were cut short; True if there are others than were known."""
+        return not self._short >= self.find_short()
 
     def publish_index(self, packs: Sequence[Pack]) -> None:
         """Make `packs`, already stored, part of the remote."""
@@ -211,7 +234,7 @@ class Remote:
         if merged := self.catalog.merge():
             self.store_index(*merged)
         if there is not None:
-            self._packs = there | {pack.key(each.name) for each in packs}
+            self._packs = there | dict.fromkeys(pack.key(each.name) for each in packs)
 
     def store_index(self, name: bytes, content: bytes) -> None:
         """Store one encoded index, here and there."""
