@@ -29,8 +29,8 @@ _HISTORY = 64  # roots from which a look at every object costs less than one at 
 
 class Plan(NamedTuple):
     """What a push has to do: `needs` is what the remote lacks, in path order, large blobs later and nodes last; `news`
-    are the roots that no record calls complete, or calls so wrongly; `seen` are the keys of the gc files that were taken
-    into account, `doomed` the packs that they name, or that are known to be cut short.
+    are the roots that no record calls complete, or calls so wrongly; `seen` are the keys of the gc files that were
+    taken into account, `doomed` the packs that they name, or that are known to be cut short.
     """
 
     needs: list[Need]
