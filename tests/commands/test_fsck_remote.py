@@ -375,3 +375,41 @@ def test_what_was_never_pushed_is_no_damage_but_is_said(repo: Repo, remote: Path
     assert fsck(repo, "--remote", code=0)["info"][0]["hint"].startswith("vml push --all-commits -r origin")
     repo.run("push", "--all-commits", "-r", "origin")
     assert fsck(repo, "--remote", code=0)["info"] == []
+
+
+@pytest.fixture
+def large(repo: Repo, remote: Path) -> bytes:
+    """A file in chunks, which compress well, and in another version a few more; both are pushed."""
+    content = b"".join(b"%d,%d\n" % (i, i * 7919 % 100_003) for i in range(1_000_000))
+    repo.write("large.csv", content)
+    repo.run("add", "large.csv")
+    repo.commit("large")
+    repo.run("push")
+    return content
+
+
+def test_lost_chunks_are_summed_up(repo: Repo, remote: Path, large: bytes) -> None:
+    packs = {*remote.glob("packs/*/*")}
+    largest(remote).unlink()
+    found = fsck(repo, "--remote", code=1)
+    lost = [each for each in found["problems"] if each["kind"] == "missing"]
+    assert len(lost) > 1
+    assert {each["object"].partition(":")[0] for each in lost} == {"sha256"}
+    shown = repo.run("fsck", "--remote", ok=False).out
+    assert shown.count("large.csv: ") == 1
+    (line,) = [line for line in shown.splitlines() if line.startswith("missing: ")]
+    assert line.startswith(f"missing: large.csv: {len(lost)} of ")
+    assert " chunks: promised by a root record, and not there" in line
+    assert len(packs) > 1
+
+
+def test_what_is_damaged_is_sent_once(repo: Repo, remote: Path, large: bytes) -> None:
+    before = {*remote.glob("packs/*/*")}
+    flip(largest(remote), 1000)
+    lost = largest(remote).stat().st_size
+    result = repo.run("fsck", "--remote", "--deep", "--repair")
+    sent = {*remote.glob("packs/*/*")} - before
+    assert sum(path.stat().st_size for path in sent) < lost * 1.02
+    assert "written anew from packs of origin: " in result.err
+    assert "written anew from the local store: 1 object (" in result.err
+    assert fsck(repo, "--remote", "--deep", code=0)["problems"] == []

@@ -137,10 +137,11 @@ def _wants(project: Project, roots: Mapping[Root, str]) -> Wants:
 
 
 class Checkup(NamedTuple):
-    """A report, and for each root that a problem names where it stands."""
+    """A report, for each root that a problem names where it stands, and how many chunks some files have on a remote."""
 
     report: Report
     revisions: dict[Root, str]
+    chunks: Mapping[str, int]
 
 
 def check(project: Project, *, show: sync.Show, note: Note) -> Checkup:
@@ -181,7 +182,7 @@ def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup
 
 def _checkup(project: Project, report: Report, names: Named) -> Checkup:
     report = report._replace(problems=[*report.problems, *names.broken])
-    return Checkup(report, revisions(project, report.problems, names.roots))
+    return Checkup(report, revisions(project, report.problems, names.roots), {})
 
 
 def _check_algorithm(project: Project) -> None:
@@ -221,7 +222,8 @@ def check_remote(
         if mend and verdict.report.problems:
             with show(f"repairing {config.name}") as meter:
                 verdict = repair_remote.repair(remote, store, wanted, verdict, jobs=jobs, meter=meter, note=note)
-    return Checkup(verdict.report, {each.root: "record" for each in verdict.report.problems if each.root})
+    chunks = {lack.need.path: lack.parts - 1 for lack in verdict.reach.large.values()}  # one part is the recipe
+    return Checkup(verdict.report, {each.root: "record" for each in verdict.report.problems if each.root}, chunks)
 
 
 # ---------------------------------------------------------------------- where lost objects are sought
