@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from tests.conftest import Repo
@@ -143,7 +144,18 @@ def test_bad_remotes(repo: Repo, remote: Path, tmp_path: Path) -> None:
         assert words in repo.fails("push", "-r", "empty", code=code).err
     (tmp_path / "empty/vml.json").unlink()
     shutil.copytree(remote / "packs", tmp_path / "empty/packs")
-    assert "no vml.json" in repo.fails("push", "-r", "empty", code=4).err
+    for command in ("push", "status"):
+        refused = repo.fails(command, "--remote", "empty", code=4).err
+        assert "lost its vml.json" in refused
+        assert "hint: vml fsck --remote empty --repair" in refused
+    repo.run("fsck", "--remote", "empty", "--repair")
+    assert repo.json("push", "-r", "empty")["objects"] == 1
+    (tmp_path / "empty/vml.json").unlink()
+    other = repo.beside("other")
+    subprocess.run(["git", "init", "-q", str(other.path)], check=True)
+    other.run("init", "--hash", "sha256")
+    other.run("remote", "add", "empty", str(tmp_path / "empty"))
+    assert "names data with xxh128" in other.fails("fsck", "--remote", "empty", "--repair", code=3).err
     shutil.rmtree(remote)
     gone = repo.fails("push", code=4)  # a disk that is not mounted, perhaps: nothing is set up in its place
     assert "was a vml remote" in gone.err

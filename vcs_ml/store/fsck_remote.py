@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, RemoteError, UserError
-from vcs_ml.hashing import NAMES, SHA256, Algorithm
+from vcs_ml.hashing import NAMES, SHA256, Algorithm, by_code
 from vcs_ml.output import count, quote, size
 from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, inspect, objects, pack, recipe, transfer, workers
@@ -107,7 +107,8 @@ def check_format(remote: Remote) -> str:
         content = json.loads(raw)
         good = isinstance(content["format"], int) and content["algorithm"] in NAMES
     except NotFound:
-        if any(catalog.parse_key(item.key) for item in remote.backend.list("index/")):
+        if remote.has_remains():
+            _check_algorithm(remote)
             return "it is gone"
         remote.open()  # which says that this never was a remote
         return ""
@@ -117,6 +118,19 @@ def check_format(remote: Remote) -> str:
         return "it is damaged"
     remote.check_format(raw)
     return ""
+
+
+def _check_algorithm(remote: Remote) -> None:
+    """UserError where an index of another algorithm is there: what belongs to another project is not ours to mend."""
+    for item in remote.backend.list("index/"):
+        if catalog.parse_key(item.key) and item.size >= catalog.HEADER.size:
+            magic, _, code, *_ = catalog.HEADER.unpack(remote.backend.read_range(item.key, 0, catalog.HEADER.size))
+            theirs = by_code(code)
+            if magic == catalog.MAGIC and theirs and theirs != remote.algorithm:
+                raise UserError(
+                    f"{remote.backend.url} names data with {theirs.name}, this project with {remote.algorithm.name}",
+                    hint="use another remote, or mend this one in a clone of its project",
+                )
 
 
 def check(

@@ -17,7 +17,7 @@ from vcs_ml.store.listing import LATEST, Listing, write_latest
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Pack, Row
 from vcs_ml.store.records import Doomed, Record, Root
-from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound
+from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound, NotSetUp
 
 FORMAT = 1
 _RECORDS_READ = 64  # newest first; each lists all that its project had, so older ones say nothing new
@@ -67,12 +67,14 @@ class Remote:
         except NotFound:
             raw = None
         if raw is None:
+            empty = self.is_empty if seen is not None else self.backend.is_empty()
             if not create:
-                raise RemoteError(
+                self._check_not_lost()
+                raise (NotSetUp if empty else RemoteError)(
                     f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 )
-            self._check_empty(taken=not (self.backend.is_empty() if seen is None else self.is_empty))
+            self._check_empty(taken=not empty)
             if dry_run:
                 self.is_new = True
                 return
@@ -84,6 +86,7 @@ class Remote:
         lost = (self.cache / "complete.json").exists()
         if (lost or taken) and self.backend.stat("vml.json"):
             return  # another push has set it up in this moment
+        self._check_not_lost()
         if lost:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} was a vml remote, and is none any more (no vml.json)",
@@ -94,6 +97,19 @@ class Remote:
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
                 hint="name an empty or new place: vml remote modify NAME url URL",
             )
+
+    def _check_not_lost(self) -> None:
+        if self.has_remains():
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url} has data of vml, but lost its vml.json",
+                hint=f"vml fsck --remote {self.name} --repair makes it again",
+            )
+
+    def has_remains(self) -> bool:
+        """Whether there is something that only pushes leave."""
+        prefixes = () if self.listing.is_advised else ("packs/", "index/", "roots/")
+        keys = (item.key for prefix in prefixes for item in self.backend.list(prefix))
+        return any(pack.parse_key(key) or catalog.parse_key(key) or records.parse_key(key) for key in keys)
 
     def _create(self) -> None:
         self.is_new = self.backend.write_new("vml.json", format_text(self.algorithm))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from vcs_ml import git, history, locks, paths
+from vcs_ml import history, locks, paths
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.progress import SILENT, Meter
@@ -74,16 +74,8 @@ def revisions(project: Project, problems: Sequence[Problem], roots: Mapping[Root
             continue
         found[each.root] = roots.get(each.root, _HISTORY)
         if found[each.root] == _HISTORY and len(found) <= _REVISIONS:
-            found[each.root] = _commit_of(project, each.root) or _HISTORY
+            found[each.root] = tracked.commit_of(project, each.root) or _HISTORY
     return found
-
-
-def _commit_of(project: Project, root: Root) -> str | None:
-    """The newest commit that brought or dropped a root: the way into the history that needs it."""
-    prefix = f"{project.prefix}/" if project.prefix else ""
-    where = f":(top,literal){prefix}{root.path}{SUFFIX}"
-    command = ["log", "--all", "-1", "--format=%H", f"-S{root.oid[:-1].hex()}", "--", where]
-    return git.run(command, project.git.cwd).decode().strip() or None
 
 
 # ---------------------------------------------------------------------- what is known of remotes

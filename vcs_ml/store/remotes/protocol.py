@@ -20,6 +20,10 @@ class NotFound(RemoteError):
     """There is nothing under this key (any more)."""
 
 
+class NotSetUp(RemoteError):
+    """An empty place, which the first push would make a remote."""
+
+
 class TooShort(RemoteError):
     """There are fewer bytes under this key than were asked for."""
 
