@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, RemoteError, UserError
-from vcs_ml.hashing import NAMES, SHA256, Algorithm, by_code
+from vcs_ml.hashing import NAMES, SHA256, by_code
 from vcs_ml.output import count, quote, size
 from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, inspect, objects, pack, recipe, transfer, workers
@@ -21,57 +21,19 @@ from vcs_ml.store.fsck import Checked, Info, Problem, Report, damage, named
 from vcs_ml.store.holdings import Holdings, judge_indexes, take_pack
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
-from vcs_ml.store.pack import Row
+from vcs_ml.store.promises import Record, read_records
 from vcs_ml.store.reach import Reach, reach
-from vcs_ml.store.records import Root, parse_roots
+from vcs_ml.store.records import Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import Backend, NotFound
+from vcs_ml.store.strays import RemoteFile, Strays
 
-_RECORD = re.compile(r"roots/[0-9A-Z]{26}\.json")
 _PACK_NAME = re.compile(rb"[0-9a-f]{32}-[0-9a-f]{16}")
 _INDEX_MAX = 1 << 30
 _PROMISED = "promised by a root record, and not there"
 _LOST = "promised by a root record before a repair, and not there"
 _NAMED = 5  # paths in one line
 _SEVERAL = 16  # fewer packs than this are looked at by one process
-
-
-class Record(NamedTuple):
-    """A root record: what it promises, and for whom; `lost` was promised by one in whose place a repair put it."""
-
-    key: str
-    project: str
-    commit: str | None
-    roots: list[Root]
-    lost: list[Root]
-
-
-class Strays:
-    """What packs that no index names hold, by their own tables, which are read when they are first asked for."""
-
-    def __init__(self, remote: Remote, found: Holdings, damaged: Mapping[bytes, Mapping[ObjectId, str]]) -> None:
-        self._remote, self._found, self._damaged = remote, found, damaged
-        self._tables: dict[bytes, dict[ObjectId, Row]] = {}
-        self.names = list(found.unlisted)
-
-    def is_damaged(self, name: bytes) -> bool:
-        """Whether something in one of them is."""
-        return name in self._found.damaged or name in self._damaged
-
-    def rows(self, name: bytes) -> dict[ObjectId, Row]:
-        """What one of them holds, as far as it is not known to be damaged; nothing where its table is."""
-        if name not in self._tables:
-            file = RemoteFile(self._remote.backend, pack.key(name), self._found.packs[name])
-            rows = inspect.table_of(name, file, self._remote.algorithm)[1]
-            self._tables[name] = {row.oid: row for row in rows}
-        bad = {**self._damaged.get(name, {}), **self._found.damaged.get(name, {})}
-        return {oid: row for oid, row in self._tables[name].items() if oid not in bad} if bad else self._tables[name]
-
-    def places(self, oid: ObjectId) -> Iterator[tuple[bytes, Row]]:
-        """Where an object lies in them."""
-        for name in self.names:
-            if row := self.rows(name).get(oid):
-                yield name, row
 
 
 class RemoteVerdict(NamedTuple):
@@ -86,18 +48,6 @@ class RemoteVerdict(NamedTuple):
     unreadable: list[str]
     useless: set[bytes]
     strays: Strays
-
-
-class RemoteFile(NamedTuple):
-    """A pack on a remote, read in ranges."""
-
-    backend: Backend
-    key: str
-    size: int
-
-    def read(self, start: int, length: int) -> bytes:
-        """`length` bytes from `start`; RemoteError."""
-        return self.backend.read_range(self.key, start, length)
 
 
 def check_format(remote: Remote) -> str:
@@ -150,7 +100,7 @@ def check(
     """
     found = Holdings(remote.cache, remote.algorithm)
     found.format = check_format(remote)
-    records, unreadable = _read_records(remote)  # first: what a push promises, it has sent before
+    records, unreadable = read_records(remote)  # first: what a push promises, it has sent before
     indexes = _read_indexes(remote, found)
     condemned, deleted = (_packs_named(remote.backend, f"gc/{what}/") for what in ("condemned", "deleted"))
     _read_packs(remote, found, indexes, deep=deep, jobs=jobs, meter=meter)
@@ -282,35 +232,6 @@ def _read(backend: Backend, key: str) -> bytes:
 
 
 # ---------------------------------------------------------------------- what is promised
-
-
-def _read_records(remote: Remote) -> tuple[list[Record], list[str]]:
-    """(the root records, oldest first; keys of those that cannot be read)."""
-    records, unreadable = [], []
-    known: dict[Root, Root] = {}  # most records name what the one before them named
-    for item in remote.backend.list("roots/"):
-        if not _RECORD.fullmatch(item.key):
-            continue
-        try:
-            records.append(_parse(item.key, remote.backend.read(item.key), remote.algorithm, known))
-        except NotFound:
-            continue
-        except (ValueError, KeyError, TypeError, RecursionError, UserError):
-            unreadable.append(item.key)
-    return records, unreadable
-
-
-def _parse(key: str, raw: bytes, algorithm: Algorithm, known: dict[Root, Root]) -> Record:
-    content = json.loads(raw)
-    if not isinstance(schema := content["schema"], int):
-        raise TypeError("no number")
-    # What a newer vml wrote says nothing to us, and is not ours to remove.
-    listed = (content["roots"], content.get("lost", [])) if schema == 1 else ([], [])
-    roots, lost = (
-        [known.setdefault(root, root) for root in parse_roots(each, algorithm, source=key)] for each in listed
-    )
-    commit = content.get("commit")
-    return Record(key, str(content.get("project")), commit if isinstance(commit, str) else None, roots, lost)
 
 
 def _reader(remote: Remote, store: LocalStore, found: Holdings, strays: Strays) -> Callable[[ObjectId], bytes]:

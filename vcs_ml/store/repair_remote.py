@@ -10,13 +10,15 @@ from vcs_ml.output import count, size
 from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, fsck_remote, inspect, objects, pack, records, transfer, upload
 from vcs_ml.store.fsck import after_repair
-from vcs_ml.store.fsck_remote import Record, RemoteFile, RemoteVerdict
+from vcs_ml.store.fsck_remote import RemoteVerdict
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Pack, Row
+from vcs_ml.store.promises import Record
 from vcs_ml.store.records import Root
 from vcs_ml.store.remote import Remote, format_text
 from vcs_ml.store.repair import Note
+from vcs_ml.store.strays import RemoteFile
 from vcs_ml.store.transfer import NOTHING, Moved, Need, Range
 
 
