@@ -183,6 +183,29 @@ def test_damage_is_found_and_mended(repo: Repo, s3: S3Bucket) -> None:
     assert clone.files("data") == repo.files("data")
 
 
+def test_before_the_first_push(repo: Repo, s3: S3Bucket) -> None:
+    set_up(repo, s3)
+    fill(repo)
+    assert "not pushed: data" in repo.run("status", "--remote").out
+    assert "nothing there yet" in repo.run("gc", "--remote").err
+    assert s3.keys() == []
+
+
+def test_a_repair_sends_once(repo: Repo, s3: S3Bucket) -> None:
+    set_up(repo, s3)
+    repo.write("large.csv", b"".join(b"%d,%d\n" % (i, i * 7919 % 100_003) for i in range(1_000_000)))
+    repo.run("add", "large.csv")
+    repo.commit("large")
+    repo.run("push")
+    before = s3.files(f"{PREFIX}/packs")
+    pack = max(before, key=lambda key: len(before[key]))
+    s3.flip(pack, 1000)
+    assert fsck(repo, "--deep", "--repair")["clean"]
+    after = s3.files(f"{PREFIX}/packs")
+    assert sum(len(after[key]) for key in after.keys() - before.keys()) < len(before[pack]) * 1.02
+    assert fsck(repo, "--deep")["problems"] == []
+
+
 def test_a_lost_pack_is_sent_again(repo: Repo, s3: S3Bucket) -> None:
     set_up(repo, s3)
     fill(repo)

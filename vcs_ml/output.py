@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
 
@@ -77,6 +78,11 @@ def count(n: int, noun: str) -> str:
         else:
             noun += "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
     return f"{n:,} {noun}"
+
+
+def moment(seconds: float) -> str:
+    """A point in time (seconds since 1970) by the clock on the wall: `2031-03-01 14:05`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def json_text(obj: object) -> str:

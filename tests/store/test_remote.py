@@ -72,6 +72,10 @@ def test_a_remote_that_lost_its_vml_json_is_not_set_up_again(place: Path) -> Non
     (place / "vml.json").unlink()
     with pytest.raises(RemoteError, match=r"is not empty, and no vml remote"):
         clone(place).open(create=True)
+    (place / f"packs/ab/{'ab' * 16}-{'1' * 16}.pack").write_bytes(b"x")
+    for create in (True, False):
+        with pytest.raises(RemoteError, match=r"has data of vml, but lost its vml.json"):
+            clone(place).open(create=create)
     assert not (place / "vml.json").exists()
 
 

@@ -9,6 +9,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from operator import add
 from pathlib import Path
 from typing import Literal
 
@@ -165,6 +166,20 @@ class Index:
                 raise CorruptError(f"{self.path}: a row names a pack that is not listed")
             sums[number] += stored
         return {self.packs[number]: size for number, size in sums.items()}
+
+    def sizes(self) -> dict[bytes, int]:
+        """How many bytes each pack has at least, by this index: objects, table and footer."""
+        ends, counts = [0] * len(self.packs), [0] * len(self.packs)
+        for number, end in zip(self._numbers, map(add, self._offsets, self._stored), strict=True):  # 0.1 us a row
+            if number >= len(ends):
+                raise CorruptError(f"{self.path}: a row names a pack that is not listed")
+            counts[number] += 1
+            if end > ends[number]:  # noqa: PLR1730 - max() takes three times as long
+                ends[number] = end
+        return {
+            name: end + pack.table_size(n, self._algorithm.size)
+            for name, end, n in zip(self.packs, ends, counts, strict=True)
+        }
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of keys."""

@@ -49,6 +49,14 @@ class Survey:
     forgotten: frozenset[str]
 
 
+class Waiting(NamedTuple):
+    """Packs that no index names and nobody needs, too young to be condemned: their bytes, and until when that is so."""
+
+    packs: int
+    size: int
+    until: float
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run would do."""
@@ -65,6 +73,8 @@ class Plan:
     gc_files: list[str]  # keys of gc files that have done their work
     sweep_before: float  # unfinished uploads older than that go
     incomplete: list[Root]  # the caller's roots, and those of unfinished pushes, that the remote has not whole
+    waiting: Waiting
+    due: float  # from then on a run deletes what this one condemns
 
     def as_json(self) -> dict[str, Any]:
         """The numbers for programs."""
@@ -76,7 +86,12 @@ class Plan:
             "copy": {"objects": self.copied.objects, "bytes": self.copied.stored},
             "records": sum(key.startswith("roots/") for key in self.records),
             "incomplete": sorted({root.path for root in self.incomplete}),
+            "waiting": {"packs": self.waiting.packs, "bytes": self.waiting.size},
         }
+
+
+_NONE = Doomed(frozenset(), frozenset())
+NOTHING = Plan(0, 0, _NONE, 0, _NONE, 0, Moved(0, 0, 0), frozenset(), [], [], 0, [], Waiting(0, 0, 0), 0)
 
 
 def _numbers(doomed: Doomed, size: int) -> dict[str, int]:
@@ -197,6 +212,7 @@ def plan(found: Survey, *, grace: float = GRACE) -> Plan:
     delete = Doomed(frozenset(each.name for each in going), frozenset(old & due_indexes))
     copied = [row for _, row in stranded(found.remote, found.marks.alive, doomed | condemn.packs)]
     present = {each.name for each in found.packs}
+    young = [each for each in found.packs if _is_stray(each) and each.name not in doomed and each.modified > before]
     return Plan(
         packs=len(found.packs),
         size=sum(each.size for each in found.packs),
@@ -211,12 +227,21 @@ def plan(found: Survey, *, grace: float = GRACE) -> Plan:
         # An upload that is under way is not older than a day, whatever the grace.
         sweep_before=found.now - max(grace, DAY),
         incomplete=list(found.marks.absent.values()),
+        waiting=Waiting(
+            len(young), sum(each.size for each in young), max((each.modified for each in young), default=0) + grace
+        ),
+        due=found.now + grace,
     )
 
 
 def _is_dead(each: PackFact, before: float) -> bool:
     """Whether a pack is to go: old enough, and less than half of it alive."""
     return each.modified <= before and not each.needed and (each.alive == 0 or 2 * each.alive < each.stored)
+
+
+def _is_stray(each: PackFact) -> bool:
+    """Whether a push left a pack that nobody can find anything in."""
+    return not each.stored and not each.needed
 
 
 def _finished(found: Survey) -> list[str]:

@@ -13,7 +13,7 @@ from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
 from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remote import Remote, remedy
-from vcs_ml.store.remotes.protocol import NotFound
+from vcs_ml.store.remotes.protocol import NotFound, TooShort
 
 T = TypeVar("T")
 LARGE = chunk.ABOVE  # a blob above this is never held in memory, and lies on a remote as chunks
@@ -92,7 +92,8 @@ def again(remote: Remote, work: Callable[[], T]) -> T:
     """What `work` returns, which reads what `find` names on the remote and may be begun anew.
 
     A gc over there may move objects to other packs meanwhile. So what is not found is looked for once more, with a
-    new index; what is in no index only if that is another than before.
+    new index; what is in no index only if that is another than before. What lies in a pack that was cut short may lie
+    in another, too.
     """
     for left in reversed(range(TRIES)):
         try:
@@ -103,6 +104,9 @@ def again(remote: Remote, work: Callable[[], T]) -> T:
             remote.refresh_index()
         except MissingObject:
             if not left or not remote.refresh_index():
+                raise
+        except TooShort:
+            if not left or not remote.avoid_short():
                 raise
     raise AssertionError("unreachable")
 
@@ -236,7 +240,7 @@ def locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need
             continue
         name, row = place
         if need.size < 0 and row.raw > limit(need.oid):
-            raise CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint="vml push it again")
+            raise CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint=remedy(remote.name))
         if 0 <= need.size != row.raw:
             raise CorruptError(
                 f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
@@ -280,5 +284,6 @@ def missing_on(remote: Remote, lacking: Sequence[Need]) -> MissingObject:
     return MissingObject(
         first.oid,
         f"{named} is not on remote {remote.name!r}{more}",
-        hint="somebody who has it must `vml push`; or try another remote with `-r NAME` (vml remote list)",
+        hint=f"somebody who has it must run `vml push --check -r {remote.name}`; or try another remote with `-r NAME` "
+        "(vml remote list)",
     )

@@ -32,8 +32,8 @@ _HISTORY = 64  # roots from which a look at every object costs less than one at 
 
 class Plan(NamedTuple):
     """What a push has to do: `needs` is what the remote lacks, in path order, large blobs later and nodes last; `news`
-    are the roots that no record calls complete yet; `seen` are the keys of the gc files that were taken into account,
-    `doomed` the packs that they name.
+    are the roots that no record calls complete, or calls so wrongly; `seen` are the keys of the gc files that were
+    taken into account, `doomed` the packs that they name, or that are known to be cut short.
     """
 
     needs: list[Need]
@@ -87,11 +87,14 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
     gc = remote.read_gc()
     seen = frozenset(item.key for item, _ in gc)
     doomed = frozenset(name for _, each in gc for name in each.packs)
-    complete = remote.refresh_complete() if not check else {}
+    believed = remote.refresh_complete()
+    complete = {} if check else believed
     news = [root for root in dict.fromkeys(roots) if root.oid not in complete]
     if not news:
         return Plan([], [], seen, doomed)
     remote.refresh_index()
+    if check:
+        doomed |= remote.find_short()
     bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
     blobs: dict[ObjectId, Need] = {}
     large: dict[ObjectId, Need] = {}  # that may be there in chunks
@@ -121,6 +124,8 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
             raise CorruptError(f"{root.path}: {error.message}", hint=error.hint) from None
     needs = [*blobs.values(), *download.lacking(remote, list(large.values()), without=doomed), *nodes.values()]
     _check_present(store, remote, news, needs)
+    lacked = {need.tracked for need in needs}
+    news = [root for root in news if root.oid not in believed or root.path in lacked]
     return Plan(needs, news, seen, doomed)
 
 

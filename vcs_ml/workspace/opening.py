@@ -18,6 +18,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
+from vcs_ml.store.remotes.protocol import NotSetUp
 from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import detach, sharing, status, write
 from vcs_ml.workspace.pointer import Pointer
@@ -76,6 +77,18 @@ def remote_at(project: Project, config: RemoteConfig, *, create: bool = False, d
     return remote
 
 
+def remote_if_set_up(project: Project, config: RemoteConfig) -> Remote | None:
+    """A configured remote, opened; None for a place that is empty and was never one, as far as is known here."""
+    try:
+        return remote_at(project, config)
+    except NotSetUp:
+        if remote_state.known_complete(
+            remote_state.cache_directory(project.cache_dir, config.address), project.algorithm
+        ):
+            raise
+        return None
+
+
 class NotPushed(NamedTuple):
     """Paths of tracked things that a remote is not known to have; `asked`: it was asked just now."""
 
@@ -97,7 +110,9 @@ def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer],
         place = remote_state.cache_directory(project.cache_dir, config.address)
         complete = remote_state.known_complete(place, project.algorithm)
         return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], False)
-    remote = remote_at(project, config)
+    remote = remote_if_set_up(project, config)
+    if remote is None:
+        return NotPushed(config.name, [each.path for each in pointers], True)
     complete = remote.refresh_complete()
     doubtful = [each for each in pointers if each.oid not in complete]
     if not doubtful:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from vcs_ml import git, history, locks, paths
+from vcs_ml import history, locks, paths
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.progress import SILENT, Meter
@@ -74,16 +74,8 @@ def revisions(project: Project, problems: Sequence[Problem], roots: Mapping[Root
             continue
         found[each.root] = roots.get(each.root, _HISTORY)
         if found[each.root] == _HISTORY and len(found) <= _REVISIONS:
-            found[each.root] = _commit_of(project, each.root) or _HISTORY
+            found[each.root] = tracked.commit_of(project, each.root) or _HISTORY
     return found
-
-
-def _commit_of(project: Project, root: Root) -> str | None:
-    """The newest commit that brought or dropped a root: the way into the history that needs it."""
-    prefix = f"{project.prefix}/" if project.prefix else ""
-    where = f":(top,literal){prefix}{root.path}{SUFFIX}"
-    command = ["log", "--all", "-1", "--format=%H", f"-S{root.oid[:-1].hex()}", "--", where]
-    return git.run(command, project.git.cwd).decode().strip() or None
 
 
 # ---------------------------------------------------------------------- what is known of remotes
@@ -137,10 +129,11 @@ def _wants(project: Project, roots: Mapping[Root, str]) -> Wants:
 
 
 class Checkup(NamedTuple):
-    """A report, and for each root that a problem names where it stands."""
+    """A report, for each root that a problem names where it stands, and how many chunks some files have on a remote."""
 
     report: Report
     revisions: dict[Root, str]
+    chunks: Mapping[str, int]
 
 
 def check(project: Project, *, show: sync.Show, note: Note) -> Checkup:
@@ -181,7 +174,7 @@ def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup
 
 def _checkup(project: Project, report: Report, names: Named) -> Checkup:
     report = report._replace(problems=[*report.problems, *names.broken])
-    return Checkup(report, revisions(project, report.problems, names.roots))
+    return Checkup(report, revisions(project, report.problems, names.roots), {})
 
 
 def _check_algorithm(project: Project) -> None:
@@ -214,14 +207,15 @@ def check_remote(
     backend = open_remote(config.url, config.options, base=project.main_root)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     store = opening.open_store(project)
+    wanted = {root: place == _WORKSPACE for root, place in named(project).roots.items()}
     with _locked(project, note, shared=True):
         with show(f"checking {config.name}") as meter:
-            verdict = fsck_remote.check(remote, store, deep=deep, jobs=jobs, meter=meter)
-        report = verdict.report
-        if mend and report.problems:
+            verdict = fsck_remote.check(remote, store, wanted, deep=deep, jobs=jobs, meter=meter)
+        if mend and verdict.report.problems:
             with show(f"repairing {config.name}") as meter:
-                report = repair_remote.repair(remote, store, verdict, jobs=jobs, meter=meter, note=note)
-    return Checkup(report, dict.fromkeys(verdict.reach.by.values(), "record"))
+                verdict = repair_remote.repair(remote, store, wanted, verdict, jobs=jobs, meter=meter, note=note)
+    chunks = {lack.need.path: lack.parts - 1 for lack in verdict.reach.large.values()}  # one part is the recipe
+    return Checkup(verdict.report, {each.root: "record" for each in verdict.report.problems if each.root}, chunks)
 
 
 # ---------------------------------------------------------------------- where lost objects are sought

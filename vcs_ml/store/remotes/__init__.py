@@ -10,7 +10,7 @@ from vcs_ml import fs
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes.local import Directory
-from vcs_ml.store.remotes.protocol import Backend
+from vcs_ml.store.remotes.protocol import Backend, NotSetUp
 
 
 def open_remote(
@@ -21,7 +21,8 @@ def open_remote(
 
     `create` makes a directory that is missing, but not its parents: a mount that is gone stays an error. A
     `dry_run` makes nothing: the place is then empty.
-    Raises RemoteError where the directory is gone, UserError for a scheme that is not known.
+    Raises RemoteError where the directory is gone (NotSetUp where `create` would make it), UserError for a scheme that
+    is not known.
     """
     scheme, _, rest = url.partition("://")
     if rest and scheme == "s3":
@@ -46,7 +47,7 @@ def open_remote(
         if not dry_run:
             fs.make_directory(path)
         return Directory(path)
-    raise RemoteError(
+    raise (NotSetUp if path.parent.is_dir() else RemoteError)(
         f"the remote directory {path} does not exist",
         hint="is its disk mounted? otherwise create the directory, or change it: vml remote modify NAME url PATH",
     )

@@ -20,6 +20,14 @@ class NotFound(RemoteError):
     """There is nothing under this key (any more)."""
 
 
+class NotSetUp(RemoteError):
+    """An empty place, which the first push would make a remote."""
+
+
+class TooShort(RemoteError):
+    """There are fewer bytes under this key than were asked for."""
+
+
 class CannotList(RemoteError):
     """Keys can be read there by those who know them, but nobody is told which there are."""
 
@@ -62,7 +70,7 @@ class Backend(Protocol):
         ...
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Exactly `length` bytes from `start`; NotFound, or RemoteError if the key holds fewer."""
+        """Exactly `length` bytes from `start`; NotFound, or TooShort if the key holds fewer."""
         ...
 
     def create(self) -> Upload:
@@ -130,9 +138,9 @@ def check_size(url: str, key: str, size: int) -> None:
         raise RemoteError(f"{url}: {key} has {size} bytes, more than vml ever wrote there", hint=_DAMAGED)
 
 
-def too_short(url: str, key: str, start: int, length: int) -> RemoteError:
+def too_short(url: str, key: str, start: int, length: int) -> TooShort:
     """The error for a range that a key does not have."""
-    return RemoteError(f"{url}: {key} is truncated: it has no bytes {start}-{start + length}", hint=_DAMAGED)
+    return TooShort(f"{url}: {key} is truncated: it has no bytes {start}-{start + length}", hint=_DAMAGED)
 
 
 def not_found(url: str, key: str) -> NotFound:
