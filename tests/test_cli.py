@@ -249,6 +249,35 @@ raise SystemExit(main(["status"]))
         assert process.wait() == 143
 
 
+_DROPS = """
+import os, signal, sys, time, types, typer
+module = types.ModuleType("vcs_ml.commands.status")
+module.app = typer.Typer(rich_markup_mode=None, add_completion=False)
+sys.modules["vcs_ml.commands.status"] = module
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+@module.app.command()
+def status():
+    Last()
+    time.sleep({seconds})
+    print("done", flush=True)
+from vcs_ml.cli import main
+raise SystemExit(main(["status"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_signal_that_python_drops_ends_the_program(name: str, code: int, seconds: int) -> None:
+    """It arrives in a `__del__`: what goes on is interrupted, and what has just ended is no success either."""
+    program = _DROPS.format(name=name, seconds=seconds)
+    done = subprocess.run([sys.executable, "-c", program], env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr == ("interrupted\n" if name == "SIGINT" else "")
+    assert ("done" in done.stdout) == (seconds == 0)
+
+
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
