@@ -69,6 +69,8 @@ OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
     "status": frozenset({"--remote"}),
 }
 
+# Options that stand before the command, and how.
+_GLOBAL: Final = {"-q": "-q", "--quiet": "-q", "-v": "-v", "--verbose": "-v", "-C": "-C DIR"}
 _AGAIN: Final = 0.01  # seconds until an exception that was dropped is raised again
 
 _HINTS: Final = {
@@ -336,8 +338,13 @@ def _sentence(message: str) -> str:
 
 
 def _help_hint(error: TyperException) -> str:
-    ctx = getattr(error, "ctx", None)
-    return f"{ctx.command_path if ctx else 'vml'} --help"
+    ctx, option = getattr(error, "ctx", None), str(getattr(error, "option_name", ""))
+    command = ctx.command_path if ctx else "vml"
+    if option in _GLOBAL:
+        return f"it stands before the command: vml {_GLOBAL[option]}{command.removeprefix('vml')}"
+    if option[1:].isdecimal():
+        return f"a value that begins with - stands behind --, and the options before it: {command} -- ..."
+    return f"{command} --help"
 
 
 def _describe(error: OSError) -> tuple[str, str]:

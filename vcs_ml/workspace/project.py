@@ -266,7 +266,10 @@ class Project:
 
 
 def located(remote: RemoteConfig, base: Path) -> RemoteConfig:
-    """The remote with a directory's url made an absolute path, from `base` where it is relative."""
+    """The remote with paths made absolute, from `base` where they are relative: a directory's url, and ca_bundle."""
+    if isinstance(bundle := remote.options.get("ca_bundle"), str):
+        absolute = os.path.normpath(base / Path(bundle).expanduser())
+        remote = remote._replace(options={**remote.options, "ca_bundle": absolute})
     parts = urlsplit(remote.url)
     if parts.scheme == "file":
         return remote._replace(url=unquote(parts.path))
