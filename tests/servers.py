@@ -235,15 +235,15 @@ def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iter
 
 
 @contextmanager
-def saying(answer: Callable[[str, str], tuple[int, dict[str, str], str]]) -> Iterator[str]:
-    """The address of a server that gives these answers, status, headers and text, to (method, path): any nonsense."""
+def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -> Iterator[str]:
+    """The address of a server that gives these answers, status, headers and text, to (method, path, authorization)."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            status, headers, text = answer(self.command, self.path)
+            status, headers, text = answer(self.command, self.path, self.headers.get("Authorization", ""))
             self.send_response(status)
             for name, value in {"Content-Length": str(len(text.encode())), **headers}.items():
                 self.send_header(name, value)

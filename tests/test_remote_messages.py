@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -57,7 +58,7 @@ def told(repo: Repo, *command: str, code: int = 4) -> str:
 
 @pytest.mark.parametrize("page", [PAGE, "<!doctype html><html><br><p>Log in", "", "{}"])
 def test_a_server_that_answers_anything_with_a_page(repo: Repo, strict: S3Bucket, page: str) -> None:
-    with saying(lambda method, path: (200, {"Content-Type": "text/html"}, page)) as address:
+    with saying(lambda *_: (200, {"Content-Type": "text/html"}, page)) as address:
         assert "does not answer like an S3 server" in at(repo, address, "s3://bucket/fruit", "--check")
         for command in (("push",), ("fetch",), ("fsck", "--remote")):
             said = repo.fails(*command, code=4).err
@@ -93,7 +94,7 @@ TIME = "<LastModified>2024-01-01T00:00:00.000Z</LastModified>"
     ],
 )
 def test_a_list_that_cannot_be(repo: Repo, strict: S3Bucket, text: str) -> None:
-    with saying(lambda method, path: (200, {}, text)) as address:
+    with saying(lambda *_: (200, {}, text)) as address:
         at(repo, address)
         assert "does not answer like an S3 server" in told(repo, "push")
 
@@ -105,7 +106,7 @@ def test_a_list_that_cannot_be(repo: Repo, strict: S3Bucket, text: str) -> None:
 def test_other_answers_that_cannot_be(repo: Repo, strict: S3Bucket, headers: dict[str, str]) -> None:
     empty = "<ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount></ListBucketResult>"
 
-    def answer(method: str, path: str) -> tuple[int, dict[str, str], str]:
+    def answer(method: str, path: str, login: str) -> tuple[int, dict[str, str], str]:
         return (200, {}, empty) if "list-type" in path else (200, headers if method != "GET" else {}, "")
 
     with saying(answer) as address:
@@ -282,6 +283,9 @@ def test_settings_that_only_boto_knows(repo: Repo, strict: S3Bucket) -> None:
         ("s3://da ta/x", "' ' cannot be in the name of a bucket"),
         ("s3://-data", "cannot be the name of a bucket"),
         (f"s3://data/{'x' * 1000}", "longer than"),
+        ("https:///fruit", "no address"),
+        ("https://u:geheim@data.example.org/fruit?y=1", "no address"),
+        ("https://[data/fruit", "no address"),
     ],
 )
 def test_addresses_that_cannot_be(repo: Repo, url: str, says: str) -> None:
@@ -322,12 +326,12 @@ def test_a_password_for_the_web(repo: Repo, remote: Path) -> None:
     repo.run("push")
     seen = []
 
-    def answer(method: str, path: str) -> tuple[int, dict[str, str], str]:
-        seen.append(path)
+    def answer(method: str, path: str, login: str) -> tuple[int, dict[str, str], str]:
+        seen.append(base64.b64decode(login.removeprefix("Basic ")))
         return 404, {}, ""
 
     with saying(answer) as address:
-        url = address.replace("://", "://ada:geheim@")
+        url = address.replace("://", "://ada:ge%20heim@")
         said = repo.run("remote", "add", "web", url, "--local")
         shown = [said.out, said.err]
         for command in (("remote", "list"), ("remote", "list", "--json"), ("config",), ("config", "--json")):
@@ -336,8 +340,8 @@ def test_a_password_for_the_web(repo: Repo, remote: Path) -> None:
         for command in (("-v", "fetch", "-r", "web"), ("push", "-r", "web"), ("doctor", "--remote", "web")):
             result = repo.run(*command, ok=False)
             shown += [result.out, result.err]
-        assert seen
-    assert not any("geheim" in text for text in shown)
+    assert set(seen) == {b"ada:ge heim"}
+    assert not any("heim" in text for text in shown)
 
 
 # --- TLS ---------------------------------------------------------------------------------------------------

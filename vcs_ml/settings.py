@@ -75,6 +75,9 @@ _POWERS: Final = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 _LOGIN: Final = re.compile(r"://[^/@]*:[^/@]*@")
 _USER: Final = re.compile(r"://[^/@\s]*@")
 _PREFIX_MAX: Final = 900  # bytes; a key has 1,024, and ours take up to 100
+_READABLE: Final = re.compile(
+    r"https?://(?:[^/?#@\s]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^/?#@\[\]:\s]+)(?::[0-9]{1,5})?(?:/[^?#\s]*)?"
+)
 _SERVER: Final = re.compile(r"https?://[^/@\s?#]+(/[^@\s?#]*)?")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?|arn:[A-Za-z0-9:/._-]+")
 _WORDS: Final = {
@@ -160,6 +163,12 @@ def bucket_and_prefix(url: str) -> tuple[str, str]:
     if len(parts.encode()) > _PREFIX_MAX:
         raise UserError(f"{where}: the prefix is longer than {_PREFIX_MAX} bytes", hint=form)
     return bucket, f"{parts}/" if parts else ""
+
+
+def check_web(url: str) -> None:
+    """UserError for an address that nothing can be read from."""
+    if not _READABLE.fullmatch(url):
+        raise UserError(f"{masked(url)} is no address to read from", hint="https://HOST/PATH, without '?' and '#'")
 
 
 def parse_size(value: object) -> int:

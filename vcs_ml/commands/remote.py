@@ -14,7 +14,16 @@ from typer.core import TyperGroup
 from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.session import Session
-from vcs_ml.settings import REMOTE_SETTINGS, Level, bucket_and_prefix, check_fits, check_remote_name, masked, shown
+from vcs_ml.settings import (
+    REMOTE_SETTINGS,
+    Level,
+    bucket_and_prefix,
+    check_fits,
+    check_remote_name,
+    check_web,
+    masked,
+    shown,
+)
 from vcs_ml.workspace import remote_check
 from vcs_ml.workspace.project import Project
 
@@ -254,9 +263,9 @@ def location(url: str, project: Project, directory: Path) -> str:
             raise UsageError(f"{output.quote(masked(url))}: vml has no remotes of the kind {scheme}://", hint=hint)
         if scheme == "file" and not rest.startswith("/"):
             raise UsageError(f"{output.quote(url)} is not absolute", hint="file:///DIR, or a plain path")
-        if scheme == "s3":
+        if scheme != "file":
             try:
-                bucket_and_prefix(f"s3://{rest}")
+                (bucket_and_prefix if scheme == "s3" else check_web)(f"{scheme}://{rest}")
             except UserError as error:
                 raise UsageError(error.message, hint=error.hint) from None
         return f"{scheme}://{rest}"

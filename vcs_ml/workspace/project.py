@@ -270,9 +270,8 @@ def located(remote: RemoteConfig, base: Path) -> RemoteConfig:
     if isinstance(bundle := remote.options.get("ca_bundle"), str):
         absolute = os.path.normpath(base / Path(bundle).expanduser())
         remote = remote._replace(options={**remote.options, "ca_bundle": absolute})
-    parts = urlsplit(remote.url)
-    if parts.scheme == "file":
-        return remote._replace(url=unquote(parts.path))
+    if remote.url.startswith("file://"):
+        return remote._replace(url=unquote(urlsplit(remote.url).path))
     if "://" in remote.url:
         return remote
     return remote._replace(url=os.path.normpath(base / Path(remote.url).expanduser()))

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from vcs_ml import fs
 from vcs_ml.errors import RemoteError, UserError
-from vcs_ml.settings import Value, masked
+from vcs_ml.settings import Value, check_web, masked
 from vcs_ml.store.remotes.local import Directory
 from vcs_ml.store.remotes.protocol import Backend, Place
 
@@ -40,6 +40,7 @@ def open_remote(
     if mark and scheme in ("https", "http"):
         from vcs_ml.store.remotes.http import Website, read_only  # noqa: PLC0415 - urllib3 takes 20 ms
 
+        check_web(url)
         if create:
             raise read_only(Place(name, masked(url)))
         _check_bundle(url, options, name)

@@ -48,13 +48,15 @@ class Website:
         self._place = Place(name, self.url)
         self._waiting = retry.Waiting(note)
         login = urllib3.util.parse_url(url).auth
+        self._headers = {"User-Agent": "vcs-ml"}
+        if login:
+            self._headers |= urllib3.make_headers(basic_auth=unquote(login))
         timeout, bundle = options.get("timeout"), options.get("ca_bundle")
         self._http = urllib3.PoolManager(
             maxsize=_CONNECTIONS,
             retries=False,
             timeout=timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT,
             ca_certs=bundle if isinstance(bundle, str) else None,
-            headers={"User-Agent": "vcs-ml"} | (urllib3.make_headers(basic_auth=unquote(login)) if login else {}),
         )
         self._clock = Clock()
         self._counter = retry.Counter()
@@ -144,7 +146,8 @@ class Website:
                 self._http.clear()
                 self._pid = os.getpid()
             self._counter.count()
-            answer = self._http.request(method, f"{self._address}/{key}", headers=headers, preload_content=False)
+            address, every = f"{self._address}/{key}", self._headers | headers
+            answer = self._http.request(method, address, headers=every, preload_content=False)
             if answer.status in _PASSING:
                 answer.drain_conn()
                 raise HTTPError(f"the server answers {answer.status} {answer.reason}".rstrip())

@@ -323,7 +323,7 @@ class Bucket:
             raise UserError(f"{self._place}: {error}", hint=self._advice(error)) from None
         client.meta.events.register("before-send.s3", lambda **_: self._counter.count())
         client.meta.events.register("before-call.s3", _begin)
-        client.meta.events.register_first("before-parse.s3.*", _keep_status)
+        client.meta.events.register("before-parse.*", _keep_status)  # a wildcard comes before botocore's own handlers
         client.meta.events.register("needs-retry.s3", self._tell)
         if self._text("endpoint_url"):
             client.meta.events.register("before-call.s3", _stay)
@@ -392,7 +392,7 @@ class Bucket:
         reason = "the server does not answer" if not response else f"the server answers {status}"
         if status in (429, 503):
             reason = "the server asks for fewer requests"
-        self._waiting.tell(request_dict["context"]["vml_start"], attempts, reason)
+        self._waiting.tell(request_dict["context"].get("vml_start", time.monotonic()), attempts, reason)
 
     def _take_time(self, answer: Mapping[str, Any]) -> None:
         self._clock.hear(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
