@@ -220,7 +220,7 @@ def _nothing_inside(foreign: Foreign, each: Tracked, algorithm: Algorithm, read:
 def _open(work: _Work, project: Project, scratch: Path) -> Remote:
     config = _remote_config(work, project)
     try:
-        backend = open_remote(config.url, config.options, base=work.directory)
+        backend = open_remote(config.url, config.options, base=work.directory, name=config.name)
         there = Remote(config.name, backend, project.algorithm, scratch)
         there.open()
     except RemoteError as error:

@@ -65,12 +65,20 @@ def looking(project: Project) -> Iterator[bool]:
         yield mine
 
 
-def remote_at(project: Project, config: RemoteConfig, *, create: bool = False, dry_run: bool = False) -> Remote:
-    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`.
+def remote_at(
+    project: Project,
+    config: RemoteConfig,
+    *,
+    create: bool = False,
+    dry_run: bool = False,
+    note: Callable[[str], None] | None = None,
+) -> Remote:
+    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`. `note` is told of waits.
 
     Raises RemoteError, UserError.
     """
-    backend = open_remote(config.url, config.options, base=project.main_root, create=create, dry_run=dry_run)
+    base, options, name = project.main_root, config.options, config.name
+    backend = open_remote(config.url, options, base=base, name=name, create=create, dry_run=dry_run, note=note)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     remote.is_public = config.options.get("public") is True
     remote.open(create=create, dry_run=dry_run)
