@@ -17,7 +17,7 @@ from vcs_ml.errors import RemoteError
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.remotes.local import Directory
-from vcs_ml.store.remotes.protocol import Backend, NotFound
+from vcs_ml.store.remotes.protocol import PROBE, Backend, NotFound
 
 
 def directory(place: Path) -> Backend:
@@ -314,11 +314,21 @@ def test_unfinished_uploads_are_swept_by_their_age(tmp_path: Path) -> None:
 
 
 def test_scratch_is_swept_by_its_age(backend: Backend) -> None:
-    backend.write_new("tmp/doctor-1", b"")
-    backend.write_new("packs/1", b"x")
+    others = {"tmp/notes", "tmp/probe2", "tmp/thesis/results.csv", "tmp/packs/ab/1.pack"}
+    for key in others | {PROBE, "packs/1"}:
+        backend.write_new(key, b"")
     assert backend.sweep(backend.now() - 3600) == 0
     assert backend.sweep(backend.now() + 3600) == (0 if isinstance(backend, Directory) else 1)
-    assert "packs/1" in keys(backend)
+    assert set(keys(backend)) - {PROBE} == others | {"packs/1"}
+
+
+def test_an_empty_bucket_has_nothing_of_others(backend: Backend) -> None:
+    assert backend.is_empty()
+    backend.replace(PROBE, b"")
+    assert backend.is_empty()
+    if not isinstance(backend, Directory):
+        backend.replace("tmp/notes", b"mine")
+        assert not backend.is_empty()
 
 
 def test_one_look_shows_everything_or_nothing(backend: Backend, kind: str) -> None:

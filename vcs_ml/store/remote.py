@@ -21,7 +21,7 @@ from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Pack, Row
 from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.records import Doomed, Record, Root
-from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound, NotSetUp
+from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound, NotSetUp, is_scratch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -68,7 +68,7 @@ class Remote:
                 f"remote {self.name!r}: {self.backend.url} can only be read by you",
                 hint="to push, credentials need s3:ListBucket, s3:GetObject and s3:PutObject (docs/remotes.md)",
             )
-        self.is_empty = seen is not None and all(item.key.startswith("tmp/") for item in seen)
+        self.is_empty = seen is not None and all(is_scratch(item.key) for item in seen)
         self._has_latest = seen is not None and any(item.key == LATEST for item in seen)
         there = seen is None or self.listing.is_advised or any(item.key == "vml.json" for item in seen)
         try:

@@ -12,11 +12,11 @@ from vcs_ml.store import remote as remote_state
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.remotes.local import Directory
+from vcs_ml.store.remotes.protocol import PROBE
 from vcs_ml.workspace.finding import Finding
 from vcs_ml.workspace.project import Project
 
 _DRIFT: Final = 60  # seconds a remote's clock may be off
-_PROBE: Final = "tmp/probe"  # one key for all, so that they do not pile up where nothing may be deleted
 
 
 def was_used(project: Project, name: str) -> bool:
@@ -71,10 +71,10 @@ def _described(remote: Remote, *, used: bool) -> str:
 
 def _writable(what: str, remote: Remote, text: str) -> Iterator[Finding]:
     try:
-        remote.backend.replace(_PROBE, b"")
+        remote.backend.replace(PROBE, b"")
         before = time.time()
-        item = remote.backend.stat(_PROBE)
-        traits = remote.backend.traits(_PROBE)
+        item = remote.backend.stat(PROBE)
+        traits = remote.backend.traits(PROBE)
     except (RemoteError, OSError) as error:
         why = _said(remote.name, error) if isinstance(error, RemoteError) else error.strerror
         yield Finding("warning", what, f"{text}; it may only be read: {why}", "vml push needs to write there")
@@ -91,7 +91,7 @@ def _writable(what: str, remote: Remote, text: str) -> Iterator[Finding]:
     for sentence in traits.deletes:
         yield Finding("warning", what, sentence, "a lifecycle rule that removes old versions gives the room back")
     try:
-        remote.backend.delete(_PROBE)
+        remote.backend.delete(PROBE)
     except (RemoteError, OSError):
         text = "nothing can be deleted there with these credentials: enough for push and pull, not for gc"
-        yield Finding("ok", what, f"{text}; {_PROBE}, which is empty, stays")
+        yield Finding("ok", what, f"{text}; {PROBE}, which is empty, stays")

@@ -12,6 +12,7 @@ from vcs_ml.hashing import Buffer
 # What is read whole is an index or a record; packs are read in ranges.
 _INDEX_MAX: Final = 1 << 30
 _RECORD_MAX: Final = 64 << 20
+PROBE: Final = "tmp/probe"  # one key for all, so that they do not pile up where nothing may be deleted
 _KEY: Final = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
 # What a TLS client says of a server that does not speak it.
 _PLAIN: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
@@ -87,7 +88,7 @@ class Backend(Protocol):
     gathers: bool  # whether an upload is held in memory until it is committed
 
     def is_empty(self) -> bool:
-        """Whether there is nothing at all, of ours or of anybody's."""
+        """Whether there is nothing at all, of ours or of anybody's, but scratch of ours."""
         ...
 
     def read(self, key: str) -> bytes:
@@ -149,6 +150,11 @@ class Backend(Protocol):
 def valid_key(key: str) -> bool:
     """Whether this is a key as vml makes them; whatever a listing says is checked before it is used."""
     return _KEY.fullmatch(key) is not None
+
+
+def is_scratch(key: str) -> bool:
+    """Whether vml itself puts this into a bucket for a moment. Nobody else's keys below tmp/ are ours to remove."""
+    return key == PROBE
 
 
 def check_key(place: Place, key: str) -> None:

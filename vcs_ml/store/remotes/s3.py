@@ -28,6 +28,7 @@ from vcs_ml.settings import Value
 from vcs_ml.store.remotes import retry
 from vcs_ml.store.remotes.clock import Clock
 from vcs_ml.store.remotes.protocol import (
+    PROBE,
     CannotList,
     Denied,
     Item,
@@ -37,6 +38,7 @@ from vcs_ml.store.remotes.protocol import (
     check_key,
     check_size,
     insecure,
+    is_scratch,
     not_found,
     too_short,
     valid_key,
@@ -147,7 +149,7 @@ class Bucket:
 
     def is_empty(self) -> bool:
         items = self.peek()
-        return items is not None and all(item.key.startswith("tmp/") for item in items)
+        return items is not None and all(is_scratch(item.key) for item in items)
 
     def peek(self) -> Sequence[Item] | None:
         items, more = self._list_page("")
@@ -228,12 +230,11 @@ class Bucket:
         return self._clock.now()
 
     def sweep(self, before: float) -> int:
-        removed = 0
-        for item in self.list("tmp/"):
-            if item.modified < before:
-                self.delete(item.key)
-                removed += 1
-        return removed
+        item = self.stat(PROBE)
+        if item is None or item.modified >= before:
+            return 0
+        self.delete(PROBE)
+        return 1
 
     def requests(self) -> int:
         return self._counter.total()
