@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -250,6 +250,26 @@ def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(text.encode())
+
+        do_HEAD = do_PUT = do_DELETE = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _serving(Handler) as address:
+        yield address
+
+
+@contextmanager
+def raw_server(answer: Callable[[str, str], Iterable[bytes]]) -> Iterator[str]:
+    """The address of a server that sends these bytes, heads included, to (method, path), until the client goes away."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            with suppress(OSError):
+                for piece in answer(self.command, self.path):
+                    self.wfile.write(piece)
 
         do_HEAD = do_PUT = do_DELETE = do_GET
 

@@ -14,7 +14,7 @@ from vcs_ml import settings
 from vcs_ml.errors import RemoteError
 from vcs_ml.hashing import Buffer
 from vcs_ml.settings import Value
-from vcs_ml.store.remotes import clock, retry
+from vcs_ml.store.remotes import body, clock, retry
 from vcs_ml.store.remotes.clock import Clock
 from vcs_ml.store.remotes.protocol import (
     CannotList,
@@ -26,12 +26,12 @@ from vcs_ml.store.remotes.protocol import (
     check_key,
     check_size,
     insecure,
+    size_limit,
     too_short,
 )
 
 _CONNECTIONS: Final = 16
 _MEND: Final = "vml fsck --repair --remote, where it is pushed from"
-Check = Callable[[urllib3.BaseHTTPResponse], None]
 _PASSING: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -52,10 +52,11 @@ class Website:
         if login:
             self._headers |= urllib3.make_headers(basic_auth=unquote(login))
         timeout, bundle = options.get("timeout"), options.get("ca_bundle")
+        self._timeout = timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT
         self._http = urllib3.PoolManager(
             maxsize=_CONNECTIONS,
             retries=False,
-            timeout=timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT,
+            timeout=self._timeout,
             ca_certs=bundle if isinstance(bundle, str) else None,
         )
         self._clock = Clock()
@@ -63,29 +64,34 @@ class Website:
         self._pid = os.getpid()
 
     def read(self, key: str) -> bytes:
-        return self._get(key, {}, lambda answer: check_size(self._place, key, _length(answer)))
+        def take(answer: urllib3.BaseHTTPResponse) -> bytes:
+            check_size(self._place, key, body.length(answer.headers))
+            data = body.read(answer, size_limit(key) + 1, self._timeout)
+            check_size(self._place, key, len(data))
+            return data
+
+        return self._get(key, {}, take)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         if not length:
             return b""
 
-        def check(answer: urllib3.BaseHTTPResponse) -> None:
-            if answer.status != 206 and "Content-Range" not in answer.headers:
-                raise RemoteError(
-                    f"{self._place}: the server does not send parts of files (it ignores Range)",
-                    hint="serve the remote with a web server that does: nginx, Caddy, any bucket",
-                )
-            if _length(answer) != length:
+        def take(answer: urllib3.BaseHTTPResponse) -> bytes:
+            body.check_range(self._place, key, start, length, (answer.status, answer.headers))
+            data = body.read(answer, length, self._timeout)
+            if len(data) < length:
                 raise too_short(self._place, key, start, length)
+            return data
 
-        return self._get(key, {"Range": f"bytes={start}-{start + length - 1}"}, check)
+        return self._get(key, {"Range": f"bytes={start}-{start + length - 1}"}, take)
 
     def stat(self, key: str) -> Item | None:
         try:
             answer = self._request("HEAD", key, {})
         except NotFound:
             return None
-        return Item(key, _length(answer), clock.parse(answer.headers.get("Last-Modified")) or 0.0)
+        answer.close()
+        return Item(key, body.length(answer.headers), clock.parse(answer.headers.get("Last-Modified")) or 0.0)
 
     def peek(self) -> Sequence[Item] | None:
         self._cannot_list()
@@ -123,14 +129,13 @@ class Website:
 
     # ------------------------------------------------------------------ requests
 
-    def _get(self, key: str, headers: dict[str, str], check: Check) -> bytes:
+    def _get(self, key: str, headers: dict[str, str], take: Callable[[urllib3.BaseHTTPResponse], bytes]) -> bytes:
         def work() -> bytes:
             answer = self._request("GET", key, headers)
             try:
-                check(answer)
-                return answer.read()
+                return take(answer)
             finally:
-                answer.close() if answer.length_remaining else answer.release_conn()
+                answer.close()  # the connection stays open where all was read
 
         try:
             return retry.again(work, (HTTPError, ConnectionError, TimeoutError), self._waiting)
@@ -149,7 +154,7 @@ class Website:
             address, every = f"{self._address}/{key}", self._headers | headers
             answer = self._http.request(method, address, headers=every, preload_content=False)
             if answer.status in _PASSING:
-                answer.drain_conn()
+                answer.close()
                 raise HTTPError(f"the server answers {answer.status} {answer.reason}".rstrip())
             return answer
 
@@ -158,9 +163,15 @@ class Website:
         except (HTTPError, OSError) as error:
             raise self._failed(key, error) from None
         self._clock.hear(answer.headers.get("Date"))
-        if answer.status in (200, 206):
+        coded = answer.headers.get("Content-Encoding") or "identity"
+        if answer.status in (200, 206) and coded.lower() == "identity":
             return answer
-        answer.drain_conn()
+        answer.close()  # and not drained: it may never end
+        if answer.status in (200, 206):
+            raise RemoteError(
+                f"{self._place}: {key}: the server sends it encoded ({coded}), and was not asked to",
+                hint="let it send files as they are: no gzip, no other Content-Encoding",
+            )
         if answer.status in (403, 404, 410):  # a bucket that nobody may list says 403 of what is not there
             raise NotFound(
                 f"{self._place}: there is no {key}",
@@ -195,9 +206,3 @@ def read_only(place: Place) -> RemoteError:
         f"{place} is a web address, which is only read",
         hint="run this on the bucket or directory behind it: vml remote add NAME s3://BUCKET/PREFIX",
     )
-
-
-def _length(answer: urllib3.BaseHTTPResponse) -> int:
-    """The Content-Length; -1 where the server says none."""
-    text = answer.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else -1

@@ -163,9 +163,14 @@ def check_key(place: Place, key: str) -> None:
         raise RemoteError(f"{place}: refusing the key {key!r}")
 
 
+def size_limit(key: str) -> int:
+    """The most bytes that what is read whole can have."""
+    return _INDEX_MAX if key.startswith("index/") else _RECORD_MAX
+
+
 def check_size(place: Place, key: str, size: int) -> None:
-    """RemoteError for more bytes than what is read whole can have, before memory is taken for it."""
-    if size > (_INDEX_MAX if key.startswith("index/") else _RECORD_MAX):
+    """RemoteError for more bytes than that, before memory is taken for it."""
+    if size > size_limit(key):
         raise RemoteError(f"{place}: {key} has {size} bytes, more than vml ever wrote there", hint=place.repair)
 
 

@@ -10,13 +10,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as failures
 import urllib3.exceptions
 from botocore import UNSIGNED
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
@@ -25,7 +26,7 @@ from vcs_ml.config import address
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
 from vcs_ml.settings import Value
-from vcs_ml.store.remotes import retry
+from vcs_ml.store.remotes import body, retry
 from vcs_ml.store.remotes.clock import Clock
 from vcs_ml.store.remotes.protocol import (
     PROBE,
@@ -40,11 +41,13 @@ from vcs_ml.store.remotes.protocol import (
     insecure,
     is_scratch,
     not_found,
+    size_limit,
     too_short,
     valid_key,
 )
 
 _CONNECTIONS: Final = 16
+_SAID_MAX: Final = 16 << 20  # bytes of an answer that is no object: a list of a thousand keys may have 8 MB
 # What helps where a server refuses something with this code, whatever the status is.
 _HELP: Final = {
     "InvalidAccessKeyId": "the server does not know this access key: is it one for another server (endpoint_url)?",
@@ -138,6 +141,8 @@ class Bucket:
         self._options = options
         self._bucket, self._prefix = settings.bucket_and_prefix(url)
         self._waiting = retry.Waiting(note)
+        timeout = options.get("timeout")
+        self._timeout = timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT
         self._client: Any = None
         self._pid = 0
         self._guard = threading.Lock()
@@ -158,9 +163,11 @@ class Bucket:
     def read(self, key: str) -> bytes:
         def work() -> bytes:
             answer = self._call("get_object", key)
-            with contextlib.closing(answer["Body"]) as body:
-                check_size(self._place, key, self._size(answer.get("ContentLength")))
-                return bytes(body.read())
+            with answer["Body"] as raw:  # urllib3's answer, without the checks of botocore, which may be endless
+                check_size(self._place, key, self._size(answer.get("ContentLength", 0)))
+                data = body.read(raw, size_limit(key) + 1, self._timeout)
+                check_size(self._place, key, len(data))
+                return data
 
         return self._again(key, work)
 
@@ -170,10 +177,13 @@ class Bucket:
 
         def work() -> bytes:
             answer = self._call("get_object", key, Range=f"bytes={start}-{start + length - 1}")
-            with contextlib.closing(answer["Body"]) as body:
-                if self._size(answer.get("ContentLength")) != length:
+            said = answer["ResponseMetadata"]
+            with answer["Body"] as raw:
+                body.check_range(self._place, key, start, length, (said["HTTPStatusCode"], said["HTTPHeaders"]))
+                data = body.read(raw, length, self._timeout)
+                if len(data) < length:
                     raise too_short(self._place, key, start, length)
-                return bytes(body.read())
+                return data
 
         return self._again(key, work)
 
@@ -279,10 +289,9 @@ class Bucket:
             return self._client
 
     def _connect(self) -> Any:
-        timeout = self._options.get("timeout")
         config: dict[str, Any] = {
             "connect_timeout": 10,
-            "read_timeout": timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT,
+            "read_timeout": self._timeout,
             "max_pool_connections": _CONNECTIONS,
             "retries": {"mode": "adaptive", "total_max_attempts": retry.TRIES},
             "s3": {
@@ -322,13 +331,32 @@ class Bucket:
             raise self._half(error.kwargs["cred_var"], f"set it {place}, beside the other half") from None
         except (failures.BotoCoreError, ValueError) as error:
             raise UserError(f"{self._place}: {error}", hint=self._advice(error)) from None
-        client.meta.events.register("before-send.s3", lambda **_: self._counter.count())
+        client.meta.events.register("before-send.s3", lambda request, **_: self._send(client, request))
         client.meta.events.register("before-call.s3", _begin)
         client.meta.events.register("before-parse.*", _keep_status)  # a wildcard comes before botocore's own handlers
         client.meta.events.register("needs-retry.s3", self._tell)
         if self._text("endpoint_url"):
             client.meta.events.register("before-call.s3", _stay)
         return client
+
+    def _send(self, client: Any, request: AWSPreparedRequest) -> AWSResponse:
+        """Send a request in botocore's place, which would read whatever comes, where that is no object."""
+        self._counter.count()
+        is_object, request.stream_output = request.stream_output, True
+        answer = client._endpoint.http_session.send(request)  # there is no public way to it
+        if is_object and answer.status_code < 300:
+            return answer
+        try:
+            said = body.read(answer.raw, _SAID_MAX + 1, self._timeout)
+        except (TimeoutError, urllib3.exceptions.ReadTimeoutError) as error:
+            raise failures.ReadTimeoutError(endpoint_url=request.url, error=error) from None
+        except urllib3.exceptions.HTTPError as error:
+            raise failures.ConnectionClosedError(endpoint_url=request.url, error=error, request=request) from None
+        finally:
+            answer.raw.close()
+        if len(said) > _SAID_MAX:
+            raise self._no_server(f"more than {_SAID_MAX} bytes of it")
+        return AWSResponse(answer.url, answer.status_code, answer.headers, _Said(said))
 
     def _call(self, name: str, key: str | None = None, **parameters: Any) -> Any:
         """One operation on the bucket or one of its keys; NotFound, _Exists, _Conflict, CannotList, RemoteError."""
@@ -345,7 +373,7 @@ class Bucket:
             raise self._refused(error, name, key) from None
         except (failures.BotoCoreError, OSError, urllib3.exceptions.HTTPError) as error:
             raise self._failed(error, key) from None
-        except (ResponseParserError, ValueError, TypeError, LookupError) as error:
+        except (ResponseParserError, ValueError, TypeError, LookupError, OverflowError) as error:
             raise self._no_server(str(error).partition("\n")[0]) from None
         self._take_time(answer)
         return answer
@@ -564,6 +592,15 @@ def _stay(params: dict[str, Any], **_: object) -> None:
     asks without end where that is redirected, too.
     """
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+class _Said(NamedTuple):
+    """What an answer said, read already, as botocore reads it."""
+
+    data: bytes
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.data
 
 
 class _Exists(RemoteError):

@@ -1,0 +1,159 @@
+"""Servers that never end, send what nobody asked for, or say what is not so: an error, soon and in little memory."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers import raw_server
+from vcs_ml.errors import RemoteError
+from vcs_ml.settings import Value
+from vcs_ml.store.remotes import open_remote, protocol, retry, s3
+from vcs_ml.store.remotes.protocol import Backend
+
+KEYS: dict[str, Value] = {"region": "us-east-1", "access_key_id": "a", "secret_access_key": "b"}
+Answer = Callable[[str, str], Iterable[bytes]]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks in vain gives up soon, and what is read whole is small."""
+    monkeypatch.setattr(retry, "TRIES", 2)
+    monkeypatch.setattr(retry, "_FIRST", 0.01)
+    monkeypatch.setattr(protocol, "_RECORD_MAX", 1 << 20)
+    monkeypatch.setattr(s3, "_SAID_MAX", 1 << 20)
+
+
+@contextmanager
+def facing(answer: Answer, kind: str, **options: Value) -> Iterator[Backend]:
+    """The backend of a remote that answers so; nothing that is done with it may take much memory."""
+    with raw_server(answer) as address:
+        url, more = (address, {}) if kind == "http" else ("s3://bucket/fruit", {**KEYS, "endpoint_url": address})
+        backend = open_remote(url, {**more, **options}, base=Path("/"))
+        tracemalloc.start()
+        try:
+            yield backend
+            assert tracemalloc.get_traced_memory()[1] < 30 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def head(status: int, *lines: str) -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status} So", "Connection: close", *lines, "", ""]).encode()
+
+
+def endless(start: bytes, piece: bytes = b"x" * 65536) -> Iterable[bytes]:
+    return itertools.chain([start], itertools.repeat(piece))
+
+
+CHUNK = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+
+
+@pytest.fixture(params=["http", "s3"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        lambda: endless(head(200)),
+        lambda: endless(head(200, "Transfer-Encoding: chunked"), CHUNK),
+        lambda: endless(head(200, "Content-Length: 99999999999999")),
+        lambda: endless(head(200, f"Content-Length: {'9' * 5000}")),
+    ],
+)
+def test_what_never_ends_is_refused(kind: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+    with facing(lambda *_: pieces(), kind) as backend, pytest.raises(RemoteError):
+        backend.read("vml.json")
+
+
+@pytest.mark.parametrize("status", [301, 403, 404, 416, 503])
+def test_an_error_that_never_ends(kind: str, status: int) -> None:
+    with facing(lambda *_: endless(head(status)), kind) as backend, pytest.raises(RemoteError):
+        backend.read("vml.json")
+
+
+def test_a_list_that_never_ends() -> None:
+    start = head(200) + b'<?xml version="1.0"?><ListBucketResult>'
+    more, says = b"<Contents><Key>fruit/x</Key></Contents>" * 2000, "does not answer like an S3 server"
+    with facing(lambda *_: endless(start, more), "s3") as backend, pytest.raises(RemoteError, match=says):
+        backend.peek()
+
+
+def test_what_comes_packed_is_not_unpacked(kind: str) -> None:
+    bomb = zlib.compress(bytes(100 << 20), wbits=31)
+    start = head(200, "Content-Encoding: gzip", f"Content-Length: {len(bomb)}")
+    with facing(lambda *_: [start, bomb], kind) as backend:
+        if kind == "s3":  # some servers say that of all they have
+            assert backend.read("vml.json") == bomb
+        else:
+            with pytest.raises(RemoteError, match="encoded"):
+                backend.read("vml.json")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [head(200), b"hello"],
+        [head(200, "Transfer-Encoding: chunked"), b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"],
+        [head(200, "Content-Length: 5", "Date: Thu, 01 Jan 99999999999 00:00:00 GMT"), b"hello"],
+        [head(200, "Content-Length: 5", "Date: Thu, 99 Jan 2024 99:00:00 GMT"), b"hel", b"lo"],
+    ],
+)
+def test_odd_answers_that_are_right(kind: str, pieces: list[bytes]) -> None:
+    with facing(lambda *_: pieces, kind) as backend:
+        assert backend.read("vml.json") == b"hello"
+
+
+def test_what_ends_too_early_is_no_answer(kind: str) -> None:
+    pieces = [head(200, "Content-Length: 9"), b"hello"]
+    with facing(lambda *_: pieces, kind) as backend, pytest.raises(RemoteError, match="broke"):
+        backend.read("vml.json")
+
+
+@pytest.mark.parametrize(
+    ("lines", "sent", "says"),
+    [
+        (["Content-Length: 9"], b"123456789", "ignores Range"),
+        (["Content-Length: 3", "Content-Range: bytes 3-5/9"], b"456", "another part"),
+        (["Content-Length: 2", "Content-Range: bytes 2-4/9"], b"34", "another part"),
+        (["Content-Length: 2", "Content-Range: bytes 2-3/4"], b"34", "truncated"),
+        (["Content-Length: 9", "Content-Range: bytes 2-10/99"], b"345678901", "another part"),
+    ],
+)
+def test_another_part_than_was_asked_for(kind: str, lines: list[str], sent: bytes, says: str) -> None:
+    answer = head(206 if len(lines) > 1 else 200, *lines)
+    with facing(lambda *_: [answer, sent], kind) as backend, pytest.raises(RemoteError, match=says):
+        backend.read_range("packs/ab/x", 2, 3)
+
+
+def test_a_trickle_is_as_good_as_silence(kind: str) -> None:
+    hold = iter(range(1000))
+
+    def slowly() -> Iterator[bytes]:
+        yield head(206, "Content-Length: 1000", "Content-Range: bytes 0-999/1000")
+        for _ in hold:
+            tick.wait(0.05)
+            yield b"x"
+
+    tick = threading.Event()
+    with facing(lambda *_: slowly(), kind, timeout=0.3) as backend, pytest.raises(RemoteError):
+        backend.read_range("packs/ab/x", 0, 1000)
+    assert next(hold) < 100
+
+
+def test_no_time_is_no_trace(kind: str) -> None:
+    with facing(lambda *_: [head(200, "Content-Length: 5")], kind) as backend:
+        if kind == "s3":
+            with pytest.raises(RemoteError, match="no time"):
+                backend.stat("vml.json")
+        else:
+            assert backend.stat("vml.json") is not None
