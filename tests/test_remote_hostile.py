@@ -150,6 +150,25 @@ def test_a_trickle_is_as_good_as_silence(kind: str) -> None:
     assert next(hold) < 100
 
 
+@pytest.mark.parametrize("there", [None, b"other", b"mine"])
+def test_there_already_is_looked_at(there: bytes | None) -> None:
+    def answer(method: str, path: str) -> list[bytes]:
+        if method == "PUT":
+            return [head(412), b"<Error><Code>PreconditionFailed</Code></Error>"]
+        if there is None:
+            return [head(404), b"<Error><Code>NoSuchKey</Code></Error>"]
+        return [head(200, f"Content-Length: {len(there)}"), there]
+
+    with facing(answer, "s3") as backend:
+        for key in ("index/1.idx", "roots/1.json", "pushing/1.json", "gc/deleted/1.json"):
+            if there == b"mine":
+                assert not backend.write_new(key, b"mine")
+            else:
+                with pytest.raises(RemoteError, match="there already"):
+                    backend.write_new(key, b"mine")
+        assert not backend.write_new("vml.json", b"mine")  # is read back, whoever wrote it
+
+
 def test_no_time_is_no_trace(kind: str) -> None:
     with facing(lambda *_: [head(200, "Content-Length: 5")], kind) as backend:
         if kind == "s3":

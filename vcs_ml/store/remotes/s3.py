@@ -77,6 +77,8 @@ _LOGIN: Final = (
     failures.NoAuthTokenError,
     failures.CredentialRetrievalError,
 )
+# Keys that nobody else writes: what is there already was stored by a try of ours whose answer was lost.
+_ONCE: Final = ("gc/", "index/", "pushing/", "roots/")
 _ANSWERED: Final = "VmlAnswered"
 _SHOW: Final = "vml remote list --json shows the settings"
 _REGION: Final = frozenset(
@@ -194,8 +196,20 @@ class Bucket:
         try:
             retry.again(lambda: self._put(key, data, IfNoneMatch="*"), (_Conflict,), self._waiting)
         except _Exists:
+            if key.startswith(_ONCE):
+                self._check_kept(key, data)
             return False
         return True
+
+    def _check_kept(self, key: str, data: Buffer) -> None:
+        """RemoteError unless `key` holds `data`, as the server says: its name is random, or a hash of its bytes."""
+        hint = f"run the command again, nothing that was sent is lost; and {self._place.repair}"
+        try:
+            kept = self.read(key)
+        except NotFound:
+            raise RemoteError(f"{self._place}: {key} is said to be there already, and is not", hint=hint) from None
+        if kept != data:
+            raise RemoteError(f"{self._place}: {key} is there already, with other bytes", hint=hint)
 
     def replace(self, key: str, data: Buffer) -> None:
         self._put(key, data)
