@@ -219,11 +219,11 @@ def test_many_uploads_at_once_do_not_mix(backend: Backend) -> None:
 
 def test_a_taken_key_keeps_what_it_has(exclusive: Open, tmp_path: Path) -> None:
     backend = exclusive()
-    assert backend.write_new("roots/x.json", b"first")
+    assert backend.write_new("packs/x", b"first")
     before = files_below(tmp_path)
-    assert not backend.write_new("roots/x.json", b"second")
-    assert not backend.write_new("roots/x.json", b"first")
-    assert backend.read("roots/x.json") == b"first"
+    assert not backend.write_new("packs/x", b"second")
+    assert not backend.write_new("packs/x", b"first")
+    assert backend.read("packs/x") == b"first"
     assert files_below(tmp_path) == before
 
 
@@ -240,15 +240,15 @@ def test_one_of_many_processes_creates_a_key(exclusive: Open, tmp_path: Path) ->
     def write(i: int) -> None:
         mine = reopen()
         for key in range(10):
-            if mine.write_new(f"roots/{key}.json", b"%d" % i):
+            if mine.write_new(f"packs/{key}", b"%d" % i):
                 (won / f"{key}-{i}").touch()
 
     at_once(*(lambda i=i: write(i) for i in range(4)))
     winners = [name.split("-") for name in os.listdir(won)]
     assert sorted(int(key) for key, _ in winners) == list(range(10))
     for key, i in winners:
-        assert backend.read(f"roots/{key}.json") == i.encode()
-    assert keys(backend) == [f"roots/{key}.json" for key in range(10)]
+        assert backend.read(f"packs/{key}") == i.encode()
+    assert keys(backend) == [f"packs/{key}" for key in range(10)]
 
 
 # --- Listing and deleting ----------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ class Bucket:
 
     def _check_kept(self, key: str, data: Buffer) -> None:
         """RemoteError unless `key` holds `data`, as the server says: its name is random, or a hash of its bytes."""
-        hint = f"run the command again, nothing that was sent is lost; and {self._place.repair}"
+        hint = f"run the command again; if it says the same: {self._place.repair}"
         try:
             kept = self.read(key)
         except NotFound:
