@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import struct
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -406,6 +409,55 @@ def test_a_page_larger_than_the_limit_of_streaming_goes_there_and_back(
     one.push(root)
     two.fetch(root)
     assert len(read_tree(two.store, root.oid)) == 34
+
+
+def forged(place: Path, contents: Iterable[tuple[objects.ObjectId, bytes]]) -> None:
+    """Put objects on the remote that no push would send; they are compressed."""
+    backend = Directory(place / "remote")
+    builder = pack.Builder(backend, XXH128, zstd=True)
+    for oid, data in contents:
+        builder.add(oid, data)
+    name, content = catalog.encode(builder.finish(), XXH128)
+    backend.write_new(catalog.key(name), content)
+
+
+def in_little_memory(room: int, work: Callable[[], object]) -> None:
+    """In a process of its own, with so many bytes more than it has."""
+
+    def limited() -> None:
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + room,) * 2)
+        work()
+
+    assert status_of(start(limited)) == 0
+
+
+def test_pages_that_expand_to_a_lot_are_looked_at_before_more_are_read(one: Clone, two: Clone, tmp_path: Path) -> None:
+    raws = [struct.pack("<4sI", b"VMLN", i) + bytes(16 << 20) for i in range(40)]
+    nodes = [(objects.node(SHA256.digest(raw)), raw) for raw in raws]
+    names = [b"%d" % i for i in range(200)]
+    names = [name for name in names if not page.natural_ends(1, page.sort_keys(name))][: len(nodes)]
+    children = [page.Child(name, oid, 600, 600) for name, (oid, _) in zip(sorted(names), nodes, strict=True)]
+    top = page.encode(1, children, XXH128)
+    root = objects.node(SHA256.digest(top))
+    forged(tmp_path, [(root, top), *nodes])
+    assert sum(path.stat().st_size for path in packs_of(tmp_path)) < 1 << 20
+    two.remote.refresh_index()
+
+    def fetch() -> None:
+        with pytest.raises(CorruptError):
+            download.fetch_nodes(two.store, two.remote, [root], jobs=2)
+
+    in_little_memory(250 << 20, fetch)
+
+
+def test_many_small_files_that_expand_to_a_lot_take_little_memory(two: Clone, tmp_path: Path) -> None:
+    files = [b"%d" % i + bytes(7 << 20) for i in range(18)]
+    forged(tmp_path, [(blob(data), data) for data in files])
+    needs = [Need(blob(data), len(data), "data") for data in files]
+    del files
+    two.remote.refresh_index()
+    in_little_memory(60 << 20, lambda: two.fetch_blobs(*needs))
 
 
 # --- Repair ------------------------------------------------------------------------------------------------

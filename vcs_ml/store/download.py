@@ -6,6 +6,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 
 from vcs_ml.errors import CorruptError, RemoteError, VmlError
 from vcs_ml.hashing import Buffer
@@ -25,6 +26,7 @@ from vcs_ml.store.transfer import (
     Range,
     again,
     is_hopeless,
+    limit,
     locate,
     raise_first,
     ranges_of,
@@ -33,7 +35,8 @@ from vcs_ml.store.transfer import (
 )
 
 _PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
-_RECIPES = 32  # in memory at a time
+_PORTION = 32 << 20  # bytes of nodes or recipes in memory at a time
+_RECIPES = 32  # the most of them
 _READERS = 8
 
 _Objects = Iterable[tuple[Need, Row, Buffer | VmlError]]  # of one range, or why they cannot be had
@@ -49,18 +52,45 @@ def fetch_nodes(store: LocalStore, remote: Remote, roots: Iterable[ObjectId], *,
     frontier = [root for root in dict.fromkeys(roots) if root[-1] == objects.NODE]
     with store.batch() as batch:
         while frontier:
-            fresh = read_nodes(remote, store.lacking(frontier), jobs=jobs)
             children: dict[ObjectId, None] = {}
-            for oid in frontier:
-                raw = fresh.get(oid) or store.read(oid)
+
+            def keep(oid: ObjectId, raw: bytes, children: dict[ObjectId, None] = children) -> None:
                 children.update((child.oid, None) for child in page.decode(raw, oid, store.algorithm).children)
-            for oid, raw in fresh.items():
-                batch.add(oid, raw)
+
+            fresh = store.lacking(frontier)
+            for part in portions(remote, fresh):
+                for oid, raw in read_nodes(remote, part, jobs=jobs).items():
+                    keep(oid, raw)
+                    batch.add(oid, raw)
+            brought = set(fresh)
+            for oid in frontier:
+                if oid not in brought:
+                    keep(oid, store.read(oid))
             frontier = list(children)
 
 
+def portions(remote: Remote, oids: Iterable[ObjectId], *, most: int = 0) -> Iterator[list[ObjectId]]:
+    """Runs of nodes or recipes of which each fits into memory, by the bytes that the remote lists for them; of `most`
+    so many, if that is not 0.
+    """
+    part: list[ObjectId] = []
+    filled = 0
+    for oid in oids:
+        place = remote.find(oid)
+        size = min(place[1].raw, limit(oid)) if place else 0
+        if part and (filled + size > _PORTION or len(part) == most):
+            yield part
+            part, filled = [], 0
+        part.append(oid)
+        filled += size
+    if part:
+        yield part
+
+
 def read_nodes(remote: Remote, oids: Sequence[ObjectId], *, jobs: int) -> dict[ObjectId, bytes]:
-    """Manifest pages and recipes from a remote, all in memory. Raises MissingObject, CorruptError."""
+    """Manifest pages and recipes from a remote, all in memory: one of the `portions`. Raises MissingObject,
+    CorruptError.
+    """
     found: dict[ObjectId, bytes] = {}
 
     def keep(need: Need, data: Buffer) -> None:
@@ -77,13 +107,7 @@ def read_nodes(remote: Remote, oids: Sequence[ObjectId], *, jobs: int) -> dict[O
 def lacking(remote: Remote, blobs: Sequence[Need], *, without: Collection[bytes] = ()) -> list[Need]:
     """Those of these large blobs that a remote has not, as `transfer.has` tells, with many recipes read at a time."""
     found = []
-    for at in range(0, len(blobs), _RECIPES):
-        part = blobs[at : at + _RECIPES]
-        oids = [objects.recipe(need.oid) for need in part]
-        read: dict[ObjectId, bytes] = {}
-        # Where one cannot be had, each is asked for by itself, which tells whose it is.
-        with contextlib.suppress(MissingObject, CorruptError):
-            read = read_nodes(remote, [oid for oid in oids if remote.find(oid, without=without)], jobs=_READERS)
+    for part, read in with_recipes(remote, blobs, without=without):
         for need in part:
             try:
                 if not transfer.has(remote, need.oid, need.size, without=without, read=read):
@@ -91,6 +115,19 @@ def lacking(remote: Remote, blobs: Sequence[Need], *, without: Collection[bytes]
             except CorruptError as error:
                 raise CorruptError(f"{need.path}: {error.message}", hint=error.hint) from None
     return found
+
+
+def with_recipes(
+    remote: Remote, blobs: Sequence[Need], *, without: Collection[bytes] = (), jobs: int = _READERS
+) -> Iterator[tuple[list[Need], dict[ObjectId, bytes]]]:
+    """Large blobs, some at a time, and the recipes of those that have one; where one cannot be had, no recipes."""
+    wanted = {objects.recipe(need.oid): need for need in blobs}
+    for part in portions(remote, wanted, most=_RECIPES):
+        read: dict[ObjectId, bytes] = {}
+        # Each is then asked for by itself, which tells whose it is.
+        with contextlib.suppress(MissingObject, CorruptError, RemoteError):
+            read = read_nodes(remote, [oid for oid in part if remote.find(oid, without=without)], jobs=jobs)
+        yield [wanted[oid] for oid in part], read
 
 
 def plan(store: LocalStore, needs: Iterable[Need]) -> list[Need]:
@@ -265,9 +302,24 @@ def _read_ranges(
 
 
 def _read_range(remote: Remote, each: Range) -> _Objects:
-    """Every object of a range, or why it cannot be had: what does not match is read once more by itself."""
+    """Every object of a range, or why it cannot be had.
+
+    The first ones are decoded here; what would take more memory than a range of raw ones, whoever takes them decodes.
+    """
     data = memoryview(remote.backend.read_range(pack.key(each.pack), each.start, each.length))
-    done: list[tuple[Need, Row, Buffer | VmlError]] = []
+    rest = _decoded(remote, each, data)
+    ahead: list[tuple[Need, Row, Buffer | VmlError]] = []
+    filled = 0
+    for found in rest:
+        ahead.append(found)
+        filled += found[1].raw
+        if filled >= LARGE:
+            break
+    return chain(ahead, rest)
+
+
+def _decoded(remote: Remote, each: Range, data: memoryview) -> Iterator[tuple[Need, Row, Buffer | VmlError]]:
+    """The objects of a range, one by one; what does not match is read once more by itself."""
     for need, row in each.wanted:
         at = row.offset - each.start
         found: Buffer | VmlError
@@ -278,5 +330,4 @@ def _read_range(remote: Remote, each: Range) -> _Objects:
                 found = read_one(remote, each.pack, row, path=need.path)
             except (CorruptError, RemoteError) as error:
                 found = error
-        done.append((need, row, found))
-    return done
+        yield need, row, found
