@@ -80,18 +80,21 @@ class Remote:
                     f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 )
-            self._check_empty(taken=not (self.backend.is_empty() if seen is None else self.is_empty))
-            if dry_run:
-                self.is_new = True
-                return
-            self._create()
+            if not self._appeared(taken=not (self.backend.is_empty() if seen is None else self.is_empty)):
+                if dry_run:
+                    self.is_new = True
+                    return
+                self._create()
             raw = self.backend.read("vml.json")
         self.check_format(raw)
 
-    def _check_empty(self, *, taken: bool) -> None:
+    def _appeared(self, *, taken: bool) -> bool:
+        """Whether there is a vml.json though the listing did not show it: another push has set it up in this moment, or
+        the listing is late. RemoteError where there is none and the place is not free.
+        """
+        if self.backend.stat("vml.json"):
+            return True
         lost = (self.cache / "complete.json").exists()
-        if (lost or taken) and self.backend.stat("vml.json"):
-            return  # another push has set it up in this moment
         if lost:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} was a vml remote, and is none any more (no vml.json)",
@@ -102,6 +105,7 @@ class Remote:
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
                 hint="name an empty or new place: vml remote modify NAME url URL",
             )
+        return False
 
     def _create(self) -> None:
         self.is_new = self.backend.write_new("vml.json", format_text(self.algorithm))
@@ -177,7 +181,7 @@ class Remote:
                 )
             catalog.publish(directory, name, content)
             try:
-                Index(directory / Path(catalog.key(name)).name, name, self.algorithm)
+                Index(directory / Path(catalog.key(name)).name, name, self.algorithm).check_order()
             except FileNotFoundError:
                 continue  # another process has seen that it is gone over there
             except CorruptError:
