@@ -144,6 +144,28 @@ def test_a_chunk_that_occurs_often_travels_once(one: Clone, two: Clone) -> None:
     assert two.store.holds(root.oid)
 
 
+def test_holes_stay_holes(one: Clone, two: Clone) -> None:
+    data = b"head" + bytes(40 * MIB) + noise(MIB) + bytes(20 * MIB)
+    root = put(one, data)
+    one.push(root)
+    fetched(two, root, len(data))
+    assert two.store.holds(root.oid)
+    assert two.store.loose_path(root.oid).stat().st_blocks * 512 < 16 * MIB
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_what_was_written_where_zeros_belong_is_written_over(one: Clone, two: Clone, left: int) -> None:
+    data = bytes(20 * MIB)
+    root = put(one, data)
+    one.push(root)
+    with two.store.batch():
+        pass
+    part_of(two, root).parent.mkdir(parents=True, exist_ok=True)
+    part_of(two, root).write_bytes(bytes(9 * MIB) + noise(9 * MIB) * left + bytes((11 - 9 * left) * MIB))
+    fetched(two, root, len(data))
+    assert two.store.holds(root.oid)
+
+
 def test_packs_stay_small(one: Clone, place: Path) -> None:
     one.push(put_tree(one.store, {b"%d" % i: noise(30 * MIB, i) for i in range(3)}))
     sizes = [path.stat().st_size for path in place.glob("packs/*/*")]

@@ -142,10 +142,7 @@ def _lacking(fd: int, recipe: Recipe, jobs: int) -> tuple[Spots, dict[ObjectId, 
 
 def _holds(fd: int, oid: ObjectId, offset: int, length: int) -> bool:
     """Whether a chunk is in its place; what was never written is not read."""
-    try:
-        if os.lseek(fd, offset, os.SEEK_DATA) >= offset + length:
-            return False
-    except OSError:  # nothing but a hole from there on
+    if _is_hole(fd, offset, length):
         return False
     return SHA256.digest(os.pread(fd, length, offset)) == oid[:-1]
 
@@ -219,6 +216,17 @@ def _decode(remote: Remote, each: Range, need: Need, row: Row, data: memoryview)
 
 
 def _write(fd: int, data: Buffer, at: int) -> None:
+    """Put a chunk into its place; a hole stays one where zeros belong."""
     view, done = memoryview(data), 0
+    if not view[0] and _is_hole(fd, at, len(view)) and bytes(view) == bytes(len(view)):
+        return
     while done < len(view):
         done += os.pwrite(fd, view[done:], at + done)
+
+
+def _is_hole(fd: int, at: int, length: int) -> bool:
+    """Whether nothing was ever written there."""
+    try:
+        return os.lseek(fd, at, os.SEEK_DATA) >= at + length
+    except OSError:  # nothing but a hole from there on
+        return True

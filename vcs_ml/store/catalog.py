@@ -8,8 +8,8 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
-from operator import add
+from itertools import accumulate, islice
+from operator import add, le
 from pathlib import Path
 from typing import Literal
 
@@ -111,6 +111,13 @@ class Index:
         self._offsets, self._stored, self._raw = (
             self._column("Q", values + column * 8 * count, 8 * count) for column in range(3)
         )
+
+    def check_order(self) -> None:
+        """CorruptError for a fan-out that ever decreases, by which each search would read all keys: 4 ms at most, paid
+        once, when an index comes from elsewhere.
+        """
+        if not all(map(le, self._fan, islice(self._fan, 1, None))):
+            raise CorruptError(f"{self.path}: its fan-out does not fit its rows")
 
     def _column(self, code: Literal["I", "Q"], start: int, length: int) -> Sequence[int]:
         """Numbers of the file, in place where the machine's byte order is the file's."""

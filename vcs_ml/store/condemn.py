@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vcs_ml.errors import CorruptError
+from vcs_ml.errors import CorruptError, RemoteError
 from vcs_ml.store import catalog, pack, records
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.mark import Marks
@@ -19,6 +19,7 @@ from vcs_ml.store.rescue import check_twins, rescue, stranded
 from vcs_ml.store.transfer import Moved
 
 GRACE = 14 * DAY
+_CLOCKS = 300.0  # seconds by which the clock of a server's answers may be ahead of that of its storage
 
 
 class PackFact(NamedTuple):
@@ -265,9 +266,11 @@ def _finished(found: Survey) -> list[str]:
 def carry_out(found: Survey, todo: Plan) -> Done:
     """Do what was planned. Killed at any point, another run completes it; two at once do no harm.
 
-    Raises CorruptError, with no data deleted, for a living object that is damaged where it has to be copied.
+    Raises CorruptError, with no data deleted, for a living object that is damaged where it has to be copied;
+    RemoteError, with nothing changed, where the remote has two clocks.
     """
     remote = found.remote
+    _check_clock(found)
     for key in todo.records:  # before packs, so that nobody believes a record whose packs are gone
         remote.backend.delete(key)
     uploads = remote.backend.sweep(todo.sweep_before)
@@ -290,6 +293,26 @@ def carry_out(found: Survey, todo: Plan) -> Done:
         remote.backend.delete(key)
     remote.advise(changed=True)
     return Done(copied, uploads)
+
+
+def _check_clock(found: Survey) -> None:
+    """The age of what is there was taken from the dates of answers. A gateway may have another clock than the storage,
+    so these are compared with the time that something written now has.
+    """
+    backend = found.remote.backend
+    key = f"tmp/{records.new_ulid()}"
+    backend.write_new(key, b"")
+    try:
+        written = backend.stat(key)
+    finally:
+        backend.delete(key)
+    if written is not None and found.now > written.modified + _CLOCKS:
+        ahead = found.now - written.modified
+        raise RemoteError(
+            f"remote {found.remote.name!r}: by the dates of its answers it is {ahead:.0f} s later than by the time of "
+            "what is written there now; nothing was deleted",
+            hint="set the clock of the server, or of the gateway before it",
+        )
 
 
 def _write(remote: Remote, kind: str, doomed: Doomed) -> None:

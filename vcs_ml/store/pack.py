@@ -287,6 +287,12 @@ class Builder:
             self._upload.abort()
             self._upload = None
 
+    def discard(self) -> None:
+        """Remove the packs that are finished, which nobody knows of yet, and forget the one that is being filled."""
+        self.abort()
+        for each in self.packs:
+            self._backend.delete(key(each.name))
+
     def _sink(self) -> Upload:
         if self._upload is None:
             self._upload = self._backend.create()

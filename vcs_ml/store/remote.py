@@ -78,46 +78,51 @@ class Remote:
         if raw is None:
             empty = self.is_empty if seen is not None else self.backend.is_empty()
             if not create:
-                self._check_not_lost()
+                self._check_not_lost(seen)
                 raise (NotSetUp if empty else RemoteError)(
                     f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 )
-            self._check_empty(taken=not empty)
-            if dry_run:
-                self.is_new = True
-                return
-            self._create()
+            if not self._appeared(seen, taken=not empty):
+                if dry_run:
+                    self.is_new = True
+                    return
+                self._create()
             raw = self.backend.read("vml.json")
         self.check_format(raw)
 
-    def _check_empty(self, *, taken: bool) -> None:
-        lost = (self.cache / "complete.json").exists()
-        if (lost or taken) and self.backend.stat("vml.json"):
-            return  # another push has set it up in this moment
-        self._check_not_lost()
-        if lost:
+    def _appeared(self, seen: Sequence[Item] | None, *, taken: bool) -> bool:
+        """Whether there is a vml.json though the listing did not show it: another push has set it up in this moment, or
+        the listing is late. RemoteError where there is none and the place is not free.
+        """
+        if self.backend.stat("vml.json"):
+            return True
+        self._check_not_lost(seen)
+        if (self.cache / "complete.json").exists():
+            mounted = "" if "://" in self.backend.url else "is its disk mounted? "
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} was a vml remote, and is none any more (no vml.json)",
-                hint=f"is its disk mounted? if it was emptied on purpose: rm -r {self.cache}, and push again",
+                hint=f"{mounted}if it was emptied on purpose: rm -r {self.cache}, and push again",
             )
         if taken:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
-                hint="name an empty or new place: vml remote modify NAME url URL",
+                hint=f"name an empty or new place: vml remote modify {self.name} url URL",
             )
+        return False
 
-    def _check_not_lost(self) -> None:
-        if self.has_remains():
+    def _check_not_lost(self, seen: Sequence[Item] | None) -> None:
+        if self.has_remains(seen):
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} has data of vml, but lost its vml.json",
                 hint=f"vml fsck --remote {self.name} --repair makes it again",
             )
 
-    def has_remains(self) -> bool:
-        """Whether there is something that only pushes leave."""
+    def has_remains(self, seen: Sequence[Item] | None = None) -> bool:
+        """Whether there is something that only pushes leave; `seen` is all there is, where that is known."""
         prefixes = () if self.listing.is_advised else ("packs/", "index/", "roots/")
-        keys = (item.key for prefix in prefixes for item in self.backend.list(prefix))
+        items = seen if seen is not None else (item for prefix in prefixes for item in self.backend.list(prefix))
+        keys = (item.key for item in items)
         return any(pack.parse_key(key) or catalog.parse_key(key) or records.parse_key(key) for key in keys)
 
     def _create(self) -> None:
@@ -130,7 +135,7 @@ class Remote:
             version, name = found["format"], found["algorithm"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RemoteError(
-                f"remote {self.name!r}: {self.backend.url}/vml.json is damaged",
+                f"remote {self.name!r}: {self.backend.url}: vml.json is damaged",
                 hint=remedy(self.name),
             ) from None
         if version != FORMAT:
@@ -194,7 +199,7 @@ class Remote:
                 )
             catalog.publish(directory, name, content)
             try:
-                Index(directory / Path(catalog.key(name)).name, name, self.algorithm)
+                Index(directory / Path(catalog.key(name)).name, name, self.algorithm).check_order()
             except FileNotFoundError:
                 continue  # another process has seen that it is gone over there
             except CorruptError:

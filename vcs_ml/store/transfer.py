@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from vcs_ml.errors import CorruptError
+from vcs_ml.errors import CorruptError, RemoteError, VmlError
 from vcs_ml.store import chunk, objects, pack, page, recipe
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
@@ -21,6 +21,9 @@ A_JOB = 2 * LARGE  # bytes that one transfer holds: what it reads, and the part 
 GAP = 1 << 20  # unwanted bytes worth reading to save a request
 TRIES = 5  # how often a transfer begins anew because a gc moved what it was reading
 ROUND = 128 << 20  # bytes between two publications: what a kill can cost
+_TOO_MANY = 3  # requests that failed for good: it is not one pack, it is the remote
+
+Failure = VmlError | OSError  # why one thing among several cannot be had
 
 
 class Need(NamedTuple):
@@ -229,10 +232,19 @@ def ranges_of(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[Range]:
 
 
 def locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need]]:
-    """Where each of these lies. MissingObject naming the first that the remote does not have; CorruptError where it
+    """Where each of these lies. Raises what `seek` finds in the way."""
+    found, failures = seek(remote, needs)
+    raise_first(failures)
+    return found
+
+
+def seek(remote: Remote, needs: Sequence[Need]) -> tuple[list[tuple[bytes, Row, Need]], list[Failure]]:
+    """(where these lie, why not): MissingObject naming the first that the remote does not have; CorruptError where it
     lists another size than is known, or one that cannot be.
     """
-    found, lacking = [], []
+    found: list[tuple[bytes, Row, Need]] = []
+    failures: list[Failure] = []
+    lacking = []
     for need in needs:
         place = remote.find(need.oid)
         if place is None:
@@ -240,16 +252,38 @@ def locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need
             continue
         name, row = place
         if need.size < 0 and row.raw > limit(need.oid):
-            raise CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint=remedy(remote.name))
-        if 0 <= need.size != row.raw:
-            raise CorruptError(
-                f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
-                hint=remedy(remote.name),
+            failures.append(
+                CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint=remedy(remote.name))
             )
-        found.append((name, row, need))
+        elif 0 <= need.size != row.raw:
+            failures.append(
+                CorruptError(
+                    f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
+                    hint=remedy(remote.name),
+                )
+            )
+        else:
+            found.append((name, row, need))
     if lacking:
-        raise missing_on(remote, lacking)
-    return found
+        failures.append(missing_on(remote, lacking))
+    return found, failures
+
+
+def raise_first(failures: Sequence[Failure]) -> None:
+    """Raise one of these, if there are any: where there is one that a new index may help, that."""
+    if not failures:
+        return
+    first = next((each for each in failures if isinstance(each, MissingObject | NotFound)), failures[0])
+    more = len(failures) - 1
+    if more and isinstance(first, CorruptError):
+        raise CorruptError(f"{first.message} (and {more} more)", hint=first.hint)
+    raise first
+
+
+def is_hopeless(failures: Sequence[Failure]) -> bool:
+    """Whether there is no use in asking for more: no room here, or not one pack of the remote fails but all of it."""
+    broken = [each for each in failures if isinstance(each, RemoteError) and not isinstance(each, NotFound)]
+    return len(broken) >= _TOO_MANY or any(isinstance(each, OSError) for each in failures)
 
 
 def parts(remote: Remote, need: Need) -> Recipe:

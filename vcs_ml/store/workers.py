@@ -21,6 +21,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.store.remotes.protocol import NotFound
 
 T = TypeVar("T")
+Plain = tuple[str, Any]  # an error as values that marshal carries
 _KINDS = (NotFound, UserError, UsageError, RemoteError, CorruptError, VmlError)
 _BY_NAME = {each.__name__: each for each in _KINDS}
 _PATIENCE = 5.0  # seconds a child has to remove what it has half written
@@ -134,15 +135,33 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[str, Any]:
     try:
         return "done", work(part, meter)
-    except VmlError as error:
-        kind = next((each.__name__ for each in _KINDS if isinstance(error, each)), "VmlError")
-        return kind, (error.message, error.hint, error.exit_code)
-    except OSError as error:
-        if error.errno is None:
-            return "plain", str(error)
-        return "os", (error.errno, error.strerror, os.fsdecode(error.filename) if error.filename else None)
+    except (VmlError, OSError) as error:
+        return to_plain(error)
     except BaseException:
         return "crash", traceback.format_exc()
+
+
+def to_plain(error: VmlError | OSError) -> Plain:
+    """An error as it travels from a worker to its parent."""
+    if isinstance(error, VmlError):
+        kind = next((each.__name__ for each in _KINDS if isinstance(error, each)), "VmlError")
+        return kind, (error.message, error.hint, error.exit_code)
+    if error.errno is None:
+        return "plain", str(error)
+    return "os", (error.errno, error.strerror, os.fsdecode(error.filename) if error.filename else None)
+
+
+def from_plain(plain: Plain) -> VmlError | OSError:
+    """The inverse of `to_plain`."""
+    kind, value = plain
+    if kind == "plain":
+        return OSError(value)
+    if kind == "os":
+        return OSError(*value)
+    message, hint, code = value
+    failure = _BY_NAME[kind](message, hint=hint)
+    failure.exit_code = code
+    return failure
 
 
 def _result(pipe: int) -> Any:
@@ -156,13 +175,6 @@ def _result(pipe: int) -> Any:
         ) from None
     if kind == "done":
         return value
-    if kind in _BY_NAME:
-        message, hint, code = value
-        failure = _BY_NAME[kind](message, hint=hint)
-        failure.exit_code = code
-        raise failure
-    if kind == "plain":
-        raise OSError(value)
-    if kind == "os":
-        raise OSError(*value)
-    raise RuntimeError(f"in a worker process:\n{value}")
+    if kind == "crash":
+        raise RuntimeError(f"in a worker process:\n{value}")
+    raise from_plain((kind, value))

@@ -204,7 +204,7 @@ def check_remote(
     project: Project, config: RemoteConfig, *, deep: bool, mend: bool, jobs: int, show: sync.Show, note: Note
 ) -> Checkup:
     """Check a remote, and with `mend` repair it from what is here. Raises RemoteError where it cannot be reached."""
-    backend = open_remote(config.url, config.options, base=project.main_root)
+    backend = open_remote(config.url, config.options, base=project.main_root, name=config.name, note=note)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     store = opening.open_store(project)
     wanted = {root: place == _WORKSPACE for root, place in named(project).roots.items()}
