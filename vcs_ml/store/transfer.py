@@ -273,7 +273,7 @@ def raise_first(failures: Sequence[Failure]) -> None:
     """Raise one of these, if there are any: where there is one that a new index may help, that."""
     if not failures:
         return
-    first = next((each for each in failures if isinstance(each, MissingObject | NotFound)), failures[0])
+    first = next((each for each in failures if isinstance(each, MissingObject | NotFound | TooShort)), failures[0])
     more = len(failures) - 1
     if more and isinstance(first, CorruptError):
         raise CorruptError(f"{first.message} (and {more} more)", hint=first.hint)

@@ -18,11 +18,11 @@ from typing import Any, NoReturn, TypeVar
 
 from vcs_ml.errors import CorruptError, RemoteError, UsageError, UserError, VmlError
 from vcs_ml.progress import Meter
-from vcs_ml.store.remotes.protocol import NotFound
+from vcs_ml.store.remotes.protocol import NotFound, TooShort
 
 T = TypeVar("T")
 Plain = tuple[str, Any]  # an error as values that marshal carries
-_KINDS = (NotFound, UserError, UsageError, RemoteError, CorruptError, VmlError)
+_KINDS = (NotFound, TooShort, UserError, UsageError, RemoteError, CorruptError, VmlError)
 _BY_NAME = {each.__name__: each for each in _KINDS}
 _PATIENCE = 5.0  # seconds a child has to remove what it has half written
 _SLOT = struct.Struct("<QQ")  # files, bytes that one worker has done
