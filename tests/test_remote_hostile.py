@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import raw_server
+from tests.proxy import FlipUp, Proxy, some
+from tests.servers import Server, raw_server
 from vcs_ml.errors import RemoteError
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import open_remote, protocol, retry, s3
@@ -167,6 +168,35 @@ def test_there_already_is_looked_at(there: bytes | None) -> None:
                 with pytest.raises(RemoteError, match="there already"):
                     backend.write_new(key, b"mine")
         assert not backend.write_new("vml.json", b"mine")  # is read back, whoever wrote it
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_an_upload_that_is_changed_on_its_way(moto: Server, times: int) -> None:
+    bucket = moto.bucket()  # on a server that ignores Content-MD5
+    data = b"x" * 1000
+    with Proxy(bucket.endpoint, some(FlipUp(), method="PUT", times=times)) as proxy:
+        backend = open_remote(bucket.url, {**KEYS, "endpoint_url": proxy.endpoint}, base=Path("/"))
+        if times == 1:
+            assert backend.write_new("index/1.idx", data)
+            assert bucket.get("index/1.idx") == data
+        else:
+            with pytest.raises(RemoteError, match="other bytes than were sent"):
+                backend.write_new("index/1.idx", data)
+
+
+def test_tags_that_are_no_md5() -> None:
+    asked = []
+
+    def answer(method: str, path: str) -> list[bytes]:
+        asked.append(method)
+        if method == "GET":
+            return [head(206, "Content-Length: 4", "Content-Range: bytes 0-3/4"), b"mine"]
+        return [head(200, f'ETag: "{"0" * 32}"', "Content-Length: 0")]
+
+    with facing(answer, "s3") as backend:
+        for n in range(3):
+            backend.replace(f"packs/{n}", b"mine")
+    assert asked == ["PUT", "GET", "PUT", "PUT"]
 
 
 def test_no_time_is_no_trace(kind: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from vcs_ml.store.remotes.protocol import (
     Item,
     NotFound,
     Place,
+    TooShort,
     Traits,
     check_key,
     check_size,
@@ -151,6 +153,7 @@ class Bucket:
         self._spare: list[bytearray] = []
         self._counter = retry.Counter()
         self._clock = Clock()
+        self._tags_are_md5 = True  # as long as we know
 
     # ------------------------------------------------------------------ the protocol
 
@@ -222,11 +225,36 @@ class Bucket:
             extra |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key_id}
         if acl := self._text("acl"):
             extra["ACL"] = acl
-        body = data if isinstance(data, bytes | bytearray) else bytes(data)
-        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
-        answer = self._call("put_object", key, Body=body, ContentMD5=digest, **extra, **conditions)
-        if not answer.get("ETag"):  # a server that says yes to everything has stored nothing
-            raise self._no_server("a PUT without an ETag")
+        content = data if isinstance(data, bytes | bytearray) else bytes(data)
+        digest = hashlib.md5(content, usedforsecurity=False)
+        extra["ContentMD5"] = base64.b64encode(digest.digest()).decode()
+        for _ in range(retry.TRIES):
+            answer = self._call("put_object", key, Body=content, **extra, **conditions)
+            if not answer.get("ETag"):  # a server that says yes to everything has stored nothing
+                raise self._no_server("a PUT without an ETag")
+            if self._has_arrived(key, content, digest.hexdigest(), answer):
+                return
+            conditions = {}  # what is there now is ours
+        raise RemoteError(
+            f"{self._place}: {key}: the server stores other bytes than were sent", hint=_HELP["BadDigest"]
+        )
+
+    def _has_arrived(self, key: str, content: bytes | bytearray, digest: str, answer: Mapping[str, Any]) -> bool:
+        """Whether what is stored is what was sent, for all that the ETag tells: some servers ignore Content-MD5."""
+        tag = answer["ETag"].strip('"')
+        if tag == digest or not self._tags_are_md5 or not re.fullmatch("[0-9a-f]{32}", tag):
+            return True
+        if answer.get("ServerSideEncryption", "AES256") != "AES256":
+            return True
+        try:
+            if self.read_range(key, 0, len(content)) != content:
+                return False
+        except (NotFound, TooShort):
+            return False
+        except Denied:  # who may write and not read
+            return True
+        self._tags_are_md5 = False
+        return True
 
     def list(self, prefix: str) -> Iterator[Item]:
         check_key(self._place, prefix.rstrip("/"))
