@@ -89,6 +89,21 @@ def test_a_list_that_never_ends() -> None:
         backend.peek()
 
 
+@pytest.mark.parametrize("period", [1, 3])
+def test_a_list_that_goes_round(period: int) -> None:
+    count = itertools.count()
+
+    def answer(method: str, path: str) -> list[bytes]:
+        said = f"<NextContinuationToken>{next(count) % period}</NextContinuationToken>"
+        return [
+            head(200),
+            f"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>{said}</ListBucketResult>".encode(),
+        ]
+
+    with facing(answer, "s3") as backend, pytest.raises(RemoteError, match="goes round"):
+        list(backend.list("index/"))
+
+
 def test_what_comes_packed_is_not_unpacked(kind: str) -> None:
     bomb = zlib.compress(bytes(100 << 20), wbits=31)
     start = head(200, "Content-Encoding: gzip", f"Content-Length: {len(bomb)}")

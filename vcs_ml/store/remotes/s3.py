@@ -258,12 +258,15 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[Item]:
         check_key(self._place, prefix.rstrip("/"))
-        token = ""
+        tokens = [""]
         while True:
-            items, token = self._list_page(prefix, **({"ContinuationToken": token} if token else {}))
+            items, token = self._list_page(prefix, **({"ContinuationToken": tokens[-1]} if tokens[-1] else {}))
             yield from (item for item in items if valid_key(item.key))
             if not token:
                 return
+            if token in tokens:
+                raise self._no_server("a list that goes round")
+            tokens.append(token)
 
     def stat(self, key: str) -> Item | None:
         try:
