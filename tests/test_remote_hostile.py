@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.proxy import FlipUp, Proxy, some
 from tests.servers import Server, raw_server
-from vcs_ml.errors import RemoteError
+from vcs_ml.errors import RemoteError, UserError, VmlError
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import open_remote, protocol, retry, s3
 from vcs_ml.store.remotes.protocol import Backend
@@ -221,3 +223,78 @@ def test_no_time_is_no_trace(kind: str) -> None:
                 backend.stat("vml.json")
         else:
             assert backend.stat("vml.json") is not None
+
+
+def test_what_a_server_says_is_one_line() -> None:
+    said = "<Code>Bad\x9b31m</Code><Message>ev\nerror: il\u202e\x85\n  error: too</Message>"
+    pieces = [head(400), f"<Error>{said}</Error>".encode()]
+    with facing(lambda *_: pieces, "s3") as backend, pytest.raises(RemoteError) as caught:
+        backend.read("vml.json")
+    assert caught.value.message.endswith(r"answers 400 Bad\x9b31m: ev\x0aerror: il\u202e\x85\x0a  error: too")
+
+
+@pytest.mark.parametrize(
+    ("moved", "hint"),
+    [
+        ("http://127.0.0.1:1/x", "endpoint_url http://127.0.0.1:1"),
+        ("file:///etc/passwd", "is endpoint_url right"),
+        ("http://ada:secret@host/", "is endpoint_url right"),
+        ("ftp://x/", "is endpoint_url right"),
+    ],
+)
+@pytest.mark.parametrize("setting", ["endpoint_url", "environment"])
+def test_a_server_that_sends_us_elsewhere(moved: str, hint: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def answer(method: str, path: str) -> list[bytes]:
+        asked.append(path)
+        return [head(307, f"Location: {moved}")]
+
+    with raw_server(answer) as address:
+        options = KEYS | {"endpoint_url": address}
+        if setting == "environment":
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            options = KEYS
+        backend = open_remote("s3://bucket/fruit", options, base=Path("/"))
+        with pytest.raises(RemoteError, match="sends us elsewhere") as caught:
+            backend.peek()
+    assert hint in (caught.value.hint or "")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("url", ["http://[:::::]/x", "http://a..b/x", f"http://{'a' * 300}/x", "http://[::1/x"])
+def test_addresses_that_nobody_can_have(url: str) -> None:
+    with pytest.raises(UserError, match="no address to read from"):
+        open_remote(url, {}, base=Path("/")).read("vml.json")
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1", "http://127.0.0.1:99999999", "http://127.0.0.1:99999"])
+def test_servers_that_nobody_can_have(endpoint: str) -> None:
+    with pytest.raises(VmlError) as caught:
+        open_remote("s3://bucket/fruit", KEYS | {"endpoint_url": endpoint}, base=Path("/")).peek()
+    assert "broke" not in caught.value.message
+
+
+def test_a_bundle_that_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for url in ("https://127.0.0.1:1", "s3://bucket/fruit"):
+        with pytest.raises(UserError, match="it is no file"):
+            open_remote(url, {"ca_bundle": str(tmp_path / "fifo")}, base=Path("/"))
+
+
+def test_who_asks_says_so() -> None:
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("User-Agent", ""))
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        with pytest.raises(RemoteError):
+            open_remote(f"http://127.0.0.1:{server.server_port}", {}, base=Path("/")).read("vml.json")
+    assert seen == ["vcs-ml"]

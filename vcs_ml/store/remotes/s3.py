@@ -26,6 +26,7 @@ from vcs_ml import settings
 from vcs_ml.config import address
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
+from vcs_ml.output import one_line
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import body, retry
 from vcs_ml.store.remotes.clock import Clock
@@ -380,7 +381,8 @@ class Bucket:
         client.meta.events.register("before-call.s3", _begin)
         client.meta.events.register("before-parse.*", _keep_status)  # a wildcard comes before botocore's own handlers
         client.meta.events.register("needs-retry.s3", self._tell)
-        if self._text("endpoint_url"):
+        server = urlsplit(client.meta.endpoint_url).hostname or ""  # the setting, or the environment's, or AWS itself
+        if not server.endswith((".amazonaws.com", ".amazonaws.com.cn")):
             client.meta.events.register("before-call.s3", _stay)
         return client
 
@@ -476,11 +478,12 @@ class Bucket:
     def _refused(self, error: failures.ClientError, name: str, key: str | None) -> RemoteError:
         """The error for an answer that is none of success."""
         said = error.response.get("Error", {})
-        code, status = str(said.get("Code", "")), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = one_line(str(said.get("Code", "")))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         place = self._place
         where = f"{place}: {key}" if key else f"{place}"
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        message = said.get("Message") or code
+        message = one_line(str(said.get("Message") or code))
         if error.response.get(_ANSWERED) == 200 and code == "500":
             return self._no_server("what came is no XML")
         if code in ("PreconditionFailed", "412"):
@@ -496,13 +499,15 @@ class Bucket:
             return RemoteError(f"{where} is truncated", hint=place.repair)
         if key and status == 404:
             return not_found(place, key)
-        moved = headers.get("location", "")
+        moved = settings.masked(headers.get("location", ""))
         if 300 <= status < 400 and moved and code not in _REGION:
-            there = urlsplit(moved)
-            hint = f"vml remote modify {place.name} endpoint_url {there.scheme}://{there.netloc}"
+            there = re.match(r"[a-z]+://[^/?#]+", moved)
+            hint = "is endpoint_url right? a server of S3 sends nobody there"
+            if there and settings.is_server(there[0]):
+                hint = f"vml remote modify {place.name} endpoint_url {there[0]}"
             return RemoteError(f"{place}: the server sends us elsewhere, to {moved}", hint=hint)
         if code in _REGION or status == 301:
-            region = said.get("Region") or headers.get("x-amz-bucket-region")
+            region = one_line(str(said.get("Region") or headers.get("x-amz-bucket-region") or ""))
             hint = f"vml remote modify {place.name} region {region or 'REGION'}"
             return RemoteError(f"{place}: the bucket is in another region ({message})", hint=hint)
         if code == "RequestTimeTooSkewed":
@@ -538,7 +543,7 @@ class Bucket:
         hint = "run the command again; nothing that was sent is lost"
         if status < 500 and code not in _PASSING:
             hint = f"it would say so again: is endpoint_url right, and are the other settings? {_SHOW}"
-        answer = " ".join(filter(None, (str(status or ""), code)))
+        answer = " ".join(filter(None, dict.fromkeys((str(status or ""), code))))
         return RemoteError(f"{where}: the server answers {answer}: {message}", hint=hint)
 
     def _denied(self, name: str, key: str | None) -> RemoteError:
@@ -566,6 +571,7 @@ class Bucket:
 
     def _no_server(self, why: str) -> RemoteError:
         """The error for an answer that no S3 server gives."""
+        why = one_line(why)
         hint = "something answers in its place: a proxy, or a page to log in to the network?"
         if endpoint := self._text("endpoint_url"):
             hint = (
@@ -614,8 +620,10 @@ class Bucket:
             case failures.ReadTimeoutError() | urllib3.exceptions.ReadTimeoutError() | TimeoutError():
                 hint = f"run the command again; a slow server: {modify} timeout 120"
                 return RemoteError(f"{where}: the server fell silent, {retry.TRIES} times", hint=hint)
+            case failures.EndpointResolutionError():  # asked nobody
+                return RemoteError(f"{place}: {error}", hint=f"{modify} endpoint_url https://HOST (or http://)")
             case failures.ParamValidationError() | failures.InvalidRegionError():
-                return RemoteError(f"{where}: {error}", hint=self._advice(error))
+                return RemoteError(f"{where}: {' '.join(str(error).split())}", hint=self._advice(error))
         return RemoteError(
             f"{where}: the connection broke, {retry.TRIES} times ({type(error).__name__}: {error})",
             hint="run the command again; nothing that was sent is lost",
