@@ -240,6 +240,7 @@ def test_what_a_server_says_is_one_line() -> None:
         ("file:///etc/passwd", "is endpoint_url right"),
         ("http://ada:secret@host/", "is endpoint_url right"),
         ("ftp://x/", "is endpoint_url right"),
+        ("http://x;reboot", "endpoint_url 'http://x;reboot'"),
     ],
 )
 @pytest.mark.parametrize("setting", ["endpoint_url", "environment"])

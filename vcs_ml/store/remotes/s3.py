@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import os
 import re
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -504,11 +505,11 @@ class Bucket:
             there = re.match(r"[a-z]+://[^/?#]+", moved)
             hint = "is endpoint_url right? a server of S3 sends nobody there"
             if there and settings.is_server(there[0]):
-                hint = f"vml remote modify {place.name} endpoint_url {there[0]}"
+                hint = f"vml remote modify {place.name} endpoint_url {shlex.quote(there[0])}"
             return RemoteError(f"{place}: the server sends us elsewhere, to {moved}", hint=hint)
         if code in _REGION or status == 301:
             region = one_line(str(said.get("Region") or headers.get("x-amz-bucket-region") or ""))
-            hint = f"vml remote modify {place.name} region {region or 'REGION'}"
+            hint = f"vml remote modify {place.name} region {shlex.quote(region or 'REGION')}"
             return RemoteError(f"{place}: the bucket is in another region ({message})", hint=hint)
         if code == "RequestTimeTooSkewed":
             return RemoteError(
