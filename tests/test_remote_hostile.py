@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.servers import raw_server
-from vcs_ml.errors import RemoteError
+from tests.proxy import FlipUp, Proxy, some
+from tests.servers import Server, raw_server
+from vcs_ml.errors import RemoteError, UserError, VmlError
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import open_remote, protocol, retry, s3
 from vcs_ml.store.remotes.protocol import Backend
@@ -86,6 +89,21 @@ def test_a_list_that_never_ends() -> None:
     more, says = b"<Contents><Key>fruit/x</Key></Contents>" * 2000, "does not answer like an S3 server"
     with facing(lambda *_: endless(start, more), "s3") as backend, pytest.raises(RemoteError, match=says):
         backend.peek()
+
+
+@pytest.mark.parametrize("period", [1, 3])
+def test_a_list_that_goes_round(period: int) -> None:
+    count = itertools.count()
+
+    def answer(method: str, path: str) -> list[bytes]:
+        said = f"<NextContinuationToken>{next(count) % period}</NextContinuationToken>"
+        return [
+            head(200),
+            f"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>{said}</ListBucketResult>".encode(),
+        ]
+
+    with facing(answer, "s3") as backend, pytest.raises(RemoteError, match="goes round"):
+        list(backend.list("index/"))
 
 
 def test_what_comes_packed_is_not_unpacked(kind: str) -> None:
@@ -169,6 +187,35 @@ def test_there_already_is_looked_at(there: bytes | None) -> None:
         assert not backend.write_new("vml.json", b"mine")  # is read back, whoever wrote it
 
 
+@pytest.mark.parametrize("times", [1, 9])
+def test_an_upload_that_is_changed_on_its_way(moto: Server, times: int) -> None:
+    bucket = moto.bucket()  # on a server that ignores Content-MD5
+    data = b"x" * 1000
+    with Proxy(bucket.endpoint, some(FlipUp(), method="PUT", times=times)) as proxy:
+        backend = open_remote(bucket.url, {**KEYS, "endpoint_url": proxy.endpoint}, base=Path("/"))
+        if times == 1:
+            assert backend.write_new("index/1.idx", data)
+            assert bucket.get("index/1.idx") == data
+        else:
+            with pytest.raises(RemoteError, match="other bytes than were sent"):
+                backend.write_new("index/1.idx", data)
+
+
+def test_tags_that_are_no_md5() -> None:
+    asked = []
+
+    def answer(method: str, path: str) -> list[bytes]:
+        asked.append(method)
+        if method == "GET":
+            return [head(206, "Content-Length: 4", "Content-Range: bytes 0-3/4"), b"mine"]
+        return [head(200, f'ETag: "{"0" * 32}"', "Content-Length: 0")]
+
+    with facing(answer, "s3") as backend:
+        for n in range(3):
+            backend.replace(f"packs/{n}", b"mine")
+    assert asked == ["PUT", "GET", "PUT", "PUT"]
+
+
 def test_no_time_is_no_trace(kind: str) -> None:
     with facing(lambda *_: [head(200, "Content-Length: 5")], kind) as backend:
         if kind == "s3":
@@ -176,3 +223,79 @@ def test_no_time_is_no_trace(kind: str) -> None:
                 backend.stat("vml.json")
         else:
             assert backend.stat("vml.json") is not None
+
+
+def test_what_a_server_says_is_one_line() -> None:
+    said = "<Code>Bad\x9b31m</Code><Message>ev\nerror: il\u202e\x85\n  error: too</Message>"
+    pieces = [head(400), f"<Error>{said}</Error>".encode()]
+    with facing(lambda *_: pieces, "s3") as backend, pytest.raises(RemoteError) as caught:
+        backend.read("vml.json")
+    assert caught.value.message.endswith(r"answers 400 Bad\x9b31m: ev\x0aerror: il\u202e\x85\x0a  error: too")
+
+
+@pytest.mark.parametrize(
+    ("moved", "hint"),
+    [
+        ("http://127.0.0.1:1/x", "endpoint_url http://127.0.0.1:1"),
+        ("file:///etc/passwd", "is endpoint_url right"),
+        ("http://ada:secret@host/", "is endpoint_url right"),
+        ("ftp://x/", "is endpoint_url right"),
+        ("http://x;reboot", "endpoint_url 'http://x;reboot'"),
+    ],
+)
+@pytest.mark.parametrize("setting", ["endpoint_url", "environment"])
+def test_a_server_that_sends_us_elsewhere(moved: str, hint: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def answer(method: str, path: str) -> list[bytes]:
+        asked.append(path)
+        return [head(307, f"Location: {moved}")]
+
+    with raw_server(answer) as address:
+        options = KEYS | {"endpoint_url": address}
+        if setting == "environment":
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            options = KEYS
+        backend = open_remote("s3://bucket/fruit", options, base=Path("/"))
+        with pytest.raises(RemoteError, match="sends us elsewhere") as caught:
+            backend.peek()
+    assert hint in (caught.value.hint or "")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("url", ["http://[:::::]/x", "http://a..b/x", f"http://{'a' * 300}/x", "http://[::1/x"])
+def test_addresses_that_nobody_can_have(url: str) -> None:
+    with pytest.raises(UserError, match="no address to read from"):
+        open_remote(url, {}, base=Path("/")).read("vml.json")
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1", "http://127.0.0.1:99999999", "http://127.0.0.1:99999"])
+def test_servers_that_nobody_can_have(endpoint: str) -> None:
+    with pytest.raises(VmlError) as caught:
+        open_remote("s3://bucket/fruit", KEYS | {"endpoint_url": endpoint}, base=Path("/")).peek()
+    assert "broke" not in caught.value.message
+
+
+def test_a_bundle_that_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for url in ("https://127.0.0.1:1", "s3://bucket/fruit"):
+        with pytest.raises(UserError, match="it is no file"):
+            open_remote(url, {"ca_bundle": str(tmp_path / "fifo")}, base=Path("/"))
+
+
+def test_who_asks_says_so() -> None:
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("User-Agent", ""))
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        with pytest.raises(RemoteError):
+            open_remote(f"http://127.0.0.1:{server.server_port}", {}, base=Path("/")).read("vml.json")
+    assert seen == ["vcs-ml"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from vcs_ml.errors import UserError
+from vcs_ml.output import one_line
 
 Level = Literal["global", "project", "local"]
 Value = str | bool | int | float | tuple[str, ...]
@@ -75,11 +76,11 @@ _POWERS: Final = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 _LOGIN: Final = re.compile(r"://[^/@]*:[^/@]*@")
 _USER: Final = re.compile(r"://[^/@\s]*@")
 _PREFIX_MAX: Final = 900  # bytes; a key has 1,024, and ours take up to 100
-_READABLE: Final = re.compile(
-    r"https?://(?:[^/?#@\s]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^/?#@\[\]:\s]+)(?::[0-9]{1,5})?(?:/[^?#\s]*)?"
-)
-_SERVER: Final = re.compile(r"https?://[^/@\s?#]+(/[^@\s?#]*)?")
-_BUCKET: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?|arn:[A-Za-z0-9:/._-]+")
+_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[^/?#@\[\]:\s]+)(?::[0-9]{1,5})?"
+WEB_FORM: Final = "https://HOST/PATH, without '?' and '#'"
+_READABLE: Final = re.compile(rf"https?://(?:[^/?#@\s]*@)?{_HOST}(?:/[^?#\s]*)?")
+_SERVER: Final = re.compile(rf"https?://{_HOST}(?:/[^@\s?#]*)?")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?|arn:[A-Za-z0-9:._-]+")
 _WORDS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -122,8 +123,8 @@ def check_fits(url: str, options: Iterable[str]) -> None:
 
 
 def masked(text: str) -> str:
-    """`text` with the user and password of a URL replaced by stars."""
-    return _USER.sub("://***@", text)
+    """`text` for messages: the user and password of a URL are replaced by stars, control characters by escapes."""
+    return one_line(_USER.sub("://***@", text))
 
 
 def shown(key: str, value: Value) -> Value:
@@ -148,6 +149,9 @@ def bucket_and_prefix(url: str) -> tuple[str, str]:
     bad = next((char for char in bucket if not re.fullmatch(r"[A-Za-z0-9.:/_-]", char)), None)
     if bad is not None:
         raise UserError(f"{where}: {bad!r} cannot be in the name of a bucket", hint=form)
+    if bucket.endswith((":accesspoint", ":outpost")):
+        hint = f"s3://{bucket}:NAME/PREFIX, with ':' before the name"
+        raise UserError(f"{where}: an ARN in an address has no '/'", hint=hint)
     if not _BUCKET.fullmatch(bucket):
         raise UserError(
             f"{where}: {bucket!r} cannot be the name of a bucket",
@@ -157,9 +161,9 @@ def bucket_and_prefix(url: str) -> tuple[str, str]:
     if bad is not None:
         hint = "a prefix is written as it is, without escapes or parameters; region and endpoint_url are settings"
         raise UserError(f"{where}: {bad!r} cannot be in a prefix", hint=hint)
-    parts = prefix.strip("/")
-    if any(part in (".", "..") for part in parts.split("/")):
-        raise UserError(f"{where}: a prefix has no parts '.' and '..'", hint=form)
+    parts = prefix.removesuffix("/")
+    if parts and any(part in ("", ".", "..") for part in parts.split("/")):
+        raise UserError(f"{where}: a prefix has no empty parts, and none that are '.' or '..'", hint=form)
     if len(parts.encode()) > _PREFIX_MAX:
         raise UserError(f"{where}: the prefix is longer than {_PREFIX_MAX} bytes", hint=form)
     return bucket, f"{parts}/" if parts else ""
@@ -168,7 +172,12 @@ def bucket_and_prefix(url: str) -> tuple[str, str]:
 def check_web(url: str) -> None:
     """UserError for an address that nothing can be read from."""
     if not _READABLE.fullmatch(url):
-        raise UserError(f"{masked(url)} is no address to read from", hint="https://HOST/PATH, without '?' and '#'")
+        raise UserError(f"{masked(url)} is no address to read from", hint=WEB_FORM)
+
+
+def is_server(url: str) -> bool:
+    """Whether this may be the address of an S3 server."""
+    return _SERVER.fullmatch(url) is not None
 
 
 def parse_size(value: object) -> int:
@@ -235,7 +244,7 @@ def checked(setting: Setting, key: str, raw: object, source: str) -> Value:
                 return str(raw)
         case "server":
             wanted = "https://HOST or http://HOST:PORT, without a user"
-            if isinstance(raw, str) and _SERVER.fullmatch(raw):
+            if isinstance(raw, str) and is_server(raw):
                 return raw
         case "flag":
             wanted = "true or false"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vcs_ml.errors import RemoteError, VmlError
-from vcs_ml.output import count
+from vcs_ml.output import count, one_line
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
@@ -51,7 +51,7 @@ def look(project: Project, name: str) -> Iterator[Finding]:
 
 def _said(name: str, error: Exception) -> str:
     """The words of an error, without the remote's name, which the finding begins with."""
-    said = error.message if isinstance(error, VmlError) else str(error)
+    said = one_line(error.message if isinstance(error, VmlError) else str(error))
     return said.removeprefix(f"remote {name!r}: ")
 
 

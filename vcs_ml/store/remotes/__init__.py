@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -72,12 +73,19 @@ def _check_bundle(url: str, options: Mapping[str, Value], name: str) -> None:
     bundle = options.get("ca_bundle")
     if not isinstance(bundle, str):
         return
+    if why := _unusable(bundle):
+        place = Place(name, masked(url))
+        hint = f"vml remote modify {place.name} ca_bundle FILE, from the project's top"
+        raise UserError(f"{place}: ca_bundle {bundle}: {why}", hint=hint)
+
+
+def _unusable(bundle: str) -> str | None:
+    if os.path.exists(bundle) and not os.path.isfile(bundle):  # a FIFO would be waited for
+        return "it is no file"
     import ssl  # noqa: PLC0415 - 10 ms, and few have certificates of their own
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
     except OSError as error:
-        why = "there are no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
-        place = Place(name, masked(url))
-        hint = f"vml remote modify {place.name} ca_bundle FILE, from the project's top"
-        raise UserError(f"{place}: ca_bundle {bundle}: {why}", hint=hint) from None
+        return "there are no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
+    return None

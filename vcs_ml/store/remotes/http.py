@@ -8,10 +8,10 @@ from typing import Final, NoReturn
 from urllib.parse import unquote
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+from urllib3.exceptions import HTTPError, LocationValueError, MaxRetryError, SSLError
 
 from vcs_ml import settings
-from vcs_ml.errors import RemoteError
+from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import body, clock, retry
@@ -47,7 +47,10 @@ class Website:
         self.url = settings.masked(self._address)
         self._place = Place(name, self.url)
         self._waiting = retry.Waiting(note)
-        login = urllib3.util.parse_url(url).auth
+        try:
+            login = urllib3.util.parse_url(url).auth
+        except LocationValueError as error:
+            raise UserError(f"{self._place} is no address to read from ({error})", hint=settings.WEB_FORM) from None
         self._headers = {"User-Agent": "vcs-ml"}
         if login:
             self._headers |= urllib3.make_headers(basic_auth=unquote(login))
@@ -152,7 +155,10 @@ class Website:
                 self._pid = os.getpid()
             self._counter.count()
             address, every = f"{self._address}/{key}", self._headers | headers
-            answer = self._http.request(method, address, headers=every, preload_content=False)
+            try:
+                answer = self._http.request(method, address, headers=every, preload_content=False)
+            except LocationValueError as error:
+                raise UserError(f"{self._place} is no address to read from ({error})", hint=settings.WEB_FORM) from None
             if answer.status in _PASSING:
                 answer.close()
                 raise HTTPError(f"the server answers {answer.status} {answer.reason}".rstrip())

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from vcs_ml.output import one_line
+
 TRIES: Final = 6  # of one request, the first one included
 TIMEOUT: Final = 30.0  # seconds of silence before a request is tried again
 _FIRST: Final = 0.2  # seconds, the most before the second try; doubled before each next one
@@ -60,7 +62,7 @@ class Waiting:
         (last,) = _SINCE.unpack_from(self._shared)
         if not last or now - last >= _PAUSE:
             _SINCE.pack_into(self._shared, 0, now)
-            self._note(f"waiting: {reason} (try {tried + 1} of {TRIES})")
+            self._note(f"waiting: {one_line(reason)} (try {tried + 1} of {TRIES})")
 
 
 def again(work: Callable[[], T], broken: tuple[type[BaseException], ...], waiting: Waiting | None = None) -> T:

@@ -7,6 +7,8 @@ import contextlib
 import datetime
 import hashlib
 import os
+import re
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from vcs_ml import settings
 from vcs_ml.config import address
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
+from vcs_ml.output import one_line
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import body, retry
 from vcs_ml.store.remotes.clock import Clock
@@ -35,6 +38,7 @@ from vcs_ml.store.remotes.protocol import (
     Item,
     NotFound,
     Place,
+    TooShort,
     Traits,
     check_key,
     check_size,
@@ -151,6 +155,7 @@ class Bucket:
         self._spare: list[bytearray] = []
         self._counter = retry.Counter()
         self._clock = Clock()
+        self._tags_are_md5 = True  # as long as we know
 
     # ------------------------------------------------------------------ the protocol
 
@@ -222,20 +227,48 @@ class Bucket:
             extra |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key_id}
         if acl := self._text("acl"):
             extra["ACL"] = acl
-        body = data if isinstance(data, bytes | bytearray) else bytes(data)
-        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
-        answer = self._call("put_object", key, Body=body, ContentMD5=digest, **extra, **conditions)
-        if not answer.get("ETag"):  # a server that says yes to everything has stored nothing
-            raise self._no_server("a PUT without an ETag")
+        content = data if isinstance(data, bytes | bytearray) else bytes(data)
+        digest = hashlib.md5(content, usedforsecurity=False)
+        extra["ContentMD5"] = base64.b64encode(digest.digest()).decode()
+        for _ in range(retry.TRIES):
+            answer = self._call("put_object", key, Body=content, **extra, **conditions)
+            if not answer.get("ETag"):  # a server that says yes to everything has stored nothing
+                raise self._no_server("a PUT without an ETag")
+            if self._has_arrived(key, content, digest.hexdigest(), answer):
+                return
+            conditions = {}  # what is there now is ours
+        raise RemoteError(
+            f"{self._place}: {key}: the server stores other bytes than were sent", hint=_HELP["BadDigest"]
+        )
+
+    def _has_arrived(self, key: str, content: bytes | bytearray, digest: str, answer: Mapping[str, Any]) -> bool:
+        """Whether what is stored is what was sent, for all that the ETag tells: some servers ignore Content-MD5."""
+        tag = answer["ETag"].strip('"')
+        if tag == digest or not self._tags_are_md5 or not re.fullmatch("[0-9a-f]{32}", tag):
+            return True
+        if answer.get("ServerSideEncryption", "AES256") != "AES256":
+            return True
+        try:
+            if self.read_range(key, 0, len(content)) != content:
+                return False
+        except (NotFound, TooShort):
+            return False
+        except Denied:  # who may write and not read
+            return True
+        self._tags_are_md5 = False
+        return True
 
     def list(self, prefix: str) -> Iterator[Item]:
         check_key(self._place, prefix.rstrip("/"))
-        token = ""
+        tokens = [""]
         while True:
-            items, token = self._list_page(prefix, **({"ContinuationToken": token} if token else {}))
+            items, token = self._list_page(prefix, **({"ContinuationToken": tokens[-1]} if tokens[-1] else {}))
             yield from (item for item in items if valid_key(item.key))
             if not token:
                 return
+            if token in tokens:
+                raise self._no_server("a list that goes round")
+            tokens.append(token)
 
     def stat(self, key: str) -> Item | None:
         try:
@@ -349,7 +382,8 @@ class Bucket:
         client.meta.events.register("before-call.s3", _begin)
         client.meta.events.register("before-parse.*", _keep_status)  # a wildcard comes before botocore's own handlers
         client.meta.events.register("needs-retry.s3", self._tell)
-        if self._text("endpoint_url"):
+        server = urlsplit(client.meta.endpoint_url).hostname or ""  # the setting, or the environment's, or AWS itself
+        if not server.endswith((".amazonaws.com", ".amazonaws.com.cn")):
             client.meta.events.register("before-call.s3", _stay)
         return client
 
@@ -445,11 +479,12 @@ class Bucket:
     def _refused(self, error: failures.ClientError, name: str, key: str | None) -> RemoteError:
         """The error for an answer that is none of success."""
         said = error.response.get("Error", {})
-        code, status = str(said.get("Code", "")), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = one_line(str(said.get("Code", "")))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         place = self._place
         where = f"{place}: {key}" if key else f"{place}"
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        message = said.get("Message") or code
+        message = one_line(str(said.get("Message") or code))
         if error.response.get(_ANSWERED) == 200 and code == "500":
             return self._no_server("what came is no XML")
         if code in ("PreconditionFailed", "412"):
@@ -465,14 +500,16 @@ class Bucket:
             return RemoteError(f"{where} is truncated", hint=place.repair)
         if key and status == 404:
             return not_found(place, key)
-        moved = headers.get("location", "")
+        moved = settings.masked(headers.get("location", ""))
         if 300 <= status < 400 and moved and code not in _REGION:
-            there = urlsplit(moved)
-            hint = f"vml remote modify {place.name} endpoint_url {there.scheme}://{there.netloc}"
+            there = re.match(r"[a-z]+://[^/?#]+", moved)
+            hint = "is endpoint_url right? a server of S3 sends nobody there"
+            if there and settings.is_server(there[0]):
+                hint = f"vml remote modify {place.name} endpoint_url {shlex.quote(there[0])}"
             return RemoteError(f"{place}: the server sends us elsewhere, to {moved}", hint=hint)
         if code in _REGION or status == 301:
-            region = said.get("Region") or headers.get("x-amz-bucket-region")
-            hint = f"vml remote modify {place.name} region {region or 'REGION'}"
+            region = one_line(str(said.get("Region") or headers.get("x-amz-bucket-region") or ""))
+            hint = f"vml remote modify {place.name} region {shlex.quote(region or 'REGION')}"
             return RemoteError(f"{place}: the bucket is in another region ({message})", hint=hint)
         if code == "RequestTimeTooSkewed":
             return RemoteError(
@@ -507,7 +544,7 @@ class Bucket:
         hint = "run the command again; nothing that was sent is lost"
         if status < 500 and code not in _PASSING:
             hint = f"it would say so again: is endpoint_url right, and are the other settings? {_SHOW}"
-        answer = " ".join(filter(None, (str(status or ""), code)))
+        answer = " ".join(filter(None, dict.fromkeys((str(status or ""), code))))
         return RemoteError(f"{where}: the server answers {answer}: {message}", hint=hint)
 
     def _denied(self, name: str, key: str | None) -> RemoteError:
@@ -535,6 +572,7 @@ class Bucket:
 
     def _no_server(self, why: str) -> RemoteError:
         """The error for an answer that no S3 server gives."""
+        why = one_line(why)
         hint = "something answers in its place: a proxy, or a page to log in to the network?"
         if endpoint := self._text("endpoint_url"):
             hint = (
@@ -583,8 +621,10 @@ class Bucket:
             case failures.ReadTimeoutError() | urllib3.exceptions.ReadTimeoutError() | TimeoutError():
                 hint = f"run the command again; a slow server: {modify} timeout 120"
                 return RemoteError(f"{where}: the server fell silent, {retry.TRIES} times", hint=hint)
+            case failures.EndpointResolutionError():  # asked nobody
+                return RemoteError(f"{place}: {error}", hint=f"{modify} endpoint_url https://HOST (or http://)")
             case failures.ParamValidationError() | failures.InvalidRegionError():
-                return RemoteError(f"{where}: {error}", hint=self._advice(error))
+                return RemoteError(f"{where}: {' '.join(str(error).split())}", hint=self._advice(error))
         return RemoteError(
             f"{where}: the connection broke, {retry.TRIES} times ({type(error).__name__}: {error})",
             hint="run the command again; nothing that was sent is lost",
