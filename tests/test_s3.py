@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Repo
-from tests.proxy import Answer, Fault, Proxy
+from tests.proxy import Answer, Fault, Proxy, Stall
 from tests.servers import S3Bucket, Server, web_server
 from vcs_ml.store.remotes import retry
 
@@ -364,6 +369,44 @@ def nobody() -> str:
     """An address at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return f"http://127.0.0.1:{found.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["fetch", "push"])
+def test_a_signal_ends_a_transfer_that_hangs(
+    repo: Repo, proxied: tuple[Proxy, S3Bucket], command: str, number: signal.Signals
+) -> None:
+    """Threads wait for a server that has fallen silent, and nobody waits for them."""
+    proxy, bucket = proxied
+    set_up(repo, bucket)
+    repo.write("data/large", os.urandom(20 << 20))
+    fill(repo, n=40)
+    here = repo
+    if command == "fetch":
+        repo.run("push")
+        here = repo.clone("clone")
+        here.run("fetch", "--metadata")
+    silent = threading.Event()
+
+    def choose(method: str, path: str, count: int) -> Fault | None:
+        if "/packs/" not in path:
+            return None
+        silent.set()
+        return Stall()
+
+    proxy.choose = choose
+    program = [sys.executable, "-m", "vcs_ml", "-C", str(here.path), command]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(program, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert silent.wait(60)
+        start = time.monotonic()
+        os.killpg(process.pid, number)
+        said = process.communicate(timeout=25)[1]
+    assert time.monotonic() - start < 5
+    assert process.returncode == (130 if number == signal.SIGINT else 143), said
+    assert "Traceback" not in said
+    proxy.choose = None
+    here.run(command)
 
 
 def test_no_bucket(repo: Repo, s3: S3Bucket) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import chain
 
 from vcs_ml.errors import CorruptError, RemoteError, VmlError
 from vcs_ml.hashing import Buffer
 from vcs_ml.progress import Meter
-from vcs_ml.store import assembly, objects, pack, page, transfer, workers
+from vcs_ml.store import assembly, objects, pack, page, threads, transfer, workers
 from vcs_ml.store.local import FEW, Batch, LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder, Row
@@ -158,9 +158,13 @@ def _bring_round(store: LocalStore, remote: Remote, part: Sequence[Need], *, job
         nonlocal moved, left
         failures: list[Failure] = []
         for fetch_some in (_fetch_small, _fetch_large):
-            if not is_hopeless(failures):
+            if is_hopeless(failures):
+                break
+            try:
                 more, failed = fetch_some(store, remote, left, jobs=jobs, meter=meter)
                 moved, failures = moved.plus(more), failures + failed
+            except VmlError as error:
+                failures.append(error)
         if failures:
             left = plan(store, left)
             raise_first(failures)
@@ -200,13 +204,10 @@ def _fetch_large(
     failures: list[Failure] = []
     large = [need for need in part if need.size > LARGE]
     with store.batch() if large else contextlib.nullcontext():
-        for need in large:
-            try:
-                moved = moved.plus(assembly.fetch(store, remote, need, jobs=jobs, meter=meter))
-            except (VmlError, OSError) as error:
-                failures.append(error)
-                if is_hopeless(failures):
-                    break
+        for some, read in with_recipes(remote, large, jobs=jobs):
+            if not is_hopeless(failures):
+                more, failed = assembly.fetch(store, remote, some, read=read, jobs=jobs, meter=meter)
+                moved, failures = moved.plus(more), failures + failed
     return moved, failures
 
 
@@ -288,7 +289,7 @@ def _read_ranges(
             size += len(data)
             stored += row.stored
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with threads.pool(jobs) as pool:
         pending: deque[Future[_Objects]] = deque()
         for each in ranges:
             if is_hopeless(failures):

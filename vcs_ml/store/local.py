@@ -356,6 +356,10 @@ class LocalStore:
             with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
                 self._register()
 
+    def wait_for(self, fd: int, path: Path, who: str) -> None:
+        """Lock an open file of the store that `who` has, as patiently as the store itself."""
+        locks.acquire(fd, path, timeout=self._lock_timeout, waiting=self._waiting, who=who)
+
     def put_loose(self, oid: ObjectId, data: Buffer) -> None:
         """Store one object as a file of its own."""
         path = self.loose_path(oid)

@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
-from vcs_ml.store import catalog, chunk, objects, pack, recipe, records
+from vcs_ml.store import catalog, chunk, objects, pack, recipe, records, threads
 from vcs_ml.store.catalog import Catalog, Index
 from vcs_ml.store.listing import LATEST, Listing, write_latest
 from vcs_ml.store.objects import ObjectId
@@ -406,7 +405,7 @@ def _side_by_side(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     if len(items) < 2:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(_READERS) as pool:
+    with threads.pool(_READERS) as pool:
         for at in range(0, len(items), _READERS):
             yield from pool.map(work, items[at : at + _READERS])
 

@@ -286,9 +286,9 @@ def is_hopeless(failures: Sequence[Failure]) -> bool:
     return len(broken) >= _TOO_MANY or any(isinstance(each, OSError) for each in failures)
 
 
-def parts(remote: Remote, need: Need) -> Recipe:
-    """The recipe of a large blob that is to be fetched. Raises MissingObject, CorruptError."""
-    found = find_recipe(remote, need.oid, path=need.path)
+def parts(remote: Remote, need: Need, *, read: Mapping[ObjectId, bytes] | None = None) -> Recipe:
+    """The recipe of a large blob that is to be fetched, `read` already or not. Raises MissingObject, CorruptError."""
+    found = find_recipe(remote, need.oid, path=need.path, read=read)
     if found is None:
         raise missing_on(remote, [need])
     if found.size != need.size:

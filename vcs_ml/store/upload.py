@@ -7,14 +7,13 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, RemoteError, VmlError
 from vcs_ml.progress import Meter
-from vcs_ml.store import cutting, download, manifest, objects, pack, transfer, workers
+from vcs_ml.store import cutting, download, manifest, objects, pack, threads, transfer, workers
 from vcs_ml.store.cutting import Sent
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
@@ -27,6 +26,7 @@ from vcs_ml.store.transfer import A_JOB, LARGE, NOTHING, ROUND, Moved, Need, lim
 LOOKS = 20  # how often a push sends again what a gc takes away
 
 _PERIOD = 30.0  # seconds between two publications
+_LAST = 3.0  # seconds for the last one, where an interrupt ends the push
 _HISTORY = 64  # roots from which a look at every object costs less than one at each root
 
 
@@ -200,6 +200,10 @@ def push(
             raw += sum(sum(Columns.of(each.rows).raw) for each in ready)
         waiting, published = 0, time.monotonic()
 
+    def publish_what_is_there() -> None:
+        with contextlib.suppress(VmlError, OSError):
+            publish()
+
     # Nodes come after what they name, and go to packs of their own.
     nodes = [need for need in needs if need.oid[-1] == objects.NODE]
     sized = [_sized(store, need) for need in needs if need.oid[-1] != objects.NODE]
@@ -216,9 +220,11 @@ def push(
             waiting += sent.size - sent.deduped
             if waiting >= ROUND or time.monotonic() > published + _PERIOD:
                 publish()
-    except BaseException:
-        with contextlib.suppress(VmlError):
-            publish()
+    except BaseException as error:
+        if isinstance(error, Exception):
+            publish_what_is_there()
+        else:
+            threads.within(_LAST, publish_what_is_there)
         raise
     publish()
     return Moved(len(needs), total, stored, deduped, raw - stored)
@@ -245,7 +251,7 @@ def _send_round(
     parts = [slices[i :: workers.count()] for i in range(min(workers.count(), len(slices)))]
 
     def work(part: Sequence[list[Need]], meter: Meter) -> list[tuple[pack.Plain, int]]:
-        with ThreadPoolExecutor(max(jobs // len(parts), 1)) as pool:
+        with threads.pool(max(jobs // len(parts), 1)) as pool:
             done = pool.map(lambda slice: _send(store, remote, slice, meter), part)
             return [(pack.to_plain(packs), size) for packs, size in done]
 

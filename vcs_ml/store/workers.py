@@ -86,8 +86,7 @@ def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) 
         meter.advance()
         return [*results, last]
     except BaseException:
-        for pid, _ in children:
-            _end(pid)
+        _end([pid for pid, _ in children])
         raise
     finally:
         for pid, pipe in children:
@@ -96,16 +95,19 @@ def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) 
                 os.waitpid(pid, 0)
 
 
-def _end(pid: int) -> None:
-    """Ask a child to end, and make it end if it does not."""
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, signal.SIGTERM)
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-            time.sleep(0.01)
-        os.kill(pid, signal.SIGKILL)
+def _end(children: Sequence[int]) -> None:
+    """Ask children to end, and make those end that do not."""
+    until = time.monotonic() + _PATIENCE
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            while not os.waitpid(pid, os.WNOHANG)[0]:
+                if time.monotonic() > until:
+                    os.kill(pid, signal.SIGKILL)
+                    break
+                time.sleep(0.01)
 
 
 def _fork(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[int, int]:
