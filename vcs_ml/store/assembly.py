@@ -112,7 +112,7 @@ def _assemble(
             return NOTHING
         spots, lengths = _lacking(file, recipe, pool)
         os.truncate(file.fileno(), recipe.size)
-        for oid in _reuse(store, remote, recipe, file, spots, pool=pool):
+        for oid in _reuse(store, remote.kept_recipes(need.oid, recipe), file, spots, pool):
             del spots[oid]
         places = transfer.locate(remote, [Need(oid, lengths[oid], need.tracked, need.inner) for oid in spots])
         meter.advance(0, recipe.size - sum(lengths[oid] * len(at) for oid, at in spots.items()))
@@ -263,11 +263,11 @@ def _holds(fd: int, oid: ObjectId, offset: int, length: int) -> bool:
 
 
 def _reuse(
-    store: LocalStore, remote: Remote, recipe: Recipe, file: FileIO, spots: Spots, *, pool: ThreadPoolExecutor
+    store: LocalStore, others: Iterable[tuple[ObjectId, Recipe]], file: FileIO, spots: Spots, pool: ThreadPoolExecutor
 ) -> list[ObjectId]:
-    """Copy the chunks that other large blobs here have, by the recipes that were kept of them; which ones."""
+    """Copy the chunks that `others` have, large blobs which may be here; which ones."""
     done: list[ObjectId] = []
-    for blob, other in remote.kept_recipes(recipe):
+    for blob, other in others:
         wanted: dict[ObjectId, tuple[int, int]] = {}
         for oid, at, length in zip(other.chunks, accumulate(other.lengths, initial=0), other.lengths, strict=False):
             if oid in spots:

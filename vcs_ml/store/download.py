@@ -37,6 +37,7 @@ from vcs_ml.store.transfer import (
 _PARALLEL_BYTES = 16 << 20  # below this, a second process costs more than it saves
 _PORTION = 32 << 20  # bytes of nodes or recipes in memory at a time
 _RECIPES = 32  # the most of them
+_SHORT = 1 << 20  # a recipe of this many bytes, of about 30 GB, is read together with others
 _READERS = 8
 
 _Objects = Iterable[tuple[Need, Row, Buffer | VmlError]]  # of one range, or why they cannot be had
@@ -120,13 +121,20 @@ def lacking(remote: Remote, blobs: Sequence[Need], *, without: Collection[bytes]
 def with_recipes(
     remote: Remote, blobs: Sequence[Need], *, without: Collection[bytes] = (), jobs: int = _READERS
 ) -> Iterator[tuple[list[Need], dict[ObjectId, bytes]]]:
-    """Large blobs, some at a time, and the recipes of those that have one; where one cannot be had, no recipes."""
+    """Large blobs, some at a time, and the recipes of those that have one, unless it is so long that it is better read
+    when it is needed; where one cannot be had, no recipes.
+    """
+
+    def is_short(oid: ObjectId) -> bool:
+        place = remote.find(oid, without=without)
+        return place is not None and place[1].raw <= _SHORT
+
     wanted = {objects.recipe(need.oid): need for need in blobs}
     for part in portions(remote, wanted, most=_RECIPES):
         read: dict[ObjectId, bytes] = {}
         # Each is then asked for by itself, which tells whose it is.
         with contextlib.suppress(MissingObject, CorruptError, RemoteError):
-            read = read_nodes(remote, [oid for oid in part if remote.find(oid, without=without)], jobs=jobs)
+            read = read_nodes(remote, list(filter(is_short, part)), jobs=jobs)
         yield [wanted[oid] for oid in part], read
 
 

@@ -283,11 +283,13 @@ class Remote:
             fs.make_directory(path.parent)
             fs.write_atomic(path, data, sync=False)
 
-    def kept_recipes(self, like: Recipe) -> Iterator[tuple[ObjectId, Recipe]]:
-        """(blob, recipe) of a few of the recipes that were kept: those with about as many chunks as `like`."""
+    def kept_recipes(self, oid: ObjectId, like: Recipe) -> Iterator[tuple[ObjectId, Recipe]]:
+        """(blob, recipe) of a few of the recipes that were kept of other blobs than `oid`: those with about as many
+        chunks as its own.
+        """
         found = []
         with contextlib.suppress(OSError), os.scandir(self.cache / "recipes") as entries:
-            found = [(entry.stat().st_size, entry.name) for entry in entries]
+            found = [(entry.stat().st_size, entry.name) for entry in entries if entry.name != oid[:-1].hex()]
         size = recipe.encoded_size(len(like.chunks))
         for _, name in sorted(found, key=lambda each: abs(each[0] - size))[:_ALIKE]:
             with contextlib.suppress(CorruptError, OSError, ValueError):  # what is not ours is left alone
