@@ -75,7 +75,6 @@ def test_version(tmp_path: Path) -> None:
         (["root", "--foo"], "no such option: --foo", "vml root --help"),
         (["--foo"], "no such option: --foo", "vml --help"),
         (["remote", "add", "x"], "missing argument 'URL'", "vml remote add --help"),
-        (["remote"], "missing command", "vml remote --help"),
         (["-C", "nope", "root"], "-C nope: there is no such directory", "vml --help"),
     ],
 )
@@ -132,11 +131,11 @@ def test_config_command(project: Path) -> None:
 def test_remote_command(project: Path) -> None:
     (project / "sub").mkdir()
     assert vml(project / "sub", "remote", "add", "-d", "near", "../../store").returncode == 0
-    assert vml(project, "remote", "add", "s3", "../bucket").returncode == 0
+    assert vml(project, "remote", "add", "s3", "s3://bucket", "--no-check").returncode == 0
     assert vml(project, "remote", "add", "file", "file:///srv/x").returncode == 0
     twice = vml(project, "remote", "add", "s3", "../other")
     assert (twice.returncode, "vml remote modify s3 url" in twice.stderr) == (3, True)
-    assert vml(project, "remote", "list").stdout == ("  file  file:///srv/x\n* near  ../store\n  s3    ../bucket\n")
+    assert vml(project, "remote", "list").stdout == ("  file  file:///srv/x\n* near  ../store\n  s3    s3://bucket\n")
     assert vml(project, "remote", "modify", "s3", "region", "eu").returncode == 0
     refused = vml(project, "remote", "modify", "s3", "session_token", "hush")
     assert (refused.returncode, "--local" in refused.stderr) == (3, True)
@@ -247,6 +246,35 @@ raise SystemExit(main(["status"]))
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "cleaned\n"
         assert process.wait() == 143
+
+
+_DROPS = """
+import os, signal, sys, time, types, typer
+module = types.ModuleType("vcs_ml.commands.status")
+module.app = typer.Typer(rich_markup_mode=None, add_completion=False)
+sys.modules["vcs_ml.commands.status"] = module
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+@module.app.command()
+def status():
+    Last()
+    time.sleep({seconds})
+    print("done", flush=True)
+from vcs_ml.cli import main
+raise SystemExit(main(["status"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_signal_that_python_drops_ends_the_program(name: str, code: int, seconds: int) -> None:
+    """It arrives in a `__del__`: what goes on is interrupted, and what has just ended is no success either."""
+    program = _DROPS.format(name=name, seconds=seconds)
+    done = subprocess.run([sys.executable, "-c", program], env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr == ("interrupted\n" if name == "SIGINT" else "")
+    assert ("done" in done.stdout) == (seconds == 0)
 
 
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -186,3 +190,41 @@ def test_add_with_links(kind: str, repo: Repo, tmp_path: Path, chance: random.Ra
         repo.run("checkout")
         assert repo.changes() == {}
         assert all(repo.read(f"data/{name}") == data for name, data in content.items())
+
+
+def test_ctrl_c(repo: Repo, remote: Path, chance: random.Random, soak: int) -> None:
+    """At a random time of a pull, to all its processes: it ends as interrupted, or was through."""
+    for i in range(2000):
+        repo.write(f"data/{i % 20}/{i}", f"{i} " * 50)
+    repo.run("add", "data")
+    repo.commit("data")
+    repo.run("push")
+    files = repo.files("data")
+    program = "from vcs_ml.__main__ import run; print(end='.', flush=True); run()"
+    longest = 2.0
+    for _ in range(soak):
+        clone = repo.clone("clone")
+        with subprocess.Popen(
+            [sys.executable, "-c", program, "-C", str(clone.path), "pull"],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout
+            process.stdout.read(1)  # Python itself has started
+            start = time.monotonic()
+            try:
+                process.wait(chance.uniform(0, longest))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        longest = min(longest, time.monotonic() - start + 0.2)
+        assert process.returncode in (0, 130), said
+        assert "Traceback" not in said, said
+        assert "Exception" not in said, said
+        assert process.returncode == 130 or clone.files("data") == files
+        clone.run("pull")
+        assert clone.files("data") == files
+        shutil.rmtree(clone.path)

@@ -94,3 +94,5 @@ def test_json_keeps_order_and_letters() -> None:
 def test_control_characters_of_strangers_are_escaped() -> None:
     text = output.problem("error", "\x1b[31m is no name\n  of\x9b\r", "run \x07", colour=False)
     assert text == "error: \\x1b[31m is no name\n  of\\x9b\\x0d\nhint: run \\x07\n"
+    text = output.problem("error", "no\nerror: fake\t\u202eli", "a\n  b", colour=False)
+    assert text == "error: no\\x0aerror: fake\\x09\\u202eli\nhint: a\\x0a  b\n"

@@ -69,6 +69,10 @@ OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
     "status": frozenset({"--remote"}),
 }
 
+# Options that stand before the command, and how.
+_GLOBAL: Final = {"-q": "-q", "--quiet": "-q", "-v": "-v", "--verbose": "-v", "-C": "-C DIR"}
+_AGAIN: Final = 0.01  # seconds until an exception that was dropped is raised again
+
 _HINTS: Final = {
     errno.ENOSPC: "free some space and run the command again; what was done is kept",
     errno.EDQUOT: "your quota is used up; free some space and run the command again",
@@ -220,21 +224,48 @@ def _run(args: list[str]) -> int:
 
 @contextlib.contextmanager
 def _ending_by_signal() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the program by an exception, so that temporary files are cleaned up."""
+    """Let SIGINT, SIGTERM and SIGHUP end the program by an exception, so that temporary files are cleaned up.
+
+    Python drops an exception where there is nobody to take it: in a callback of a fork, a `__del__`. There it is raised
+    again a moment later. If one was lost nonetheless, the body ends as if it had come at the end.
+    """
+    arrived: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        if number != signal.SIGALRM:
+            arrived.append(number)
+        raise _ending(arrived[-1])
+
+    def dropped(what: Any) -> None:
+        if arrived and isinstance(what.exc_value, KeyboardInterrupt | SystemExit):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        else:
+            hook(what)
 
     before: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # nohup has SIGHUP ignored, and wants that to last
-        if signal.getsignal(number) is signal.SIG_DFL:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        # nohup has SIGHUP ignored, a shell SIGINT of what it runs behind, and they want that to last
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             before[number] = signal.signal(number, end)
+    hook, sys.unraisablehook = sys.unraisablehook, dropped
     try:
         yield
+    except Exception:
+        if not arrived:
+            raise
     finally:
+        if arrived:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for number, action in before.items():
             signal.signal(number, action)
+    if arrived:
+        raise _ending(arrived[-1])
+
+
+def _ending(number: int) -> BaseException:
+    """What ends the program as this signal wants it."""
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
 def _module(name: str) -> ModuleType:
@@ -307,8 +338,13 @@ def _sentence(message: str) -> str:
 
 
 def _help_hint(error: TyperException) -> str:
-    ctx = getattr(error, "ctx", None)
-    return f"{ctx.command_path if ctx else 'vml'} --help"
+    ctx, option = getattr(error, "ctx", None), str(getattr(error, "option_name", ""))
+    command = ctx.command_path if ctx else "vml"
+    if option in _GLOBAL:
+        return f"it stands before the command: vml {_GLOBAL[option]}{command.removeprefix('vml')}"
+    if option[1:].isdecimal():
+        return f"a value that begins with - stands behind --, and the options before it: {command} -- ..."
+    return f"{command} --help"
 
 
 def _describe(error: OSError) -> tuple[str, str]:

@@ -20,15 +20,16 @@ from vcs_ml.settings import (
     check_remote_name,
     checked,
     convert,
+    masked,
     parse_size,
     split_remote,
 )
 
 
 def address(url: str, options: Mapping[str, Value]) -> str:
-    """The url of a remote, and the server where that is not the usual one."""
+    """The url of a remote, without a password, and the server where that is not the usual one."""
     endpoint = options.get("endpoint_url")
-    return f"{url} at {endpoint}" if endpoint else url
+    return masked(f"{url} at {endpoint}" if endpoint else url)
 
 
 class RemoteConfig(NamedTuple):

@@ -45,7 +45,7 @@ def lock(
     """
     fd = _open(path)
     try:
-        _acquire(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, waiting)
+        acquire(fd, path, shared=shared, timeout=timeout, waiting=waiting)
         # Without its signature, as on a full disk, a lock holds just as well.
         with contextlib.suppress(OSError):
             _sign(fd)
@@ -101,7 +101,17 @@ def _no_file(path: Path) -> UserError:
     return UserError(f"the lock {quote(path)} is no regular file", hint="remove it; vml makes a new one")
 
 
-def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Callable[[str], None] | None) -> None:
+def acquire(
+    fd: int,
+    path: Path,
+    *,
+    shared: bool = False,
+    timeout: float | None = None,
+    waiting: Callable[[str], None] | None = None,
+    who: str = "",
+) -> None:
+    """Lock an open file as `lock` does. `who` may have it is said where the file itself does not tell."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     start = time.monotonic()
     pause = 0.001
     while True:
@@ -120,11 +130,11 @@ def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Cal
         waited = time.monotonic() - start
         if timeout is not None and waited >= timeout:
             raise UserError(
-                f"{path} is locked by {holder(fd)}",
+                f"{path} is locked by {who or holder(fd)}",
                 hint="run it again when that is done; vml config --local lock.timeout SECONDS lets it wait longer",
             )
         if waiting is not None and waited >= PATIENCE:
-            waiting(f"waiting for {holder(fd)} (lock.timeout limits how long)")
+            waiting(f"waiting for {who or holder(fd)} (lock.timeout limits how long)")
             waiting = None
         time.sleep(pause)
         pause = min(pause * 2, 0.05)

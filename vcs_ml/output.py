@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
 
@@ -18,7 +20,11 @@ _ESCAPES: Final = {
     ord('"'): '\\"',
     ord("\\"): "\\\\",
 }
-_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+# What moves the cursor, and what turns the order of letters round.
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+_OWN_LINE: Final = re.compile(r"\n(?=  )")  # of a list, as our messages have them
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _ALIGN: Final = {"l": "left", "r": "right", "c": "center"}
 
@@ -79,6 +85,11 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}"
 
 
+def moment(seconds: float) -> str:
+    """A point in time (seconds since 1970) by the clock on the wall: `2031-03-01 14:05`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
 def json_text(obj: object) -> str:
     """`obj` as indented JSON in its own order, without a newline at its end."""
     return json.dumps(obj, indent=2, ensure_ascii=False)
@@ -100,6 +111,11 @@ def _escape(char: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
+def one_line(text: str) -> str:
+    """A stranger's text for messages: control characters, ends of lines too, are written as escapes."""
+    return text.translate(_CONTROLS)
+
+
 def wants_colour(env: Mapping[str, str], *, tty: bool) -> bool:
     """Whether a stream gets colour: a terminal that can, and nobody who said no (https://no-color.org)."""
     return tty and not env.get("NO_COLOR") and env.get("TERM") != "dumb"
@@ -113,9 +129,10 @@ def paint(text: str, colour: str, *, on: bool) -> str:
 def problem(label: str, message: str, hint: str | None, *, colour: bool) -> str:
     """The lines of an error or a warning: `error: message`, then `hint: ...`.
 
-    Control characters, which may come from a stranger's file, are written as escapes.
+    Control characters, which may come from a stranger's file, are written as escapes; a line may begin with two spaces.
     """
-    text = f"{paint(label + ':', 'red' if label == 'error' else 'yellow', on=colour)} {message.translate(_CONTROLS)}\n"
+    shown = "\n".join(map(one_line, _OWN_LINE.split(message)))
+    text = f"{paint(label + ':', 'red' if label == 'error' else 'yellow', on=colour)} {shown}\n"
     if hint:
-        text += f"{paint('hint:', 'cyan', on=colour)} {hint.translate(_CONTROLS)}\n"
+        text += f"{paint('hint:', 'cyan', on=colour)} {one_line(hint)}\n"
     return text

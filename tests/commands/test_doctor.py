@@ -101,7 +101,8 @@ def test_what_git_should_not_have(repo: Repo) -> None:
 
 
 def test_a_secret_that_others_may_read(repo: Repo, remote: Path) -> None:
-    repo.run("remote", "modify", "--local", "origin", "secret_access_key", "x")
+    repo.run("remote", "add", "--no-check", "s3", "s3://bucket")
+    repo.run("remote", "modify", "--local", "s3", "secret_access_key", "x")
     assert findings(repo)["settings"][0] == "ok"
     (repo.path / ".vml/config.local.toml").chmod(0o644)
     result = repo.run("doctor", ok=False)
@@ -156,8 +157,11 @@ def test_remotes(repo: Repo, remote: Path, tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     repo.run("remote", "add", "far", str(tmp_path / "far"))
     assert "is not asked" in findings(repo)["remote far"][1]
-    assert findings(repo, "--remote", "far")["remote far"][0] == "warning"
-    assert {findings(repo, "--remote")[f"remote {name}"][0] for name in ("far", "origin")} == {"warning"}
+    assert findings(repo, "--remote", "far")["remote far"][1].endswith("is empty; the first vml push sets it up")
+    assert {findings(repo, "--remote")[f"remote {name}"][0] for name in ("far", "origin")} == {"ok"}
+    assert not remote.exists()
+    (tmp_path / "far/photo.jpg").write_bytes(b"mine")
+    assert findings(repo, "--remote", "far", code=1)["remote far"][0] == "problem"
     repo.fails("doctor", "--remote", "nowhere", code=3)
     repo.write("a", "a")
     repo.run("add", "a")

@@ -101,6 +101,17 @@ def test_damage_is_found_and_mended(repo: Repo, remote: Path, content: dict[str,
     has_all(repo, remote, content)
 
 
+@pytest.mark.parametrize("left", [0, 40, 1000])
+def test_a_pack_that_is_cut_short_is_called_that(
+    repo: Repo, remote: Path, content: dict[str, bytes], left: int
+) -> None:
+    pack = largest(remote)
+    rewrite(pack, pack.read_bytes()[:left])
+    shown = repo.run("fsck", "--remote", ok=False).out
+    assert f"pack: {pack.relative_to(remote)}: it is cut short" in shown
+    assert "the pack" not in shown
+
+
 def test_a_good_remote_is_clean(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
     found = fsck(repo, "--remote", code=0)
     assert found["problems"] == found["info"] == []
@@ -123,7 +134,8 @@ def test_what_nobody_has_is_taken_from_the_damaged_pack(repo: Repo, remote: Path
     found = fsck(clone, "--remote", "--deep", "--repair", code=1)
     assert [(each["kind"], each["needed_by"]) for each in found["problems"]] == [("object", "data/big")]
     assert pack.exists()
-    assert fsck(clone, "--remote", "--deep", code=0)["checked"]["roots"] == 1  # `one` is still promised
+    (left,) = fsck(clone, "--remote", "--deep", code=1)["problems"]
+    assert (left["kind"], left["path"]) == ("missing", "data/big")  # HEAD names it; `one` is still promised
     clone.run("pull", "one", *(f"data/{name}" for name in content if name != "big"))
     clone.fails("pull", "data/big", code=3)
     repo.run("push")
@@ -228,7 +240,7 @@ def test_a_damaged_store_does_not_reach_the_remote(repo: Repo, remote: Path, con
     truncate(largest(remote))
     found = fsck(repo, "--remote", "--repair", code=1)
     assert {each["needed_by"] for each in found["problems"] if not each["repaired"]} == {"data/big"}
-    assert fsck(repo, "--remote", "--deep", code=0)["problems"] == []
+    assert {each["path"] for each in fsck(repo, "--remote", "--deep", code=1)["problems"]} == {"data/big"}
 
 
 def test_random_damage_over_there(repo: Repo, remote: Path, content: dict[str, bytes], soak: int) -> None:
@@ -275,3 +287,129 @@ def test_a_killed_repair_is_completed(repo: Repo, remote: Path, content: dict[st
         fsck(repo, "--remote", "--deep", "--repair", code=0)
         assert fsck(repo, "--remote", "--deep", code=0)["problems"] == []
     has_all(repo, remote, content)
+
+
+def lose_indexes(remote: Path) -> None:
+    for path in remote.glob("index/*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_without_any_index_every_pack_is_listed_again(
+    repo: Repo, remote: Path, content: dict[str, bytes], deep: bool
+) -> None:
+    """By a clone that has nothing, so that the lists of files, too, are only in packs that nobody names."""
+    repo.write("large", random.Random(5).randbytes(9 << 20))
+    repo.run("add", "large")
+    repo.commit("large")
+    repo.run("push")
+    lose_indexes(remote)
+    records = sorted(remote.glob("roots/*"))
+    clone = repo.clone("clone")
+    found = fsck(clone, "--remote", *(["--deep"] * deep), "--repair", code=0)
+    assert kinds(found) == {"index"}
+    assert {each["path"] for each in found["problems"]} == {
+        path.relative_to(remote).as_posix() for path in remote.glob("packs/*/*")
+    }
+    assert found["info"] == []
+    assert sorted(remote.glob("roots/*")) == records
+    has_all(repo, remote, content)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_without_any_index_what_is_good_in_a_damaged_pack_is_kept(
+    repo: Repo, remote: Path, content: dict[str, bytes], deep: bool
+) -> None:
+    pack = largest(remote)
+    flip(pack, pack.read_bytes().index(content["big"][:20]))
+    lose_indexes(remote)
+    clone = repo.clone("clone")
+    found = fsck(clone, "--remote", *(["--deep"] * deep), "--repair", code=1)
+    assert {each["needed_by"] for each in found["problems"] if not each["repaired"] and each["object"]} == {"data/big"}
+    assert {each["path"] for each in fsck(clone, "--remote", "--deep", code=1)["problems"]} == {"data/big"}
+    clone.run("pull", "one", *(f"data/{name}" for name in content if name != "big"))
+    fsck(repo, "--remote", "--repair", code=0)
+    has_all(repo, remote, content)
+
+
+def test_what_a_repair_gave_up_is_still_damage_for_those_who_need_it(
+    repo: Repo, remote: Path, content: dict[str, bytes]
+) -> None:
+    largest(remote).unlink()
+    clone = repo.clone("clone")
+    fsck(clone, "--remote", "--repair", code=1)
+    repo.json("status", "--remote")  # after which nothing is remembered here of the record that is gone
+    for each in (repo, clone):
+        found = fsck(each, "--remote", "--deep", code=1)
+        assert kinds(found) == {"missing"}
+        assert {problem["needed_by"].split("/")[0] for problem in found["problems"]} == {"data", "one"}
+    shown = repo.run("fsck", "--remote", ok=False)
+    assert "no damage found" not in shown.out
+    assert "hint: vml push --check -r origin" in shown.err
+    repo.run("push", "--check")
+    has_all(repo, remote, content)
+
+
+def test_what_a_repair_gave_up_is_sent_by_those_who_have_it(
+    repo: Repo, remote: Path, content: dict[str, bytes]
+) -> None:
+    largest(remote).unlink()
+    fsck(repo.clone("clone"), "--remote", "--repair", code=1)
+    fsck(repo, "--remote", "--repair", code=0)
+    has_all(repo, remote, content)
+
+
+def test_what_was_never_pushed_is_no_damage_but_is_said(repo: Repo, remote: Path, content: dict[str, bytes]) -> None:
+    repo.write("one", "another")
+    repo.run("commit")
+    repo.commit("another")
+    found = fsck(repo, "--remote", code=0)
+    (info,) = found["info"]
+    assert info["kind"] == "unpushed"
+    assert "1 of 3 versions that pointers name (one)" in info["message"]
+    assert info["hint"].startswith("vml push -r origin")
+    shown = repo.run("fsck", "--remote")
+    assert "not wholly on origin" in shown.err
+    repo.write("one", "a third")
+    repo.run("commit")
+    assert fsck(repo, "--remote", code=0)["info"][0]["hint"].startswith("vml push --all-commits -r origin")
+    repo.run("push", "--all-commits", "-r", "origin")
+    assert fsck(repo, "--remote", code=0)["info"] == []
+
+
+@pytest.fixture
+def large(repo: Repo, remote: Path) -> bytes:
+    """A file in chunks, which compress well, and in another version a few more; both are pushed."""
+    content = b"".join(b"%d,%d\n" % (i, i * 7919 % 100_003) for i in range(1_000_000))
+    repo.write("large.csv", content)
+    repo.run("add", "large.csv")
+    repo.commit("large")
+    repo.run("push")
+    return content
+
+
+def test_lost_chunks_are_summed_up(repo: Repo, remote: Path, large: bytes) -> None:
+    packs = {*remote.glob("packs/*/*")}
+    largest(remote).unlink()
+    found = fsck(repo, "--remote", code=1)
+    lost = [each for each in found["problems"] if each["kind"] == "missing"]
+    assert len(lost) > 1
+    assert {each["object"].partition(":")[0] for each in lost} == {"sha256"}
+    shown = repo.run("fsck", "--remote", ok=False).out
+    assert shown.count("large.csv: ") == 1
+    (line,) = [line for line in shown.splitlines() if line.startswith("missing: ")]
+    assert line.startswith(f"missing: large.csv: {len(lost)} of ")
+    assert " chunks: promised by a root record, and not there" in line
+    assert len(packs) > 1
+
+
+def test_what_is_damaged_is_sent_once(repo: Repo, remote: Path, large: bytes) -> None:
+    before = {*remote.glob("packs/*/*")}
+    flip(largest(remote), 1000)
+    lost = largest(remote).stat().st_size
+    result = repo.run("fsck", "--remote", "--deep", "--repair")
+    sent = {*remote.glob("packs/*/*")} - before
+    assert sum(path.stat().st_size for path in sent) < lost * 1.02
+    assert "written anew from packs of origin: " in result.err
+    assert "written anew from the local store: 1 object (" in result.err
+    assert fsck(repo, "--remote", "--deep", code=0)["problems"] == []

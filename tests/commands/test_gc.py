@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -381,7 +382,8 @@ def test_on_a_remote_it_condemns_and_later_deletes(repo: Repo, remote: Path) -> 
     planned = repo.json("gc", "--remote", "origin")
     assert (planned["dry_run"], planned["packs"], planned["records"]) == (True, 2, 1)
     assert planned["condemn"]["packs"] == 1
-    assert "1 pack  condemned" in repo.run("gc", "--remote", "--force").out
+    condemned = repo.run("gc", "--remote", "--force").out
+    assert re.search(r"1 pack  condemned \(.*\): a run after \d{4}-\d\d-\d\d \d\d:\d\d deletes it", condemned)
     assert repo.json("gc", "--remote", "--force")["delete"]["packs"] == 0  # the grace is not over
     assert sorted(remote.glob("packs/*/*")) == packs
     age(remote, 20)
@@ -393,6 +395,46 @@ def test_on_a_remote_it_condemns_and_later_deletes(repo: Repo, remote: Path) -> 
     assert clone.read("one") == b"new" * 1000
     again = repo.json("gc", "--remote")
     assert (again["condemn"]["packs"], again["delete"]["packs"], again["records"]) == (0, 0, 0)
+
+
+def test_on_a_remote_where_nothing_is_yet(repo: Repo, remote: Path) -> None:
+    for _ in range(2):
+        assert "nothing there yet" in repo.run("gc", "--remote", "--force").err
+        assert repo.json("gc", "--remote")["packs"] == 0
+        assert not list(remote.glob("*"))
+        remote.mkdir(exist_ok=True)
+
+
+def test_on_a_remote_packs_of_unfinished_pushes_are_told_of_before_they_go(repo: Repo, remote: Path) -> None:
+    version(repo, "ours")
+    repo.commit()
+    repo.run("push")
+    stray = remote / "packs/00" / f"{'0' * 32}-{'1' * 16}.pack"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(bytes(1000))
+    told = repo.run("gc", "--remote", "--force")
+    assert "nothing to remove" not in told.err
+    assert re.search(r"1 pack \(1.0 kB\) of pushes that did not finish is kept until \d{4}-", told.err)
+    assert repo.json("gc", "--remote")["waiting"] == {"packs": 1, "bytes": 1000}
+    (info,) = repo.json("fsck", "--remote")["info"]
+    assert info["hint"] == "vml gc --remote origin removes it after the grace"
+    age(remote, 15)
+    assert repo.json("gc", "--remote")["condemn"]["packs"] == 1
+
+
+def test_on_a_remote_what_was_never_pushed_is_named_with_its_commit(repo: Repo, remote: Path) -> None:
+    repo.write("data", bytes(9 << 20))
+    repo.run("add", "data")
+    commit = repo.commit()
+    repo.write("data", b"two")
+    repo.run("commit")
+    repo.commit()
+    repo.run("push")
+    told = repo.run("gc", "--remote").err
+    assert f"not wholly there: data (commit {commit[:12]})" in told
+    assert "vml push --all-commits -r origin" in told
+    repo.run("push", "--all-commits", "-r", "origin")
+    assert "not wholly there" not in repo.run("gc", "--remote").err
 
 
 def test_on_a_remote_everybody_who_pushed_counts(repo: Repo, remote: Path, tmp_path: Path) -> None:

@@ -350,6 +350,29 @@ def test_a_bucket(repo: Repo, s3: S3Bucket, here: Repo) -> None:
     assert "request" in here.run("get", url, "data/a", "-f").err
 
 
+def test_a_stranger_chooses_no_profile(
+    repo: Repo, s3: S3Bucket, here: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(repo, s3)
+    repo.write("a", "a")
+    repo.run("add", "a")
+    repo.run("push")
+    repo.run("remote", "modify", "s3", "profile", "prod")
+    repo.commit()
+    ran = tmp_path / "ran"
+    (tmp_path / "aws").write_text(f"[profile prod]\ncredential_process = touch {ran}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    here.run("get", repo.path.as_uri(), "a")
+    assert not ran.exists()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    said = here.fails("get", repo.path.as_uri(), "a", "-f", code=4).err
+    assert "AWS_PROFILE=prod vml get" in said
+    assert not ran.exists()
+    here.run("get", str(repo.clone("own").path), "a", "-f", ok=False)  # our own repository is another thing
+    assert ran.exists()
+
+
 def test_a_web_address(fruit: Repo, remote: Path, here: Repo) -> None:
     fruit.run("remote", "modify", "origin", "public", "true")
     fruit.commit()

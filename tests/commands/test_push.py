@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from tests.conftest import Repo
+from tests.store.stores import rewrite
 
 
 def test_what_travels(repo: Repo, remote: Path) -> None:
@@ -141,7 +144,18 @@ def test_bad_remotes(repo: Repo, remote: Path, tmp_path: Path) -> None:
         assert words in repo.fails("push", "-r", "empty", code=code).err
     (tmp_path / "empty/vml.json").unlink()
     shutil.copytree(remote / "packs", tmp_path / "empty/packs")
-    assert "no vml.json" in repo.fails("push", "-r", "empty", code=4).err
+    for command in ("push", "status"):
+        refused = repo.fails(command, "--remote", "empty", code=4).err
+        assert "lost its vml.json" in refused
+        assert "hint: vml fsck --remote empty --repair" in refused
+    repo.run("fsck", "--remote", "empty", "--repair")
+    assert repo.json("push", "-r", "empty")["objects"] == 1
+    (tmp_path / "empty/vml.json").unlink()
+    other = repo.beside("other")
+    subprocess.run(["git", "init", "-q", str(other.path)], check=True)
+    other.run("init", "--hash", "sha256")
+    other.run("remote", "add", "empty", str(tmp_path / "empty"))
+    assert "names data with xxh128" in other.fails("fsck", "--remote", "empty", "--repair", code=3).err
     shutil.rmtree(remote)
     gone = repo.fails("push", code=4)  # a disk that is not mounted, perhaps: nothing is set up in its place
     assert "was a vml remote" in gone.err
@@ -181,6 +195,55 @@ def test_what_a_remote_lost_is_sent_again(repo: Repo, remote: Path) -> None:
     clone = repo.clone("clone")
     clone.run("pull")
     assert clone.files("data") == repo.files("data")
+
+
+def test_a_pack_that_was_cut_short_is_sent_again(repo: Repo, remote: Path) -> None:
+    for i in range(20):
+        repo.write(f"data/{i}", os.urandom(5000))
+    repo.run("add", "data")
+    repo.commit()
+    repo.run("push")
+    pack = max(remote.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    rewrite(pack, pack.read_bytes()[:-1])  # of all objects nothing is lost
+    assert repo.json("push", "--check", "--dry-run")["objects"] == 20
+    rewrite(pack, pack.read_bytes()[:40_000])
+    clone = repo.clone("clone")
+    clone.fails("pull", code=4)
+    assert repo.json("push")["objects"] == 0  # on the word of its own record
+    assert repo.json("push", "--check")["objects"] == 20
+    clone.run("pull")
+    assert clone.files("data") == repo.files("data")
+    assert repo.json("push", "--check")["objects"] == 0
+
+
+def test_a_check_that_finds_nothing_missing_writes_nothing(repo: Repo, remote: Path) -> None:
+    repo.write("data/a", "a")
+    repo.write("one", "1")
+    repo.run("add", "data", "one")
+    repo.commit()
+    repo.run("push")
+    before = sorted(remote.rglob("*"))
+    assert repo.json("push", "--check")["roots"] == 0
+    assert sorted(remote.rglob("*")) == before
+    shutil.rmtree(remote / "packs")
+    repo.write("one", "2")
+    repo.run("commit")
+    assert repo.json("push", "--check")["roots"] == 2
+    (remote / "roots").rename(remote / "old")
+    assert repo.json("push", "--check", "data")["roots"] == 1
+    assert len(list(remote.glob("roots/*"))) == 1
+
+
+def test_what_is_missing_over_there_is_sent_as_the_hint_says(repo: Repo, remote: Path) -> None:
+    """Though a record says that all of it is there."""
+    repo.write("one", "1")
+    repo.run("add", "one")
+    repo.commit()
+    repo.run("push")
+    shutil.rmtree(remote / "packs")
+    assert "vml push --check -r origin" in repo.clone("clone").fails("pull", code=3).err
+    repo.run("push", "--check", "-r", "origin")
+    repo.clone("another").run("pull")
 
 
 def test_other_peoples_directories_are_left_alone(repo: Repo, tmp_path: Path) -> None:

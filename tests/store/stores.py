@@ -28,7 +28,7 @@ from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.records import Record, Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.local import Directory
-from vcs_ml.store.remotes.protocol import Backend
+from vcs_ml.store.remotes.protocol import Backend, Item
 from vcs_ml.store.transfer import Moved, Need
 
 ALGORITHMS = (XXH128, SHA256)
@@ -297,5 +297,12 @@ class Clone:
         with mock.patch.object(self.remote.backend, "now", lambda: real() + later):
             found = condemn.survey(self.remote, self.store, roots, jobs=2, forgotten=[forget] if forget else [])
         todo = condemn.plan(found, grace=grace)
-        condemn.carry_out(found, todo)
+        look = self.remote.backend.stat
+
+        def stat(key: str) -> Item | None:
+            item = look(key)
+            return item._replace(modified=item.modified + later) if item and key.startswith("tmp/") else item
+
+        with mock.patch.object(self.remote.backend, "stat", stat):
+            condemn.carry_out(found, todo)
         return todo

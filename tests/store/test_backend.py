@@ -17,7 +17,7 @@ from vcs_ml.errors import RemoteError
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.remotes.local import Directory
-from vcs_ml.store.remotes.protocol import Backend, NotFound
+from vcs_ml.store.remotes.protocol import PROBE, Backend, NotFound
 
 
 def directory(place: Path) -> Backend:
@@ -219,11 +219,11 @@ def test_many_uploads_at_once_do_not_mix(backend: Backend) -> None:
 
 def test_a_taken_key_keeps_what_it_has(exclusive: Open, tmp_path: Path) -> None:
     backend = exclusive()
-    assert backend.write_new("roots/x.json", b"first")
+    assert backend.write_new("packs/x", b"first")
     before = files_below(tmp_path)
-    assert not backend.write_new("roots/x.json", b"second")
-    assert not backend.write_new("roots/x.json", b"first")
-    assert backend.read("roots/x.json") == b"first"
+    assert not backend.write_new("packs/x", b"second")
+    assert not backend.write_new("packs/x", b"first")
+    assert backend.read("packs/x") == b"first"
     assert files_below(tmp_path) == before
 
 
@@ -240,15 +240,15 @@ def test_one_of_many_processes_creates_a_key(exclusive: Open, tmp_path: Path) ->
     def write(i: int) -> None:
         mine = reopen()
         for key in range(10):
-            if mine.write_new(f"roots/{key}.json", b"%d" % i):
+            if mine.write_new(f"packs/{key}", b"%d" % i):
                 (won / f"{key}-{i}").touch()
 
     at_once(*(lambda i=i: write(i) for i in range(4)))
     winners = [name.split("-") for name in os.listdir(won)]
     assert sorted(int(key) for key, _ in winners) == list(range(10))
     for key, i in winners:
-        assert backend.read(f"roots/{key}.json") == i.encode()
-    assert keys(backend) == [f"roots/{key}.json" for key in range(10)]
+        assert backend.read(f"packs/{key}") == i.encode()
+    assert keys(backend) == [f"packs/{key}" for key in range(10)]
 
 
 # --- Listing and deleting ----------------------------------------------------------------------------------
@@ -314,11 +314,21 @@ def test_unfinished_uploads_are_swept_by_their_age(tmp_path: Path) -> None:
 
 
 def test_scratch_is_swept_by_its_age(backend: Backend) -> None:
-    backend.write_new("tmp/doctor-1", b"")
-    backend.write_new("packs/1", b"x")
+    others = {"tmp/notes", "tmp/probe2", "tmp/thesis/results.csv", "tmp/packs/ab/1.pack"}
+    for key in others | {PROBE, "packs/1"}:
+        backend.write_new(key, b"")
     assert backend.sweep(backend.now() - 3600) == 0
     assert backend.sweep(backend.now() + 3600) == (0 if isinstance(backend, Directory) else 1)
-    assert "packs/1" in keys(backend)
+    assert set(keys(backend)) - {PROBE} == others | {"packs/1"}
+
+
+def test_an_empty_bucket_has_nothing_of_others(backend: Backend) -> None:
+    assert backend.is_empty()
+    backend.replace(PROBE, b"")
+    assert backend.is_empty()
+    if not isinstance(backend, Directory):
+        backend.replace("tmp/notes", b"mine")
+        assert not backend.is_empty()
 
 
 def test_one_look_shows_everything_or_nothing(backend: Backend, kind: str) -> None:

@@ -104,6 +104,22 @@ def test_nothing_younger_than_the_grace_is_touched(one: Clone, place: Path) -> N
     assert packed(place) == {}
 
 
+def test_a_clock_that_is_ahead_of_the_storage_deletes_nothing(one: Clone, place: Path) -> None:
+    """As a gateway may have it, whose answers say another time than what is written has."""
+
+    class Ahead(Directory):
+        def now(self) -> float:
+            return super().now() + 200 * 86400
+
+    one.push(put_tree(one.store, {b"a": b"1" * 1000}))
+    before = files_below(place)
+    hasty = Clone(place.parent, "hasty", backend=Ahead(place))
+    for _ in range(2):
+        with pytest.raises(RemoteError, match="by the dates of its answers"):
+            hasty.gc(grace=condemn.GRACE, forget="p")
+    assert files_below(place) == before
+
+
 def test_a_plan_changes_nothing(one: Clone, place: Path) -> None:
     one.push(put_tree(one.store, OLD), project="past")
     before = files_below(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -29,10 +30,12 @@ from stores import (
 )
 
 from vcs_ml import fs
-from vcs_ml.errors import CorruptError, RemoteError
+from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, XXH128, Algorithm
-from vcs_ml.store import chunk, compress, cutting, gc, objects, pack, recipe, transfer, upload
+from vcs_ml.progress import SILENT
+from vcs_ml.store import chunk, compress, cutting, download, gc, objects, pack, recipe, transfer, upload
 from vcs_ml.store.gc import Kept
+from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Builder
 from vcs_ml.store.recipe import Recipe
@@ -141,6 +144,28 @@ def test_a_chunk_that_occurs_often_travels_once(one: Clone, two: Clone) -> None:
     root = put(one, data)
     assert one.push(root).stored < 10_000
     assert fetched(two, root, len(data)).deduped == 36 * MIB
+    assert two.store.holds(root.oid)
+
+
+def test_holes_stay_holes(one: Clone, two: Clone) -> None:
+    data = b"head" + bytes(40 * MIB) + noise(MIB) + bytes(20 * MIB)
+    root = put(one, data)
+    one.push(root)
+    fetched(two, root, len(data))
+    assert two.store.holds(root.oid)
+    assert two.store.loose_path(root.oid).stat().st_blocks * 512 < 16 * MIB
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_what_was_written_where_zeros_belong_is_written_over(one: Clone, two: Clone, left: int) -> None:
+    data = bytes(20 * MIB)
+    root = put(one, data)
+    one.push(root)
+    with two.store.batch():
+        pass
+    part_of(two, root).parent.mkdir(parents=True, exist_ok=True)
+    part_of(two, root).write_bytes(bytes(9 * MIB) + noise(9 * MIB) * left + bytes((11 - 9 * left) * MIB))
+    fetched(two, root, len(data))
     assert two.store.holds(root.oid)
 
 
@@ -396,6 +421,42 @@ def test_several_fetch_the_same_at_once(one: Clone, two: Clone, tmp_path: Path) 
 
     at_once(fetch, fetch, fetch)
     assert two.store.holds(root.oid)
+    assert not litter(two.store.directory)
+
+
+def test_who_has_the_part_file_is_waited_for_no_longer_than_wished(one: Clone, two: Clone) -> None:
+    root = put(one, noise(9 * MIB))
+    one.push(root)
+    said: list[str] = []
+    store = LocalStore(two.store.directory, XXH128, lock_timeout=2.2, waiting=said.append)
+    with store.batch():
+        pass
+    path = part_of(two, root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    two.remote.refresh_index()
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is locked by another process that fetches large"):
+            download.fetch(store, two.remote, [Need(root.oid, 9 * MIB, root.path)], jobs=2, meter=SILENT)
+    assert said == ["waiting for another process that fetches large (lock.timeout limits how long)"]
+
+
+def test_several_fetch_many_large_files_in_other_orders(one: Clone, place: Path) -> None:
+    """Fetches in other orders, each of which has begun with what another waits for, do not block."""
+    files = {b"%d" % i: noise(9 * MIB, i) for i in range(8)}
+    root = put_tree(one.store, files)
+    one.push(root)
+
+    needs = [Need(blob(data), len(data), name.decode()) for name, data in files.items()]
+
+    def fetch(needs: list[Need]) -> None:
+        clone = Clone(place.parent, "two")
+        clone.remote.refresh_index()
+        clone.fetch_blobs(*needs)
+
+    at_once(lambda: fetch(needs), lambda: fetch(needs[::-1]), lambda: fetch(needs[3:] + needs[:3]))
+    two = Clone(place.parent, "two")
+    assert all(two.store.holds(need.oid) for need in needs)
     assert not litter(two.store.directory)
 
 

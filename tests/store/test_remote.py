@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,13 @@ from hypothesis import strategies as st
 from stores import at_once, blob, damaged, node, rewrite
 
 from vcs_ml.errors import CorruptError, RemoteError, UserError, VmlError
-from vcs_ml.hashing import SHA256, XXH128
+from vcs_ml.hashing import SHA256, XXH128, Buffer
 from vcs_ml.store import catalog, pack, records, remote
 from vcs_ml.store.pack import RAW, Pack, Row
 from vcs_ml.store.records import Record, Root, new_ulid
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.local import Directory
-from vcs_ml.store.remotes.protocol import NotFound
+from vcs_ml.store.remotes.protocol import Item, NotFound
 
 A, B = Root("a", blob(b"a")), Root("b/c", node(b"b"))
 
@@ -72,7 +74,29 @@ def test_a_remote_that_lost_its_vml_json_is_not_set_up_again(place: Path) -> Non
     (place / "vml.json").unlink()
     with pytest.raises(RemoteError, match=r"is not empty, and no vml remote"):
         clone(place).open(create=True)
+    (place / f"packs/ab/{'ab' * 16}-{'1' * 16}.pack").write_bytes(b"x")
+    for create in (True, False):
+        with pytest.raises(RemoteError, match=r"has data of vml, but lost its vml.json"):
+            clone(place).open(create=create)
     assert not (place / "vml.json").exists()
+
+
+@pytest.mark.parametrize("shown", [0, 1])
+def test_a_listing_that_is_late_does_not_make_it_set_up_again(place: Path, shown: int) -> None:
+    """By a server that would replace what is there."""
+
+    class Late(Directory):
+        def peek(self) -> Sequence[Item]:
+            return [Item("packs/ab/x.pack", 1, 0.0)] * shown
+
+        def write_new(self, key: str, data: Buffer) -> bool:
+            self.replace(key, data)
+            return True
+
+    created(place)
+    with pytest.raises(UserError, match=r"names data with 'xxh128', this project with 'sha256'"):
+        Remote("origin", Late(place), SHA256, place.parent / "other").open(create=True)
+    clone(place).open()
 
 
 def test_another_algorithm_is_refused(place: Path) -> None:
@@ -264,6 +288,18 @@ def test_a_strangers_index_with_a_right_name_is_refused_and_not_kept(place: Path
         with pytest.raises(CorruptError):
             here.refresh_index()
         assert not list(here.cache.rglob("*.idx"))
+
+
+def test_an_index_whose_fan_out_decreases_is_refused(place: Path) -> None:
+    """Every search in it would read all of its keys."""
+    here = created(place)
+    _, content = catalog.encode([one(1), one(2)], XXH128)
+    fan = catalog.HEADER.size + 2 * 24
+    content = content[:fan] + struct.pack("<255I", *([2, 0] * 128)[:255]) + content[fan + 4 * 255 :]
+    here.backend.write_new(catalog.key(SHA256.digest(content)[:16] + bytes(8)), content)
+    with pytest.raises(CorruptError, match="fan-out"):
+        here.refresh_index()
+    assert not list(here.cache.rglob("*.idx"))
 
 
 def test_what_is_no_index_is_ignored(place: Path) -> None:

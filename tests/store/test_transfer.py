@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import struct
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import Clone, at_once, blob, files_below, flip, litter, put_tree, read_tree, rewrite, start, status_of
+from stores import (
+    Clone,
+    at_once,
+    blob,
+    files_below,
+    flip,
+    litter,
+    pack_with,
+    put_tree,
+    read_tree,
+    rewrite,
+    start,
+    status_of,
+)
 
 from vcs_ml import paths
 from vcs_ml.errors import CorruptError, RemoteError, UserError
@@ -395,6 +411,55 @@ def test_a_page_larger_than_the_limit_of_streaming_goes_there_and_back(
     assert len(read_tree(two.store, root.oid)) == 34
 
 
+def forged(place: Path, contents: Iterable[tuple[objects.ObjectId, bytes]]) -> None:
+    """Put objects on the remote that no push would send; they are compressed."""
+    backend = Directory(place / "remote")
+    builder = pack.Builder(backend, XXH128, zstd=True)
+    for oid, data in contents:
+        builder.add(oid, data)
+    name, content = catalog.encode(builder.finish(), XXH128)
+    backend.write_new(catalog.key(name), content)
+
+
+def in_little_memory(room: int, work: Callable[[], object]) -> None:
+    """In a process of its own, with so many bytes more than it has."""
+
+    def limited() -> None:
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + room,) * 2)
+        work()
+
+    assert status_of(start(limited)) == 0
+
+
+def test_pages_that_expand_to_a_lot_are_looked_at_before_more_are_read(one: Clone, two: Clone, tmp_path: Path) -> None:
+    raws = [struct.pack("<4sI", b"VMLN", i) + bytes(16 << 20) for i in range(40)]
+    nodes = [(objects.node(SHA256.digest(raw)), raw) for raw in raws]
+    names = [b"%d" % i for i in range(200)]
+    names = [name for name in names if not page.natural_ends(1, page.sort_keys(name))][: len(nodes)]
+    children = [page.Child(name, oid, 600, 600) for name, (oid, _) in zip(sorted(names), nodes, strict=True)]
+    top = page.encode(1, children, XXH128)
+    root = objects.node(SHA256.digest(top))
+    forged(tmp_path, [(root, top), *nodes])
+    assert sum(path.stat().st_size for path in packs_of(tmp_path)) < 1 << 20
+    two.remote.refresh_index()
+
+    def fetch() -> None:
+        with pytest.raises(CorruptError):
+            download.fetch_nodes(two.store, two.remote, [root], jobs=2)
+
+    in_little_memory(250 << 20, fetch)
+
+
+def test_many_small_files_that_expand_to_a_lot_take_little_memory(two: Clone, tmp_path: Path) -> None:
+    files = [b"%d" % i + bytes(7 << 20) for i in range(18)]
+    forged(tmp_path, [(blob(data), data) for data in files])
+    needs = [Need(blob(data), len(data), "data") for data in files]
+    del files
+    two.remote.refresh_index()
+    in_little_memory(60 << 20, lambda: two.fetch_blobs(*needs))
+
+
 # --- Repair ------------------------------------------------------------------------------------------------
 
 
@@ -415,6 +480,88 @@ def test_what_arrived_before_the_damage_is_kept(one: Clone, two: Clone, tmp_path
     with pytest.raises(CorruptError, match="data/"):
         two.fetch(root)
     assert len(two.store.missing(root.oid)) == 1
+
+
+class Failing(Directory):
+    """A remote whose packs of chunks cannot be read: that fails with `error`."""
+
+    def __init__(self, path: Path, error: BaseException) -> None:
+        super().__init__(path)
+        self.error = error
+        self.bad = pack.key(pack.parse_name(pack_with(path, objects.CHUNK).stem) or b"")
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        if key == self.bad:
+            raise self.error
+        return super().read_range(key, start, length)
+
+
+SMALL_AND_LARGE: Files = {b"%d" % i: os.urandom(20_000) for i in range(50)} | {b"large": os.urandom(9 << 20)}
+
+
+def only_the_large_one_is_lacking(store: LocalStore, root: Root) -> None:
+    fresh = LocalStore(store.directory, store.algorithm)
+    assert [path for _, path in fresh.missing(root.oid)] == [b"large"]
+    indexed = {pack.text_name(name) for name in fresh.catalog.packs()}
+    assert {path.stem for path in store.directory.glob("packs/*/*.pack")} <= indexed
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RemoteError("fell silent", hint="?"), OSError(28, "No space left on device"), KeyboardInterrupt()],
+    ids=["silent", "full", "interrupted"],
+)
+def test_small_files_stay_where_a_large_one_cannot_be_had(
+    one: Clone, tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr(download, "_PARALLEL_BYTES", 1 << 10)
+    root = pushed(one, SMALL_AND_LARGE)
+
+    def fetch() -> None:
+        with pytest.raises(type(error)):
+            Clone(tmp_path, "two", backend=Failing(tmp_path / "remote", error)).fetch(root)
+
+    assert status_of(start(fetch)) == 0  # in a process of its own, as an interrupt ends one
+    only_the_large_one_is_lacking(Clone(tmp_path, "two").store, root)
+    again = Clone(tmp_path, "two")
+    assert again.fetch(root).objects == 1
+    assert read_tree(again.store, root.oid) == SMALL_AND_LARGE
+
+
+def test_small_files_stay_where_the_chunks_of_a_large_one_are_gone(one: Clone, two: Clone, tmp_path: Path) -> None:
+    root = pushed(one, SMALL_AND_LARGE)
+    pack_with(tmp_path / "remote", objects.CHUNK).unlink()
+    for _ in range(2):
+        with pytest.raises(MissingObject, match="large"):
+            two.fetch(root)
+        only_the_large_one_is_lacking(two.store, root)
+
+
+@pytest.mark.parametrize("how", ["gone", "truncated"])
+def test_files_of_other_packs_stay_where_one_pack_fails(one: Clone, two: Clone, tmp_path: Path, how: str) -> None:
+    mine = {b"a/%d" % i: os.urandom(3000) for i in range(20)}
+    pushed(one, mine)
+    (bad,) = [path for path in packs_of(tmp_path) if path.stat().st_size > 50_000]
+    root = pushed(one, mine | {b"b/%d" % i: os.urandom(3000) for i in range(20)})
+    bad.unlink() if how == "gone" else rewrite(bad, b"")
+    with pytest.raises((MissingObject, RemoteError)):
+        two.fetch(root)
+    assert sorted(path for _, path in two.store.missing(root.oid)) == sorted(mine)
+
+
+def test_no_room_for_an_index_leaves_no_packs(one: Clone, two: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = pushed(one, MANY)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    two.remote.refresh_index()
+    two.store.enter()
+    monkeypatch.setattr(catalog, "publish", full)
+    with pytest.raises(OSError, match="No space"):
+        two.fetch(root)
+    assert not list(two.store.directory.glob("packs/*/*.pack"))
 
 
 def test_a_few_large_files_arrive_whichever_worker_reads_them(

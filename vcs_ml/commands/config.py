@@ -9,7 +9,7 @@ import typer
 from vcs_ml.config import Config
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.session import Session
-from vcs_ml.settings import SECRETS, SETTINGS, Level, Value
+from vcs_ml.settings import SETTINGS, Level, Value, shown
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -76,16 +76,12 @@ def _load(session: Session, *, outside: bool) -> Config:
 
 
 def _list(session: Session, settings: Config, level: Level | None, *, json: bool) -> None:
-    shown = [
-        (key, "***" if key.rpartition(".")[2] in SECRETS else entry.value, entry)
-        for key, entry in settings.entries()
-        if level in (None, entry.level)
-    ]
+    rows = [(key, shown(key, entry.value), entry) for key, entry in settings.entries() if level in (None, entry.level)]
     if json:
-        rows = [{"key": key, "value": value, "level": entry.level} for key, value, entry in shown]
-        session.json({"schema": 1, "settings": rows})
+        listed = [{"key": key, "value": value, "level": entry.level} for key, value, entry in rows]
+        session.json({"schema": 1, "settings": listed})
         return
-    for key, value, _ in shown:
+    for key, value, _ in rows:
         session.out(f"{key}={_text(value)}")
 
 

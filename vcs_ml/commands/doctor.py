@@ -38,7 +38,7 @@ def doctor(
     found = []
     for finding in health.check(session.directory, session.env, remote=remote):
         found.append(finding)
-        if not json:
+        if not json and (finding.level == "problem" or not session.quiet):
             _print(session, finding)
     healthy = all(each.level != "problem" for each in found)
     if json:

@@ -55,8 +55,8 @@ def fetch(
     if targets and (said := sync.left_out(project, sync.pointers_of(project), selection)):
         session.note(said)
     config = project.remote(remote)
-    session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
-    there = opening.remote_at(project, config)
+    session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.address}")
+    there = opening.remote_at(project, config, note=session.note)
     if dry_run:
         plan = forecast.fetch(store, there, items, jobs=sync.jobs(project, jobs))
         if json:

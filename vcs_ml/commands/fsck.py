@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -91,10 +92,11 @@ def _print(
     session: Session, found: Checkup, remote: str | None, algorithm: Algorithm, *, deep: bool, repair: bool
 ) -> None:
     report = found.report
-    shown = sorted(report.problems, key=lambda each: each.repaired)
-    for each in shown[:_SHOWN]:
-        label, colour = ("repaired", "green") if each.repaired else (each.kind, "red")
-        session.out(f"{output.paint(f'{label}:', colour, on=session.colour)} {_line(each, found, algorithm)}")
+    shown = list(_together(sorted(report.problems, key=lambda each: each.repaired)))
+    for group in shown[:_SHOWN]:
+        label, colour = ("repaired", "green") if group[0].repaired else (group[0].kind, "red")
+        line = _line(group[0], found, algorithm) if len(group) == 1 else _chunks_line(group, found)
+        session.out(f"{output.paint(f'{label}:', colour, on=session.colour)} {line}")
     if len(shown) > _SHOWN:
         session.out(f"... and {len(shown) - _SHOWN:,} more (--json lists all)")
     for info in report.infos:
@@ -108,15 +110,37 @@ def _print(
     if left and not repair:
         same = f"--remote {remote} {'--deep ' if deep else ''}" if remote else ""
         session.note(f"hint: vml fsck {same}--repair mends what can be mended")
+    if remote and any(each.kind == "missing" and not each.repaired for each in report.problems):
+        session.note(f"hint: vml push --check -r {remote}, in a clone that has it, sends what is missing")
+
+
+def _together(problems: Iterable[Problem]) -> Iterable[list[Problem]]:
+    """The problems, those with chunks of one file in one place together."""
+    found: dict[object, list[Problem]] = {}
+    for number, each in enumerate(problems):
+        is_chunk = each.oid is not None and objects.kind(each.oid) == objects.CHUNK
+        found.setdefault((each.kind, each.path, each.needs, each.repaired) if is_chunk else number, []).append(each)
+    return found.values()
+
+
+def _chunks_line(same: list[Problem], found: Checkup) -> str:
+    first = same[0]
+    total = found.chunks.get(first.needs or "")
+    what = f"{len(same):,} of {total:,} chunks" if total else output.count(len(same), "chunk")
+    reasons = {each.message for each in same}
+    why = reasons.pop() if len(reasons) == 1 else "damaged"
+    return f"{output.quote(first.path)}: {what}: {why}{_needed_by(first, found)}"
 
 
 def _line(each: Problem, found: Checkup, algorithm: Algorithm) -> str:
     what = f" {objects.format_hash(each.oid, algorithm)}" if each.oid and each.kind != "tree" else ""
-    needs = ""
-    if each.root is not None:
-        where = found.revisions[each.root]
-        needs = f" [{output.quote(each.needs or each.root.path)}, {where[:12]}]"
-    return f"{output.quote(each.path)}{what}: {each.message}{needs}"
+    return f"{output.quote(each.path)}{what}: {each.message}{_needed_by(each, found)}"
+
+
+def _needed_by(each: Problem, found: Checkup) -> str:
+    if each.root is None:
+        return ""
+    return f" [{output.quote(each.needs or each.root.path)}, {found.revisions[each.root][:12]}]"
 
 
 def _amount(checked: Checked) -> str:

@@ -10,7 +10,7 @@ import typer
 from vcs_ml import output, settings
 from vcs_ml.errors import UsageError
 from vcs_ml.session import Session
-from vcs_ml.store.condemn import GRACE, Done, Plan
+from vcs_ml.store.condemn import GRACE, NOTHING, Done, Plan
 from vcs_ml.workspace import collect, collect_remote, opening, sync
 from vcs_ml.workspace.collect import Collected
 from vcs_ml.workspace.project import Project
@@ -77,7 +77,13 @@ def gc(
     if include_unpushed:
         raise UsageError("--include-unpushed is for the local store", hint="vml gc --include-unpushed")
     config = project.remote(remote or None)
-    there = opening.remote_at(project, config)
+    there = opening.remote_if_set_up(project, config)
+    if there is None:
+        if json:
+            session.json({"schema": 1, "dry_run": not force, "remote": config.name, **NOTHING.as_json()})
+        else:
+            session.note(f"nothing there yet: {config.url} is empty")
+        return
     jobs = sync.jobs(project, None)
     others = [Path(session.directory, path) for path in also or ()]
     whose = collect_remote.owners(project, there, others, set(forget or ()), session.env, jobs=jobs)
@@ -91,6 +97,9 @@ def gc(
         session.json({"schema": 1, "dry_run": not force, "remote": config.name, **todo.as_json()})
     else:
         _show_remote(session, todo, ran)
+        if unsent := collect_remote.unsent(project, todo.incomplete):
+            session.note(f"not wholly there: {', '.join(unsent)}")
+            session.note(f"hint: vml push --all-commits -r {config.name}, in a clone that has it, sends it")
 
 
 def _seconds(grace: str | None) -> float:
@@ -162,21 +171,27 @@ def _show(session: Session, done: Collected, *, force: bool) -> None:
 
 def _show_remote(session: Session, todo: Plan, ran: Done | None) -> None:
     copied = ran.copied if ran else todo.copied
+    them = "it" if len(todo.condemn.packs) == 1 else "them"
+    later = f"a run after {output.moment(todo.due)} deletes {them}"
     rows = [
-        (len(todo.condemn.packs), "pack", f"condemned ({output.size(todo.condemned_bytes)}): a later run deletes it"),
+        (len(todo.condemn.packs), "pack", f"condemned ({output.size(todo.condemned_bytes)}): {later}"),
         (len(todo.delete.packs), "pack", f"deleted ({output.size(todo.deleted_bytes)})"),
         (copied.objects, "object", f"needed: copied out of such packs ({output.size(copied.stored)})"),
-        (len(todo.condemn.indexes) + len(todo.delete.indexes), "superseded list of objects", "condemned or deleted"),
+        (len(todo.condemn.indexes), "superseded list of objects", "condemned"),
+        (len(todo.delete.indexes), "superseded list of objects", "deleted"),
         (sum(key.startswith("roots/") for key in todo.records), "push record", "no longer counts"),
         (ran.uploads if ran else 0, "unfinished upload", "removed"),
     ]
-    if not _table(session, rows):
+    waiting = todo.waiting
+    if _table(session, rows):
+        if ran is None:
+            session.note("this is what --force does")
+    elif not waiting.packs:
         session.note("nothing to remove")
-    elif ran is None:
-        session.note("this is what --force does")
-    if todo.incomplete:
-        paths = sorted({root.path for root in todo.incomplete})
-        session.note(f"not wholly there: {', '.join(map(output.quote, paths[:5]))}{' ...' if paths[5:] else ''}")
+    if waiting.packs:
+        packs = f"{output.count(waiting.packs, 'pack')} ({output.size(waiting.size)})"
+        are = "is" if waiting.packs == 1 else "are"
+        session.note(f"{packs} of pushes that did not finish {are} kept until {output.moment(waiting.until)}")
 
 
 def _table(session: Session, rows: list[tuple[int, str, str]]) -> bool:

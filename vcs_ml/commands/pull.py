@@ -53,7 +53,7 @@ def pull(
     config = project.remote(remote) if remote is not None else None  # a wrong name is an error in any case
     plan = forecast.DryRun([])
     if sync.lacking(store, items):
-        there = opening.remote_at(project, config or project.remote())
+        there = opening.remote_at(project, config or project.remote(), note=session.note)
         if dry_run:
             plan = forecast.fetch(store, there, items, jobs=sync.jobs(project, jobs))
         else:

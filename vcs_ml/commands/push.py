@@ -52,8 +52,8 @@ def push(
         opening.check_inside(store, status.selected(sync.pointers_of(project), targets))
     if said := sync.kept_back(each for each in kept if targets or not each.stays):
         session.note(said)
-    session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.url}")
-    there = opening.remote_at(project, config, create=True, dry_run=dry_run)
+    session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.address}")
+    there = opening.remote_at(project, config, create=True, dry_run=dry_run, note=session.note)
     if dry_run:
         plan = forecast.push(store, there, roots, check=check)
         if json:
@@ -64,7 +64,7 @@ def push(
             session.note(f"{config.name} has everything already")
         return
     if there.is_new:
-        session.note(f"set up a new remote at {config.url}")
+        session.note(f"set up a new remote at {config.address}")
     done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress, check=check)
     if json:
         session.json({"schema": 1, "remote": config.name, **done.as_json()})

@@ -6,19 +6,52 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.session import Session
-from vcs_ml.settings import REMOTE_SETTINGS, SECRETS, Level, check_remote_name
+from vcs_ml.settings import (
+    REMOTE_SETTINGS,
+    Level,
+    bucket_and_prefix,
+    check_fits,
+    check_remote_name,
+    check_web,
+    masked,
+    shown,
+)
 from vcs_ml.workspace import remote_check
 from vcs_ml.workspace.project import Project
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+class Commands(TyperGroup):
+    """The commands below `vml remote`; who types a name of git's is told ours."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in self.commands or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(args[0], self.commands, n=1)
+        words = _OTHER_WORDS.get(args[0]) or (near[0] if near else "--help")
+        raise UsageError(f"vml remote has no command {args[0]!r}", hint=f"vml remote {words}")
+
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, cls=Commands)
+
+_OTHER_WORDS = {
+    "rm": "remove NAME",
+    "delete": "remove NAME",
+    "mv": "rename OLD NEW",
+    "ls": "list",
+    "show": "list",
+    "get-url": "list",
+    "set-url": "modify NAME url URL",
+    "set": "modify NAME KEY VALUE",
+}
+PATHS = ("ca_bundle",)  # settings that are paths
 SCHEMES = ("file", "s3", "https", "http")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
@@ -26,9 +59,11 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="What the remote is ca
 Local = Annotated[bool, typer.Option("--local", help="Only here: a file that is not committed.")]
 
 
-@app.callback()
-def remote() -> None:
-    """Set up the places where data is shared: directories, buckets, web addresses."""
+@app.callback(invoke_without_command=True)
+def remote(ctx: typer.Context) -> None:
+    """Set up the places where data is shared: directories, buckets, web addresses. Alone, it lists them."""
+    if ctx.invoked_subcommand is None:
+        list_remotes(ctx)
 
 
 @app.command()
@@ -64,8 +99,9 @@ def add(
     for each in option or ():
         key, equals, value = each.partition("=")
         if not equals or key == "url":
-            raise UsageError(f"{output.quote(each)} is no setting", hint="--set region=eu-central-1")
-        changes[f"remote.{name}.{key}"] = value
+            raise UsageError(f"{output.quote(masked(each))} is no setting", hint="--set region=eu-central-1")
+        changes[f"remote.{name}.{key}"] = path_from_top(value, project, session.directory) if key in PATHS else value
+    check_fits(place, [key.rpartition(".")[2] for key in changes])
     if default:
         changes["core.remote"] = name
     project.config.set_all(level, changes)
@@ -95,10 +131,10 @@ def list_remotes(
         rows = [
             {
                 "name": remote.name,
-                "url": remote.url,
+                "url": masked(remote.url),
                 "default": remote.name == settings.default_remote,
                 "level": remote.level,
-                "options": {key: "***" if key in SECRETS else value for key, value in remote.options.items()},
+                "options": {key: shown(key, value) for key, value in remote.options.items()},
             }
             for remote in remotes
         ]
@@ -107,7 +143,7 @@ def list_remotes(
     width = max((len(remote.name) for remote in remotes), default=0)
     for remote in remotes:
         star = "*" if remote.name == settings.default_remote else " "
-        session.out(f"{star} {remote.name:{width}}  {remote.url}")
+        session.out(f"{star} {remote.name:{width}}  {masked(remote.url)}")
 
 
 _WIDTH = max(map(len, REMOTE_SETTINGS))
@@ -135,7 +171,7 @@ def modify(
     """
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
-    project.config.remote(name)
+    known = project.config.remote(name)
     if unset == (value is not None):
         raise UsageError("give either a VALUE or --unset", hint=f"vml remote modify {name} {key} VALUE")
     level: Level = "local" if local else "project"
@@ -144,7 +180,12 @@ def modify(
         if not project.config.unset(level, full):
             raise typer.Exit(1)
         return
-    project.config.set(level, full, location(value, project, session.directory) if key == "url" else value)
+    if key == "url":
+        value = location(value, project, session.directory)
+    else:
+        check_fits(known.url, [key])
+        value = path_from_top(value, project, session.directory) if key in PATHS else value
+    project.config.set(level, full, value)
 
 
 @app.command()
@@ -219,9 +260,14 @@ def location(url: str, project: Project, directory: Path) -> str:
         if scheme not in SCHEMES:
             near = difflib.get_close_matches(scheme, SCHEMES, n=1)
             hint = f"did you mean {near[0]}://?" if near else "a directory, s3://BUCKET/PREFIX or https://HOST/PATH"
-            raise UsageError(f"{output.quote(url)}: vml has no remotes of the kind {scheme}://", hint=hint)
+            raise UsageError(f"{output.quote(masked(url))}: vml has no remotes of the kind {scheme}://", hint=hint)
         if scheme == "file" and not rest.startswith("/"):
             raise UsageError(f"{output.quote(url)} is not absolute", hint="file:///DIR, or a plain path")
+        if scheme != "file":
+            try:
+                (bucket_and_prefix if scheme == "s3" else check_web)(f"{scheme}://{rest}")
+            except UserError as error:
+                raise UsageError(error.message, hint=error.hint) from None
         return f"{scheme}://{rest}"
     if not url:
         raise UsageError("the URL is empty", hint="vml remote add NAME DIRECTORY")
@@ -230,6 +276,11 @@ def location(url: str, project: Project, directory: Path) -> str:
             f"{output.quote(url)} looks like a place on another computer, which vml cannot reach",
             hint=f"a directory of that name: ./{url}",
         )
-    if Path(url).is_absolute() or url.startswith("~"):
-        return url
-    return os.path.relpath((directory / url).resolve(), project.main_root)
+    return path_from_top(url, project, directory)
+
+
+def path_from_top(path: str, project: Project, directory: Path) -> str:
+    """A path that was typed in `directory`, as it is stored: from the project's top, if it is relative."""
+    if not path or Path(path).is_absolute() or path.startswith("~"):
+        return path
+    return os.path.relpath((directory / path).resolve(), project.main_root)

@@ -7,52 +7,147 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import accumulate
+from io import FileIO
+from itertools import accumulate, chain, repeat
 from pathlib import Path
+from typing import TypeVar
 
 from vcs_ml import fs
-from vcs_ml.errors import CorruptError
+from vcs_ml.errors import CorruptError, VmlError
 from vcs_ml.hashing import SHA256, Algorithm, Buffer
 from vcs_ml.progress import SILENT, Meter
-from vcs_ml.store import content, objects, pack, seal, transfer
+from vcs_ml.store import content, objects, pack, seal, threads, transfer
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Row
 from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remote import Remote, remedy
-from vcs_ml.store.transfer import NOTHING, Moved, Need, Range
+from vcs_ml.store.transfer import NOTHING, Failure, Moved, Need, Range, is_hopeless
 
+T = TypeVar("T")
 Spots = dict[ObjectId, list[int]]  # chunk -> the offsets at which it belongs
+_Steps = Generator[int, None, Moved]
+
+_AT_ONCE = 8  # blobs that are under way, while there are few reads for each
+_BUSY = -1
+_RUN = 16  # chunks that one thread looks at or copies
 
 
-def fetch(store: LocalStore, remote: Remote, need: Need, *, jobs: int, meter: Meter) -> Moved:
-    """Bring one large blob; within a batch of the store. What a killed fetch has left is used, and chunks that other
-    large blobs of the store have.
+def fetch(
+    store: LocalStore,
+    remote: Remote,
+    needs: Sequence[Need],
+    *,
+    read: Mapping[ObjectId, bytes],
+    jobs: int,
+    meter: Meter,
+) -> tuple[Moved, list[Failure]]:
+    """Bring large blobs, within a batch of the store: (what was moved, why some cannot be had).
 
-    The rest is read in ranges by `jobs` threads, each holding one range at a time. Raises MissingObject; CorruptError
-    for what does not match after a second try.
+    What a killed fetch has left is used, and chunks that other large blobs of the store have. The rest is read in
+    ranges by `jobs` threads, each holding one range at a time; while one blob is ended, they go on with the next ones.
+    Recipes that were `read` are not read again.
     """
-    recipe = transfer.parts(remote, need)
-    with _part(store, need) as (fd, path):
+    moved = NOTHING
+    failures: list[Failure] = []
+    under_way: deque[tuple[_Steps, int]] = deque()
+
+    def go_on(steps: _Steps) -> int | None:
+        nonlocal moved
+        try:
+            return next(steps)
+        except StopIteration as end:
+            moved = moved.plus(end.value)
+        except (VmlError, OSError) as error:
+            failures.append(error)
+        return None
+
+    with threads.pool(jobs) as pool:
+        for need in needs:
+            while under_way and (len(under_way) >= _AT_ONCE or sum(reads for _, reads in under_way) > 2 * jobs):
+                go_on(under_way.popleft()[0])
+            if is_hopeless(failures):
+                break
+            steps = _assemble(store, remote, need, pool, read=read, meter=meter)
+            reads = go_on(steps)
+            if reads == _BUSY:
+                while under_way:  # nobody waits for another while he has what that one may wait for
+                    go_on(under_way.popleft()[0])
+                reads = go_on(steps)
+            if reads is not None:
+                under_way.append((steps, reads))
+        for steps, _ in under_way:
+            go_on(steps)
+    return moved, failures
+
+
+def _assemble(
+    store: LocalStore,
+    remote: Remote,
+    need: Need,
+    pool: ThreadPoolExecutor,
+    *,
+    read: Mapping[ObjectId, bytes],
+    meter: Meter,
+) -> _Steps:
+    """Begin with one blob, tell how many reads are under way for it, then end it.
+
+    Before that it may say _BUSY: another process has begun with it, and the next step waits for that. Raises
+    MissingObject; CorruptError for what does not match after a second try.
+    """
+    recipe = transfer.parts(remote, need, read=read)
+    with ExitStack() as stack:
+        try:
+            file, path = stack.enter_context(_part(store, need, wait=False))
+        except BlockingIOError:
+            yield _BUSY
+            file, path = stack.enter_context(_part(store, need, wait=True))
         if need.oid in store:  # another process had it meanwhile
             path.unlink(missing_ok=True)
             return NOTHING
-        spots, lengths = _lacking(fd, recipe, jobs)
-        os.truncate(fd, recipe.size)
-        for oid in _reuse(store, remote, recipe, fd, spots, jobs=jobs):
+        spots, lengths = _lacking(file, recipe, pool)
+        os.truncate(file.fileno(), recipe.size)
+        for oid in _reuse(store, remote.kept_recipes(need.oid, recipe), file, spots, pool):
             del spots[oid]
-        needs = [Need(oid, lengths[oid], need.tracked, need.inner) for oid in spots]
-        places = transfer.locate(remote, needs)
+        places = transfer.locate(remote, [Need(oid, lengths[oid], need.tracked, need.inner) for oid in spots])
         meter.advance(0, recipe.size - sum(lengths[oid] * len(at) for oid, at in spots.items()))
-        _fill(remote, fd, list(transfer.ranges_of(places)), spots, jobs=jobs, meter=meter)
-        _finish(store, remote, need, fd, path)
+
+        def put(need: Need, data: Buffer) -> None:
+            for at in spots[need.oid]:
+                _write(file, data, at)
+                meter.advance(0, len(data))
+
+        reads = [pool.submit(_place, remote, each, put) for each in transfer.ranges_of(places)]
+        with _awaited(reads):
+            yield len(reads)
+            transfer.raise_first([failure for each in reads for failure in each.result()])
+        _finish(store, remote, need, file.fileno(), path)
         meter.advance(1, 0)
     raw, stored = sum(row.raw for _, row, _ in places), sum(row.stored for _, row, _ in places)
     return Moved(1, recipe.size, stored, recipe.size - raw, raw - stored)
+
+
+@contextmanager
+def _awaited(begun: Sequence[Future[T]]) -> Iterator[None]:
+    """Where an error ends the body, none of these goes on behind it."""
+    try:
+        yield
+    except Exception:
+        for each in begun:
+            each.cancel()
+        wait(begun)
+        raise
+
+
+def _all(pool: ThreadPoolExecutor, work: Callable[[int], T], indexes: Iterable[int]) -> list[T]:
+    begun = [pool.submit(work, i) for i in indexes]
+    with _awaited(begun):
+        return [each.result() for each in begun]
 
 
 def _finish(store: LocalStore, remote: Remote, need: Need, fd: int, path: Path) -> None:
@@ -74,66 +169,83 @@ def _finish(store: LocalStore, remote: Remote, need: Need, fd: int, path: Path) 
 
 
 @contextmanager
-def _part(store: LocalStore, need: Need) -> Iterator[tuple[int, Path]]:
-    """The part file of a blob, ours alone; it stays where the body ends by an error that leaves it of use."""
+def _part(store: LocalStore, need: Need, *, wait: bool) -> Iterator[tuple[FileIO, Path]]:
+    """The part file of a blob, ours alone; it stays where the body ends by an error that leaves it of use.
+
+    Another process that has it is waited for, or else it is a BlockingIOError. Where an interrupt ends the body,
+    threads may still write: the file closes when the last of them has let it go.
+    """
     path = lasting = store.directory / "tmp" / f"{fs.TMP_PREFIX}{need.oid[:-1].hex()}.part"
     fs.make_directory(path.parent)
-    fd = -1
+    file = None
     try:
-        if (found := _open(path)) is None:
+        if (file := _open(store, path, need, wait=wait)) is None:
             path = store.scratch()
-            found = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fd = found
-        yield fd, path
+            file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+")
+        yield file, path
     except OSError as error:
-        if fd >= 0 and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if file and error.errno in (errno.ENOSPC, errno.EDQUOT):
             path.unlink(missing_ok=True)  # a full disk gets its room back
-        if error.filename and not fs.is_tmp(os.path.basename(error.filename)):
+        if isinstance(error, BlockingIOError) or (error.filename and not fs.is_tmp(os.path.basename(error.filename))):
             raise
         raise OSError(error.errno, error.strerror, str(store.loose_path(need.oid))) from error
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            file = None
+        raise
     finally:
-        if fd >= 0:
-            os.close(fd)
+        if file:
+            file.close()
         if path != lasting:
             path.unlink(missing_ok=True)
 
 
-def _open(path: Path) -> int | None:
-    """The file, locked; whoever has it is waited for. None where it is not for us: another user's, or no locks."""
+def _open(store: LocalStore, path: Path, need: Need, *, wait: bool) -> FileIO | None:
+    """The file, locked. None where it is not for us: another user's, or no locks."""
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+            file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600), "r+")
         except PermissionError:
             return None
         except OSError as error:
-            if error.errno != errno.ELOOP:
+            if error.errno not in (errno.ELOOP, errno.EISDIR):
                 raise
             return None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            mine = os.fstat(fd)
-            if stat.S_ISREG(mine.st_mode) and mine.st_uid == os.geteuid() and mine.st_nlink <= 1:
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(mine, os.lstat(path)):
-                        return fd
-                os.close(fd)  # it has become an object: look again
-                continue
-        except OSError:
-            pass
-        os.close(fd)
-        return None
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not wait:
+                    raise
+                store.wait_for(file.fileno(), path, f"another process that fetches {need.path}")
+            except OSError:  # a file system without locks
+                file.close()
+                return None
+            mine = os.fstat(file.fileno())
+            if not stat.S_ISREG(mine.st_mode) or mine.st_uid != os.geteuid() or mine.st_nlink > 1:
+                file.close()
+                return None
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(mine, os.lstat(path)):
+                    return file
+            file.close()  # it has become an object: look again
+        except BaseException:
+            file.close()
+            raise
 
 
-def _lacking(fd: int, recipe: Recipe, jobs: int) -> tuple[Spots, dict[ObjectId, int]]:
+def _lacking(file: FileIO, recipe: Recipe, pool: ThreadPoolExecutor) -> tuple[Spots, dict[ObjectId, int]]:
     """(where the chunks go that a part file does not hold yet, their lengths)."""
     offsets = list(accumulate(recipe.lengths, initial=0))[:-1]
     spots: Spots = {}
-    look = partial(_holds, fd)
-    if os.fstat(fd).st_size != recipe.size:
-        here: Iterator[bool] = iter([False] * len(offsets))
-    else:
-        with ThreadPoolExecutor(jobs) as pool:
-            here = iter(list(pool.map(look, recipe.chunks, offsets, recipe.lengths)))
+
+    def look(start: int) -> list[bool]:
+        run = slice(start, start + _RUN)
+        return list(map(partial(_holds, file.fileno()), recipe.chunks[run], offsets[run], recipe.lengths[run]))
+
+    here: Iterable[bool] = repeat(False, len(offsets))
+    if os.fstat(file.fileno()).st_size == recipe.size:
+        here = chain.from_iterable(_all(pool, look, range(0, len(offsets), _RUN)))
     for oid, at, is_here in zip(recipe.chunks, offsets, here, strict=True):
         if not is_here:
             spots.setdefault(oid, []).append(at)
@@ -142,10 +254,7 @@ def _lacking(fd: int, recipe: Recipe, jobs: int) -> tuple[Spots, dict[ObjectId, 
 
 def _holds(fd: int, oid: ObjectId, offset: int, length: int) -> bool:
     """Whether a chunk is in its place; what was never written is not read."""
-    try:
-        if os.lseek(fd, offset, os.SEEK_DATA) >= offset + length:
-            return False
-    except OSError:  # nothing but a hole from there on
+    if _is_hole(fd, offset, length):
         return False
     return SHA256.digest(os.pread(fd, length, offset)) == oid[:-1]
 
@@ -153,10 +262,12 @@ def _holds(fd: int, oid: ObjectId, offset: int, length: int) -> bool:
 # ---------------------------------------------------------------------- chunks into their places
 
 
-def _reuse(store: LocalStore, remote: Remote, recipe: Recipe, fd: int, spots: Spots, *, jobs: int) -> list[ObjectId]:
-    """Copy the chunks that other large blobs here have, by the recipes that were kept of them; which ones."""
+def _reuse(
+    store: LocalStore, others: Iterable[tuple[ObjectId, Recipe]], file: FileIO, spots: Spots, pool: ThreadPoolExecutor
+) -> list[ObjectId]:
+    """Copy the chunks that `others` have, large blobs which may be here; which ones."""
     done: list[ObjectId] = []
-    for blob, other in remote.kept_recipes(recipe):
+    for blob, other in others:
         wanted: dict[ObjectId, tuple[int, int]] = {}
         for oid, at, length in zip(other.chunks, accumulate(other.lengths, initial=0), other.lengths, strict=False):
             if oid in spots:
@@ -164,38 +275,34 @@ def _reuse(store: LocalStore, remote: Remote, recipe: Recipe, fd: int, spots: Sp
         for oid in done:
             wanted.pop(oid, None)
         if wanted and store.is_loose(blob):
-            with store.loose_path(blob).open("rb") as file, ThreadPoolExecutor(jobs) as pool:
-                copied = pool.map(partial(_copy, file.fileno(), fd, spots), wanted, wanted.values())
-                done += [oid for oid, good in zip(wanted, copied, strict=True) if good]
+            done += _copy_all(store.loose_path(blob), wanted, file, spots, pool)
         if len(done) == len(spots):
             break
     return done
 
 
-def _copy(source: int, fd: int, spots: Spots, oid: ObjectId, place: tuple[int, int]) -> bool:
+def _copy_all(
+    source: Path, wanted: Mapping[ObjectId, tuple[int, int]], file: FileIO, spots: Spots, pool: ThreadPoolExecutor
+) -> list[ObjectId]:
+    items = list(wanted.items())
+    with source.open("rb") as stream:
+
+        def copy(start: int) -> list[ObjectId]:
+            run = items[start : start + _RUN]
+            return [oid for oid, place in run if _copy(stream.fileno(), file, spots, oid, place)]
+
+        return list(chain.from_iterable(_all(pool, copy, range(0, len(items), _RUN))))
+
+
+def _copy(source: int, file: FileIO, spots: Spots, oid: ObjectId, place: tuple[int, int]) -> bool:
     """Copy one chunk from where another blob should have it; False if that has something else there."""
     at, length = place
     data = os.pread(source, length, at)
     if SHA256.digest(data) != oid[:-1]:
         return False
     for spot in spots[oid]:
-        _write(fd, data, spot)
+        _write(file, data, spot)
     return True
-
-
-def _fill(remote: Remote, fd: int, ranges: Sequence[Range], spots: Spots, *, jobs: int, meter: Meter) -> None:
-    failures: list[CorruptError] = []
-
-    def put(need: Need, data: Buffer) -> None:
-        for at in spots[need.oid]:
-            _write(fd, data, at)
-            meter.advance(0, len(data))
-
-    with ThreadPoolExecutor(jobs) as pool:
-        for failed in pool.map(lambda each: _place(remote, each, put), ranges):
-            failures += failed
-    if failures:
-        raise failures[0]
 
 
 def _place(remote: Remote, each: Range, put: Callable[[Need, Buffer], None]) -> list[CorruptError]:
@@ -218,7 +325,18 @@ def _decode(remote: Remote, each: Range, need: Need, row: Row, data: memoryview)
         return transfer.read_one(remote, each.pack, row, path=need.path)
 
 
-def _write(fd: int, data: Buffer, at: int) -> None:
-    view, done = memoryview(data), 0
+def _write(file: FileIO, data: Buffer, at: int) -> None:
+    """Put a chunk into its place; a hole stays one where zeros belong."""
+    fd, view, done = file.fileno(), memoryview(data), 0
+    if not view[0] and _is_hole(fd, at, len(view)) and bytes(view) == bytes(len(view)):
+        return
     while done < len(view):
         done += os.pwrite(fd, view[done:], at + done)
+
+
+def _is_hole(fd: int, at: int, length: int) -> bool:
+    """Whether nothing was ever written there."""
+    try:
+        return os.lseek(fd, at, os.SEEK_DATA) >= at + length
+    except OSError:  # nothing but a hole from there on
+        return True

@@ -8,7 +8,8 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import add, le
 from pathlib import Path
 from typing import Literal
 
@@ -111,6 +112,13 @@ class Index:
             self._column("Q", values + column * 8 * count, 8 * count) for column in range(3)
         )
 
+    def check_order(self) -> None:
+        """CorruptError for a fan-out that ever decreases, by which each search would read all keys: 4 ms at most, paid
+        once, when an index comes from elsewhere.
+        """
+        if not all(map(le, self._fan, islice(self._fan, 1, None))):
+            raise CorruptError(f"{self.path}: its fan-out does not fit its rows")
+
     def _column(self, code: Literal["I", "Q"], start: int, length: int) -> Sequence[int]:
         """Numbers of the file, in place where the machine's byte order is the file's."""
         if sys.byteorder == "little":
@@ -165,6 +173,20 @@ class Index:
                 raise CorruptError(f"{self.path}: a row names a pack that is not listed")
             sums[number] += stored
         return {self.packs[number]: size for number, size in sums.items()}
+
+    def sizes(self) -> dict[bytes, int]:
+        """How many bytes each pack has at least, by this index: objects, table and footer."""
+        ends, counts = [0] * len(self.packs), [0] * len(self.packs)
+        for number, end in zip(self._numbers, map(add, self._offsets, self._stored), strict=True):  # 0.1 us a row
+            if number >= len(ends):
+                raise CorruptError(f"{self.path}: a row names a pack that is not listed")
+            counts[number] += 1
+            if end > ends[number]:  # noqa: PLR1730 - max() takes three times as long
+                ends[number] = end
+        return {
+            name: end + pack.table_size(n, self._algorithm.size)
+            for name, end, n in zip(self.packs, ends, counts, strict=True)
+        }
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of keys."""

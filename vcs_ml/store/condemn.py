@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vcs_ml.errors import CorruptError
+from vcs_ml.errors import CorruptError, RemoteError
 from vcs_ml.store import catalog, pack, records
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.mark import Marks
@@ -19,6 +19,7 @@ from vcs_ml.store.rescue import check_twins, rescue, stranded
 from vcs_ml.store.transfer import Moved
 
 GRACE = 14 * DAY
+_CLOCKS = 300.0  # seconds by which the clock of a server's answers may be ahead of that of its storage
 
 
 class PackFact(NamedTuple):
@@ -49,6 +50,14 @@ class Survey:
     forgotten: frozenset[str]
 
 
+class Waiting(NamedTuple):
+    """Packs that no index names and nobody needs, too young to be condemned: their bytes, and until when that is so."""
+
+    packs: int
+    size: int
+    until: float
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run would do."""
@@ -65,6 +74,8 @@ class Plan:
     gc_files: list[str]  # keys of gc files that have done their work
     sweep_before: float  # unfinished uploads older than that go
     incomplete: list[Root]  # the caller's roots, and those of unfinished pushes, that the remote has not whole
+    waiting: Waiting
+    due: float  # from then on a run deletes what this one condemns
 
     def as_json(self) -> dict[str, Any]:
         """The numbers for programs."""
@@ -76,7 +87,12 @@ class Plan:
             "copy": {"objects": self.copied.objects, "bytes": self.copied.stored},
             "records": sum(key.startswith("roots/") for key in self.records),
             "incomplete": sorted({root.path for root in self.incomplete}),
+            "waiting": {"packs": self.waiting.packs, "bytes": self.waiting.size},
         }
+
+
+_NONE = Doomed(frozenset(), frozenset())
+NOTHING = Plan(0, 0, _NONE, 0, _NONE, 0, Moved(0, 0, 0), frozenset(), [], [], 0, [], Waiting(0, 0, 0), 0)
 
 
 def _numbers(doomed: Doomed, size: int) -> dict[str, int]:
@@ -197,6 +213,7 @@ def plan(found: Survey, *, grace: float = GRACE) -> Plan:
     delete = Doomed(frozenset(each.name for each in going), frozenset(old & due_indexes))
     copied = [row for _, row in stranded(found.remote, found.marks.alive, doomed | condemn.packs)]
     present = {each.name for each in found.packs}
+    young = [each for each in found.packs if _is_stray(each) and each.name not in doomed and each.modified > before]
     return Plan(
         packs=len(found.packs),
         size=sum(each.size for each in found.packs),
@@ -211,12 +228,21 @@ def plan(found: Survey, *, grace: float = GRACE) -> Plan:
         # An upload that is under way is not older than a day, whatever the grace.
         sweep_before=found.now - max(grace, DAY),
         incomplete=list(found.marks.absent.values()),
+        waiting=Waiting(
+            len(young), sum(each.size for each in young), max((each.modified for each in young), default=0) + grace
+        ),
+        due=found.now + grace,
     )
 
 
 def _is_dead(each: PackFact, before: float) -> bool:
     """Whether a pack is to go: old enough, and less than half of it alive."""
     return each.modified <= before and not each.needed and (each.alive == 0 or 2 * each.alive < each.stored)
+
+
+def _is_stray(each: PackFact) -> bool:
+    """Whether a push left a pack that nobody can find anything in."""
+    return not each.stored and not each.needed
 
 
 def _finished(found: Survey) -> list[str]:
@@ -240,9 +266,11 @@ def _finished(found: Survey) -> list[str]:
 def carry_out(found: Survey, todo: Plan) -> Done:
     """Do what was planned. Killed at any point, another run completes it; two at once do no harm.
 
-    Raises CorruptError, with no data deleted, for a living object that is damaged where it has to be copied.
+    Raises CorruptError, with no data deleted, for a living object that is damaged where it has to be copied;
+    RemoteError, with nothing changed, where the remote has two clocks.
     """
     remote = found.remote
+    _check_clock(found)
     for key in todo.records:  # before packs, so that nobody believes a record whose packs are gone
         remote.backend.delete(key)
     uploads = remote.backend.sweep(todo.sweep_before)
@@ -265,6 +293,26 @@ def carry_out(found: Survey, todo: Plan) -> Done:
         remote.backend.delete(key)
     remote.advise(changed=True)
     return Done(copied, uploads)
+
+
+def _check_clock(found: Survey) -> None:
+    """The age of what is there was taken from the dates of answers. A gateway may have another clock than the storage,
+    so these are compared with the time that something written now has.
+    """
+    backend = found.remote.backend
+    key = f"tmp/{records.new_ulid()}"
+    backend.write_new(key, b"")
+    try:
+        written = backend.stat(key)
+    finally:
+        backend.delete(key)
+    if written is not None and found.now > written.modified + _CLOCKS:
+        ahead = found.now - written.modified
+        raise RemoteError(
+            f"remote {found.remote.name!r}: by the dates of its answers it is {ahead:.0f} s later than by the time of "
+            "what is written there now; nothing was deleted",
+            hint="set the clock of the server, or of the gateway before it",
+        )
 
 
 def _write(remote: Remote, kind: str, doomed: Doomed) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vcs_ml.errors import CorruptError
 from vcs_ml.hashing import SHA256
 from vcs_ml.progress import Meter
-from vcs_ml.store import chunk, objects, pack, recipe
+from vcs_ml.store import chunk, objects, pack, recipe, threads
 from vcs_ml.store.local import REMEDY, LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Builder, Pack
@@ -65,9 +65,11 @@ def send(
             if outbox.waiting >= _RECIPES:
                 outbox.close()
         outbox.close()
+        outbox.end()
         yield outbox.sent()
-    finally:
-        outbox.abort()
+    except BaseException as error:
+        outbox.abort(error)
+        raise
 
 
 def _send_file(store: LocalStore, outbox: _Outbox, need: Need) -> Iterator[Sent]:
@@ -222,8 +224,12 @@ class _Outbox:
             self._remote.keep_recipe(oid, data)
         self._builders, self._recipes, self.waiting = [], [], 0
 
-    def abort(self) -> None:
-        """Stop, and forget what is not finished."""
-        self._pool.shutdown(cancel_futures=True)
-        for builder in self._builders:
-            builder.abort()
+    def end(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown()
+
+    def abort(self, error: BaseException) -> None:
+        """Stop because of an error, and forget what is not finished; but not what a thread still works on."""
+        if threads.stop(self._pool, error):
+            for builder in self._builders:
+                builder.abort()

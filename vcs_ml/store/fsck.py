@@ -121,7 +121,8 @@ def damage(found: Holdings, reached: Reach) -> Iterator[Problem]:
         needed = held & reached.absent.keys()
         if needed and not found.bad_indexes:  # they would have named it
             some = count(len(needed), "object")
-            yield Problem("index", pack.key(name), f"no index names this pack, and {some} in it are needed")
+            are = "is" if len(needed) == 1 else "are"
+            yield Problem("index", pack.key(name), f"no index names this pack, and {some} in it {are} needed")
     for root, why in reached.broken.items():
         yield Problem("tree", root.path, why, root.oid, root.path, root)
 

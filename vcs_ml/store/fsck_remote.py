@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, RemoteError, UserError
-from vcs_ml.hashing import NAMES, SHA256, Algorithm
-from vcs_ml.output import count, size
+from vcs_ml.hashing import NAMES, SHA256, by_code
+from vcs_ml.output import count, quote, size
 from vcs_ml.progress import Meter
 from vcs_ml.store import catalog, inspect, objects, pack, recipe, transfer, workers
 from vcs_ml.store.catalog import Index
@@ -20,24 +21,19 @@ from vcs_ml.store.fsck import Checked, Info, Problem, Report, damage, named
 from vcs_ml.store.holdings import Holdings, judge_indexes, take_pack
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
+from vcs_ml.store.promises import Record, read_records
 from vcs_ml.store.reach import Reach, reach
 from vcs_ml.store.records import Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import Backend, NotFound
+from vcs_ml.store.strays import RemoteFile, Strays
 
-_RECORD = re.compile(r"roots/[0-9A-Z]{26}\.json")
 _PACK_NAME = re.compile(rb"[0-9a-f]{32}-[0-9a-f]{16}")
 _INDEX_MAX = 1 << 30
+_PROMISED = "promised by a root record, and not there"
+_LOST = "promised by a root record before a repair, and not there"
+_NAMED = 5  # paths in one line
 _SEVERAL = 16  # fewer packs than this are looked at by one process
-
-
-class Record(NamedTuple):
-    """A root record: what it promises, and for whom."""
-
-    key: str
-    project: str
-    commit: str | None
-    roots: list[Root]
 
 
 class RemoteVerdict(NamedTuple):
@@ -51,18 +47,7 @@ class RemoteVerdict(NamedTuple):
     records: list[Record]
     unreadable: list[str]
     useless: set[bytes]
-
-
-class RemoteFile(NamedTuple):
-    """A pack on a remote, read in ranges."""
-
-    backend: Backend
-    key: str
-    size: int
-
-    def read(self, start: int, length: int) -> bytes:
-        """`length` bytes from `start`; RemoteError."""
-        return self.backend.read_range(self.key, start, length)
+    strays: Strays
 
 
 def check_format(remote: Remote) -> str:
@@ -72,7 +57,8 @@ def check_format(remote: Remote) -> str:
         content = json.loads(raw)
         good = isinstance(content["format"], int) and content["algorithm"] in NAMES
     except NotFound:
-        if any(catalog.parse_key(item.key) for item in remote.backend.list("index/")):
+        if remote.has_remains():
+            _check_algorithm(remote)
             return "it is gone"
         remote.open()  # which says that this never was a remote
         return ""
@@ -84,39 +70,80 @@ def check_format(remote: Remote) -> str:
     return ""
 
 
+def _check_algorithm(remote: Remote) -> None:
+    """UserError where an index of another algorithm is there: what belongs to another project is not ours to mend."""
+    for item in remote.backend.list("index/"):
+        if catalog.parse_key(item.key) and item.size >= catalog.HEADER.size:
+            magic, _, code, *_ = catalog.HEADER.unpack(remote.backend.read_range(item.key, 0, catalog.HEADER.size))
+            theirs = by_code(code)
+            if magic == catalog.MAGIC and theirs and theirs != remote.algorithm:
+                raise UserError(
+                    f"{remote.backend.url} names data with {theirs.name}, this project with {remote.algorithm.name}",
+                    hint="use another remote, or mend this one in a clone of its project",
+                )
+
+
 def check(
-    remote: Remote, store: LocalStore, *, deep: bool, jobs: int, meter: Meter, damaged: Collection[bytes] = ()
+    remote: Remote,
+    store: LocalStore,
+    wanted: Mapping[Root, bool],
+    *,
+    deep: bool,
+    jobs: int,
+    meter: Meter,
+    damaged: Mapping[bytes, Mapping[ObjectId, str]] | None = None,
 ) -> RemoteVerdict:
     """Look at every index, pack and root record; with `deep` at every byte. Pages that are also in `store` are read
-    there. Packs in `damaged` are known to be. Raises RemoteError where the remote cannot be reached, and as
-    `check_format`.
+    there. What is `damaged` in which packs is known. `wanted` is what pointers name, each with whether a plain push
+    sends it: what a record promised once must be there, what none ever did is only noted. Raises RemoteError where
+    the remote cannot be reached, and as `check_format`.
     """
     found = Holdings(remote.cache, remote.algorithm)
     found.format = check_format(remote)
-    records, unreadable = _read_records(remote)  # first: what a push promises, it has sent before
+    records, unreadable = read_records(remote)  # first: what a push promises, it has sent before
     indexes = _read_indexes(remote, found)
     condemned, deleted = (_packs_named(remote.backend, f"gc/{what}/") for what in ("condemned", "deleted"))
     _read_packs(remote, found, indexes, deep=deep, jobs=jobs, meter=meter)
     found.gone -= deleted  # that is how gc takes a pack out of an index
-    spoiled = {*found.damaged, *damaged} & found.unlisted.keys()  # an earlier repair left them there
-    for name in spoiled:
-        del found.unlisted[name]
-        found.damaged.pop(name, None)
-        found.tables.pop(name, None)
     roots = list(dict.fromkeys(root for record in reversed(records) for root in record.roots))
-    reached = reach(
-        roots, remote.algorithm, partial(_has, found), _reader(remote, store, found), partial(_parts, remote, found)
+    once = {root.oid for record in records for root in record.lost} - {root.oid for root in roots}
+    lost = [root for root in wanted if root.oid in once]
+    promised = [*roots, *lost]
+    strays = Strays(remote, found, damaged or {})
+    everything = reach(
+        [*promised, *wanted],
+        remote.algorithm,
+        partial(_has, found),
+        _reader(remote, store, found, strays),
+        partial(_parts, remote, found, strays),
     )
-    for name in found.unlisted if reached.absent else ():
-        file = RemoteFile(remote.backend, pack.key(name), found.packs[name])
-        found.unlisted[name] = {row.oid for row in inspect.table_of(name, file, remote.algorithm)[1]}
-    problems = [*damage(found, reached), *_missing(found, reached)]
+    reached = everything.of(promised)
+    spoiled = _take_strays(found, reached, strays)
+    problems = [*damage(found, reached), *_missing(found, reached, lost)]
     problems += [Problem("record", key, "it cannot be read") for key in unreadable]
     if problems and check_format(remote) != found.format:  # its disk was taken away, perhaps
         raise RemoteError(f"remote {remote.name!r} went away while it was checked", hint="run the command again")
-    checked = Checked(*found.counts)._replace(roots=len({root.oid for root in roots}))
-    report = Report(checked, problems, _infos(found, reached, spoiled))
-    return RemoteVerdict(report, found, reached, records, unreadable, condemned | deleted | spoiled)
+    checked = Checked(*found.counts)._replace(roots=len({root.oid for root in promised}))
+    unpushed = _unpushed(remote, everything, wanted, {root.oid for root in promised})
+    report = Report(checked, problems, [*unpushed, *_infos(remote, found, reached, spoiled)])
+    return RemoteVerdict(report, found, reached, records, unreadable, condemned | deleted | spoiled, strays)
+
+
+def _take_strays(found: Holdings, reached: Reach, strays: Strays) -> set[bytes]:
+    """Note what strays hold, where something is needed. Those that are damaged and hold nothing that is, as an earlier
+    repair leaves them there, are no problem: their names.
+    """
+    spoiled = set()
+    for name in strays.names:
+        held = set(strays.rows(name)) if reached.absent else set()
+        if strays.is_damaged(name) and held.isdisjoint(reached.absent):
+            spoiled.add(name)
+            del found.unlisted[name]
+            found.damaged.pop(name, None)
+            found.tables.pop(name, None)
+        else:
+            found.unlisted[name] = held
+    return spoiled
 
 
 def _read_indexes(remote: Remote, found: Holdings) -> dict[str, Index]:
@@ -207,35 +234,7 @@ def _read(backend: Backend, key: str) -> bytes:
 # ---------------------------------------------------------------------- what is promised
 
 
-def _read_records(remote: Remote) -> tuple[list[Record], list[str]]:
-    """(the root records, oldest first; keys of those that cannot be read)."""
-    records, unreadable = [], []
-    known: dict[Root, Root] = {}  # most records name what the one before them named
-    for item in remote.backend.list("roots/"):
-        if not _RECORD.fullmatch(item.key):
-            continue
-        try:
-            records.append(_parse(item.key, remote.backend.read(item.key), remote.algorithm, known))
-        except NotFound:
-            continue
-        except (ValueError, KeyError, TypeError, RecursionError, UserError):
-            unreadable.append(item.key)
-    return records, unreadable
-
-
-def _parse(key: str, raw: bytes, algorithm: Algorithm, known: dict[Root, Root]) -> Record:
-    content = json.loads(raw)
-    if not isinstance(schema := content["schema"], int):
-        raise TypeError("no number")
-    # What a newer vml wrote says nothing to us, and is not ours to remove.
-    listed = content["roots"] if schema == 1 else []
-    roots = [Root(str(each["path"]), objects.parse_hash(each["hash"], algorithm, source=key)) for each in listed]
-    roots = [known.setdefault(root, root) for root in roots]
-    commit = content.get("commit")
-    return Record(key, str(content.get("project")), commit if isinstance(commit, str) else None, roots)
-
-
-def _reader(remote: Remote, store: LocalStore, found: Holdings) -> Callable[[ObjectId], bytes]:
+def _reader(remote: Remote, store: LocalStore, found: Holdings, strays: Strays) -> Callable[[ObjectId], bytes]:
     """Nodes from the store where it has them, else from a good place of the remote."""
 
     def read(oid: ObjectId) -> bytes:
@@ -243,15 +242,20 @@ def _reader(remote: Remote, store: LocalStore, found: Holdings) -> Callable[[Obj
             return store.read(oid)
         except (MissingObject, CorruptError):
             pass  # the store's damage is not asked for here
-        return _read_one(remote, found, oid)
+        return _read_one(remote, found, strays, oid)
 
     return read
 
 
-def _read_one(remote: Remote, found: Holdings, oid: ObjectId) -> bytes:
+def _read_one(remote: Remote, found: Holdings, strays: Strays, oid: ObjectId) -> bytes:
     """A node or recipe from a good place of the remote; MissingObject. Damage that is met is noted."""
     place = found.place(oid)
     if not isinstance(place, tuple):
+        for stray in strays.places(oid):  # what it names is needed, too
+            with contextlib.suppress(CorruptError, RemoteError):
+                data = transfer.read_one(remote, *stray)
+                inspect.check_form(oid, data, remote.algorithm)
+                return data
         raise MissingObject(oid, f"{objects.describe(oid, remote.algorithm)} is not on {remote.name}")
     name, row = place
     try:
@@ -269,32 +273,50 @@ def _has(found: Holdings, oid: ObjectId) -> bool:
     return isinstance(place, tuple) and place[1].raw <= transfer.limit(oid)
 
 
-def _parts(remote: Remote, found: Holdings, blob: ObjectId, size: int) -> list[ObjectId]:
+def _parts(remote: Remote, found: Holdings, strays: Strays, blob: ObjectId, size: int) -> list[ObjectId]:
     """What a remote should have of a blob: itself, or where it is large its recipe and the chunks that that names."""
     whole = objects.recipe(blob)
     if size <= transfer.LARGE and (size >= 0 or _has(found, blob)):
         return [blob]
     try:
-        data = _read_one(remote, found, whole)
+        data = _read_one(remote, found, strays, whole)
         return [whole, *dict.fromkeys(recipe.decode(data, whole, remote.algorithm).chunks)]
     except (MissingObject, CorruptError):
         known = size >= 0 or found.place(whole) or any(whole in bad for bad in found.damaged.values())
         return [whole if known else blob]
 
 
-def _missing(found: Holdings, reached: Reach) -> Iterator[Problem]:
+def _missing(found: Holdings, reached: Reach, lost: Collection[Root]) -> Iterator[Problem]:
     known = found.lost().keys() | {oid for held in found.unlisted.values() for oid in held}
     for oid, need in reached.absent.items():
         if oid not in known:
-            yield named("missing", need.path, "a root record promises it, and it is not there", oid, reached)
+            why = _LOST if reached.by[oid] in lost else _PROMISED
+            yield named("missing", need.path, why, oid, reached)
 
 
-def _infos(found: Holdings, reached: Reach, spoiled: Collection[bytes]) -> list[Info]:
+def _unpushed(
+    remote: Remote, reached: Reach, wanted: Mapping[Root, bool], promised: Collection[ObjectId]
+) -> list[Info]:
+    """What pointers name that no record promises, and that is not wholly there."""
+    whole = {root.oid for root in reached.whole}
+    roots = [root for root in wanted if root.oid not in whole and root.oid not in promised]
+    if not roots:
+        return []
+    paths = sorted({root.path for root in roots})
+    shown = ", ".join(map(quote, paths[:_NAMED])) + (" ..." if paths[_NAMED:] else "")
+    some = f"{len(roots):,} of {count(len(wanted), 'version')} that pointers name"
+    all_commits = "" if all(wanted[root] for root in roots) else " --all-commits"
+    hint = f"vml push{all_commits} -r {remote.name}; with --check where it was pushed before"
+    return [Info("unpushed", f"not wholly on {remote.name}, and no record says so: {some} ({shown})", hint)]
+
+
+def _infos(remote: Remote, found: Holdings, reached: Reach, spoiled: Collection[bytes]) -> list[Info]:
     spare = [*spoiled, *(name for name, held in found.unlisted.items() if not held & reached.absent.keys())]
     infos = []
     if spare:
         amount = size(sum(found.packs[name] for name in spare))
-        infos.append(Info("unlisted", f"{count(len(spare), 'pack')} ({amount}) that no index names"))
+        hint = f"vml gc --remote {remote.name} removes {'it' if len(spare) == 1 else 'them'} after the grace"
+        infos.append(Info("unlisted", f"{count(len(spare), 'pack')} ({amount}) that no index names", hint))
     if found.strays:
         infos.append(Info("name", f"{count(len(found.strays), 'key')} that vml never wrote, such as {found.strays[0]}"))
     return infos

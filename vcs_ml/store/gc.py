@@ -202,7 +202,7 @@ def _to_rewrite(sizes: dict[bytes, int], living: dict[bytes, int], alive: dict[b
 
 def _table(rows: list[Row]) -> int:
     """Bytes that these rows take behind a pack's objects."""
-    return len(rows) * (SHA256.size + 26) + pack.FOOTER.size
+    return pack.table_size(len(rows), SHA256.size)
 
 
 def loose_files(store: LocalStore) -> Iterator[Loose]:

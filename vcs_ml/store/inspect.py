@@ -42,9 +42,9 @@ def table_of(name: bytes, file: Readable, algorithm: Algorithm) -> tuple[str, Se
         return bytes(file.read(start, length))
 
     try:
-        return "", pack.read_table(name, file.size, read, algorithm, source="the pack").rows
+        return "", pack.read_table(name, file.size, read, algorithm, source="").rows
     except (CorruptError, NotFound, OSError) as error:
-        return reason(error), []
+        return reason(error).removeprefix(": "), []
 
 
 def survey(

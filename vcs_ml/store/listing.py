@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vcs_ml.errors import RemoteError
-from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound, valid_key
+from vcs_ml.store.remotes.protocol import Backend, CannotList, Denied, Item, NotFound, valid_key
 
 LATEST: Final = "latest.json"
 _ADVISED: Final = ("gc/", "index/", "roots/")  # what latest.json tells of
@@ -57,13 +57,13 @@ class Listing:
                 return self._backend.list(prefix)
             self.look()
         if prefix not in self._seen:
-            raise CannotList(f"{self._backend.url} does not list its keys", hint="only pull, fetch and ls work there")
+            return self._backend.list(prefix)  # which says why it cannot
         return self._seen.pop(prefix)
 
     def _latest(self, error: CannotList) -> Sequence[Item]:
         try:
             raw = self._backend.read(LATEST)
-        except NotFound:
+        except (NotFound, Denied):  # a bucket that may not be listed says of what is not there that it is denied
             raise error from None
         self._advised = True
         return parse_latest(raw, self._backend.url)

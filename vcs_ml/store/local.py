@@ -323,7 +323,10 @@ class LocalStore:
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """Objects that enter together: visible, and durable, when the block ends without an error."""
+        """Objects that enter together: visible, and durable, when the block ends without an error.
+
+        Where it ends by one, packs that are durable already become visible all the same.
+        """
         fs.make_directory(self.directory)
         with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
             if not (self.directory / "vml.json").exists():
@@ -338,6 +341,9 @@ class LocalStore:
             try:
                 yield batch
                 batch.publish()
+            except BaseException:
+                batch.rescue()
+                raise
             finally:
                 batch.abort()
 
@@ -349,6 +355,10 @@ class LocalStore:
             fs.make_directory(self.directory)
             with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
                 self._register()
+
+    def wait_for(self, fd: int, path: Path, who: str) -> None:
+        """Lock an open file of the store that `who` has, as patiently as the store itself."""
+        locks.acquire(fd, path, timeout=self._lock_timeout, waiting=self._waiting, who=who)
 
     def put_loose(self, oid: ObjectId, data: Buffer) -> None:
         """Store one object as a file of its own."""
@@ -439,16 +449,25 @@ class Batch:
         for oid, data in self._waiting.items():
             self._store.put_loose(oid, data)
         for builder in self._builders.values():
-            self._packs += builder.finish()
-        directory = self._store.directory / "index"
-        if self._packs:
-            catalog.publish(directory, *catalog.encode(self._packs, self._store.algorithm))
-            self._store.catalog.refresh()
+            builder.finish()
+        self._show()
+        self._waiting, self._waiting_bytes = {}, 0
+
+    def _show(self) -> None:
+        """Publish an index over all packs that are durable."""
+        packs = self._durable()
+        if packs:
+            directory = self._store.directory / "index"
+            catalog.publish(directory, *catalog.encode(packs, self._store.algorithm))
+            self._packs, self._builders = [], {}
             self._merge(directory)
-        self._waiting, self._builders, self._packs, self._waiting_bytes = {}, {}, [], 0
+
+    def _durable(self) -> list[Pack]:
+        return [*self._packs, *(each for builder in self._builders.values() for each in builder.packs)]
 
     def _merge(self, directory: Path) -> None:
         known = self._store.catalog
+        known.refresh()
         if merged := known.merge():
             catalog.publish(directory, *merged)
             known.refresh()
@@ -465,8 +484,17 @@ class Batch:
             self._packed.add(oid)
         self._waiting, self._waiting_bytes = {}, 0
 
+    def rescue(self) -> None:
+        """After an error: publish the packs that are durable; where there is no room for that, give back theirs."""
+        self.abort()
+        try:
+            self._show()
+        except OSError:
+            for each in self._durable():
+                self._store.pack_path(each.name).unlink(missing_ok=True)
+
     def abort(self) -> None:
-        """Drop what is not published; packs that are already durable are left for gc."""
+        """Drop what is not in a finished pack."""
         for builder in self._builders.values():
             builder.abort()
 

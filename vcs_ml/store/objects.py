@@ -71,8 +71,11 @@ def verify(oid: ObjectId, data: Buffer, algorithm: Algorithm) -> None:
 
 
 def format_hash(oid: ObjectId, algorithm: Algorithm) -> str:
-    """A root's id as pointers and `--json` write it: `xxh128:<hex>`, or `tree:sha256:<hex>` for a directory."""
-    return f"tree:sha256:{oid[:-1].hex()}" if oid[-1] == NODE else f"{algorithm.name}:{oid[:-1].hex()}"
+    """An id as pointers and `--json` write it: `xxh128:<hex>`, `tree:sha256:<hex>` for a directory or a page of its
+    list of files, `sha256:<hex>` for a chunk.
+    """
+    name = {NODE: "tree:sha256", CHUNK: SHA256.name}.get(oid[-1], algorithm.name)
+    return f"{name}:{oid[:-1].hex()}"
 
 
 def describe(oid: ObjectId, algorithm: Algorithm) -> str:

@@ -287,6 +287,12 @@ class Builder:
             self._upload.abort()
             self._upload = None
 
+    def discard(self) -> None:
+        """Remove the packs that are finished, which nobody knows of yet, and forget the one that is being filled."""
+        self.abort()
+        for each in self.packs:
+            self._backend.delete(key(each.name))
+
     def _sink(self) -> Upload:
         if self._upload is None:
             self._upload = self._backend.create()
@@ -319,6 +325,11 @@ class Builder:
         self._upload, self._rows, self._offset = None, Columns(), 0
 
 
+def table_size(rows: int, width: int) -> int:
+    """Bytes that follow the objects of a pack with so many rows, whose digests are at most `width` long."""
+    return rows * (width + 26) + FOOTER.size
+
+
 def read_table(
     name: bytes, size: int, read_range: Callable[[int, int], bytes], algorithm: Algorithm, *, source: str
 ) -> Pack:
@@ -327,11 +338,13 @@ def read_table(
     `read_range(start, length)` gives the file's bytes. Raises CorruptError.
     """
     if size < FOOTER.size:
-        raise CorruptError(f"{source}: too short for a pack")
+        raise CorruptError(f"{source}: it is cut short: {size} bytes are less than any pack has")
     footer = read_range(size - FOOTER.size, FOOTER.size)
     magic, version, code, width, count, digest = FOOTER.unpack(footer)
     row_bytes = width + 1 + 1 + 24
-    if magic != MAGIC or version != VERSION or footer[7]:
+    if magic != MAGIC:
+        raise CorruptError(f"{source}: it is cut short, or damaged at its end")
+    if version != VERSION or footer[7]:
         raise CorruptError(f"{source}: not a pack of a version this vml reads")
     if code != algorithm.code or hashing.by_code(code) is None:
         raise CorruptError(f"{source}: its algorithm is not {algorithm.name}")

@@ -245,7 +245,8 @@ def _head(data: bytes, oid: ObjectId, algorithm: Algorithm) -> tuple[int, int, i
     if code != algorithm.code:
         raise CorruptError(f"{_name(oid)}: made for another hash algorithm than {algorithm.name}")
     body = n * (8 + 8 + 32 if level else 1 + 8 + algorithm.size)
-    if level > LEVEL_MAX or n > PAGE_MAX or len(data) != _HEAD.size + body + length or (n == 0 and (level or length)):
+    fits = len(data) == _HEAD.size + body + length and length <= n * (PATH_MAX + 1)
+    if level > LEVEL_MAX or n > PAGE_MAX or not fits or (n == 0 and level):
         raise CorruptError(f"{_name(oid)}: {len(data)} bytes are no page of {n} rows at level {level}")
     return level, n, body
 

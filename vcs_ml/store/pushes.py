@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError
-from vcs_ml.store import records
+from vcs_ml.store import records, threads
 from vcs_ml.store.records import RETAIN, Record
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes.protocol import NotFound
@@ -78,7 +77,7 @@ def read_pushes(remote: Remote, *, jobs: int, known: Mapping[str, Record] | None
     keys = {ulid: f"pushing/{ulid}.json" for ulid in announced} | {ulid: f"roots/{ulid}.json" for ulid, _ in listed}
     have = dict(known or {})
     news = [ulid for ulid in keys if ulid not in have]
-    with ThreadPoolExecutor(jobs) as pool:
+    with threads.pool(jobs) as pool:
         read = zip(news, pool.map(lambda ulid: _read(remote, keys[ulid]), news), strict=True)
         have |= {ulid: record for ulid, record in read if record is not None}
     listed = [each for each in listed if each[0] in have]

@@ -21,17 +21,38 @@ Has = Callable[[ObjectId], bool]
 Parts = Callable[[ObjectId, int], Sequence[ObjectId]]
 
 
+class Lack(NamedTuple):
+    """A large blob of which some parts are absent, and how many it has."""
+
+    need: Need
+    absent: list[ObjectId]
+    parts: int
+
+
 class Reach(NamedTuple):
     """What is `absent`, each object once with the first path that needs it, and `by` which root; `broken` trees:
     their pages are what their ids say, but no tree; `whole` are the roots that are all there; `large` are the blobs of
-    which parts are absent, with those.
+    which parts are absent.
     """
 
     absent: dict[ObjectId, Need]
     by: dict[ObjectId, Root]
     broken: dict[Root, str]
     whole: list[Root]
-    large: dict[ObjectId, tuple[Need, list[ObjectId]]]
+    large: dict[ObjectId, Lack]
+
+    def of(self, roots: Iterable[Root]) -> Reach:
+        """The same of some of the roots, which came before the others."""
+        mine = set(roots)
+        by = {oid: root for oid, root in self.by.items() if root in mine}
+        large = {oid: lack for oid, lack in self.large.items() if not by.keys().isdisjoint(lack.absent)}
+        return Reach(
+            {oid: need for oid, need in self.absent.items() if oid in by},
+            by,
+            {root: why for root, why in self.broken.items() if root in mine},
+            [root for root in self.whole if root in mine],
+            large,
+        )
 
 
 def reach(
@@ -101,7 +122,7 @@ class _Walk:
         if len(parts) > 1 and not absent:
             self._whole.add(oid)
         if absent and oid not in parts:
-            self.found.large.setdefault(oid, (need, absent))
+            self.found.large.setdefault(oid, Lack(need, absent, len(parts)))
         return not absent
 
     def _miss(self, root: Root, need: Need) -> None:

@@ -56,11 +56,26 @@ def parse_key(key: str) -> tuple[str, str] | None:
 # --- Records -----------------------------------------------------------------------------------------------
 
 
-def encode_record(record: Record, algorithm: Algorithm) -> bytes:
-    """A record as it is stored."""
-    listing = [{"hash": objects.format_hash(oid, algorithm), "path": path} for path, oid in sorted(set(record.roots))]
-    content = {"commit": record.commit, "project": record.project, "roots": listing, "schema": 1}
-    return json.dumps(content, indent=1).encode() + b"\n"
+def encode_record(record: Record, algorithm: Algorithm, lost: Iterable[Root] = ()) -> bytes:
+    """A record as it is stored; `lost` are roots that one before it promised, and that are not there."""
+    content = {
+        "commit": record.commit,
+        "project": record.project,
+        "roots": _listing(record.roots, algorithm),
+        "schema": 1,
+    }
+    if named := _listing(lost, algorithm):
+        content["lost"] = named
+    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _listing(roots: Iterable[Root], algorithm: Algorithm) -> list[dict[str, str]]:
+    return [{"hash": objects.format_hash(oid, algorithm), "path": path} for path, oid in sorted(set(roots))]
+
+
+def parse_roots(listing: Any, algorithm: Algorithm, *, source: str) -> list[Root]:
+    """Roots as a record lists them; TypeError, KeyError or UserError where these are none."""
+    return [Root(str(each["path"]), objects.parse_hash(each["hash"], algorithm, source=source)) for each in listing]
 
 
 def parse_record(raw: bytes, algorithm: Algorithm, *, source: str) -> Record | None:
@@ -68,10 +83,7 @@ def parse_record(raw: bytes, algorithm: Algorithm, *, source: str) -> Record | N
     try:
         content = json.loads(raw)
         project, commit = content["project"], content["commit"]
-        roots = tuple(
-            Root(str(each["path"]), objects.parse_hash(each["hash"], algorithm, source=source))
-            for each in content["roots"]
-        )
+        roots = tuple(parse_roots(content["roots"], algorithm, source=source))
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         return None
     if not isinstance(project, str) or not isinstance(commit, str | None):

@@ -7,21 +7,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from vcs_ml import fs, locks
 from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import SHA256, Algorithm
-from vcs_ml.store import catalog, chunk, objects, pack, recipe, records
+from vcs_ml.store import catalog, chunk, objects, pack, recipe, records, threads
 from vcs_ml.store.catalog import Catalog, Index
 from vcs_ml.store.listing import LATEST, Listing, write_latest
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.pack import Pack, Row
 from vcs_ml.store.recipe import Recipe
-from vcs_ml.store.records import Doomed, Record
-from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound
+from vcs_ml.store.records import Doomed, Record, Root
+from vcs_ml.store.remotes.protocol import Backend, CannotList, Item, NotFound, NotSetUp, is_scratch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,8 +44,9 @@ class Remote:
         self.algorithm = algorithm
         self.cache = cache_directory(store_directory, backend.url)
         self._catalog: Catalog | None = None
-        self._packs: set[str] | None = None
+        self._packs: dict[str, int | None] | None = None
         self.index_times: dict[bytes, float] = {}  # of the index files, as of the last `refresh_index`
+        self._short: frozenset[bytes] = frozenset()
         self._whole = False
         self.listing = Listing(backend)
         self.is_public = False  # keeps a latest.json up to date
@@ -67,7 +67,7 @@ class Remote:
                 f"remote {self.name!r}: {self.backend.url} can only be read by you",
                 hint="to push, credentials need s3:ListBucket, s3:GetObject and s3:PutObject (docs/remotes.md)",
             )
-        self.is_empty = seen is not None and all(item.key.startswith("tmp/") for item in seen)
+        self.is_empty = seen is not None and all(is_scratch(item.key) for item in seen)
         self._has_latest = seen is not None and any(item.key == LATEST for item in seen)
         there = seen is None or self.listing.is_advised or any(item.key == "vml.json" for item in seen)
         try:
@@ -75,33 +75,54 @@ class Remote:
         except NotFound:
             raw = None
         if raw is None:
+            empty = self.is_empty if seen is not None else self.backend.is_empty()
             if not create:
-                raise RemoteError(
+                self._check_not_lost(seen)
+                raise (NotSetUp if empty else RemoteError)(
                     f"remote {self.name!r}: {self.backend.url} is not a vml remote (it has no vml.json)",
                     hint="check the address with `vml remote list`; the first `vml push` sets up an empty place",
                 )
-            self._check_empty(taken=not (self.backend.is_empty() if seen is None else self.is_empty))
-            if dry_run:
-                self.is_new = True
-                return
-            self._create()
+            if not self._appeared(seen, taken=not empty):
+                if dry_run:
+                    self.is_new = True
+                    return
+                self._create()
             raw = self.backend.read("vml.json")
         self.check_format(raw)
 
-    def _check_empty(self, *, taken: bool) -> None:
-        lost = (self.cache / "complete.json").exists()
-        if (lost or taken) and self.backend.stat("vml.json"):
-            return  # another push has set it up in this moment
-        if lost:
+    def _appeared(self, seen: Sequence[Item] | None, *, taken: bool) -> bool:
+        """Whether there is a vml.json though the listing did not show it: another push has set it up in this moment, or
+        the listing is late. RemoteError where there is none and the place is not free.
+        """
+        if self.backend.stat("vml.json"):
+            return True
+        self._check_not_lost(seen)
+        if (self.cache / "complete.json").exists():
+            mounted = "" if "://" in self.backend.url else "is its disk mounted? "
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} was a vml remote, and is none any more (no vml.json)",
-                hint=f"is its disk mounted? if it was emptied on purpose: rm -r {self.cache}, and push again",
+                hint=f"{mounted}if it was emptied on purpose: rm -r {self.cache}, and push again",
             )
         if taken:
             raise RemoteError(
                 f"remote {self.name!r}: {self.backend.url} is not empty, and no vml remote (it has no vml.json)",
-                hint="name an empty or new place: vml remote modify NAME url URL",
+                hint=f"name an empty or new place: vml remote modify {self.name} url URL",
             )
+        return False
+
+    def _check_not_lost(self, seen: Sequence[Item] | None) -> None:
+        if self.has_remains(seen):
+            raise RemoteError(
+                f"remote {self.name!r}: {self.backend.url} has data of vml, but lost its vml.json",
+                hint=f"vml fsck --remote {self.name} --repair makes it again",
+            )
+
+    def has_remains(self, seen: Sequence[Item] | None = None) -> bool:
+        """Whether there is something that only pushes leave; `seen` is all there is, where that is known."""
+        prefixes = () if self.listing.is_advised else ("packs/", "index/", "roots/")
+        items = seen if seen is not None else (item for prefix in prefixes for item in self.backend.list(prefix))
+        keys = (item.key for item in items)
+        return any(pack.parse_key(key) or catalog.parse_key(key) or records.parse_key(key) for key in keys)
 
     def _create(self) -> None:
         self.is_new = self.backend.write_new("vml.json", format_text(self.algorithm))
@@ -113,7 +134,7 @@ class Remote:
             version, name = found["format"], found["algorithm"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RemoteError(
-                f"remote {self.name!r}: {self.backend.url}/vml.json is damaged",
+                f"remote {self.name!r}: {self.backend.url}: vml.json is damaged",
                 hint=remedy(self.name),
             ) from None
         if version != FORMAT:
@@ -177,7 +198,7 @@ class Remote:
                 )
             catalog.publish(directory, name, content)
             try:
-                Index(directory / Path(catalog.key(name)).name, name, self.algorithm)
+                Index(directory / Path(catalog.key(name)).name, name, self.algorithm).check_order()
             except FileNotFoundError:
                 continue  # another process has seen that it is gone over there
             except CorruptError:
@@ -196,23 +217,45 @@ class Remote:
     def find(self, oid: ObjectId, *, without: Collection[bytes] = ()) -> tuple[bytes, Row] | None:
         """(pack, row) of an object, as of the last `refresh_index`; a row counts only where its pack is there.
 
-        Packs named in `without` count as absent. The first question costs one LIST.
+        Packs named in `without` count as absent; those that are known to be cut short are the last resort. The first
+        question costs one LIST.
         """
+        there = self._list_packs()
+        if self._whole and not without and not self._short:
+            return self.catalog.find(oid)
+        found = None
+        for place in self.catalog.places(oid):
+            if place[0] not in without and pack.key(place[0]) in there:
+                if place[0] not in self._short:
+                    return place
+                found = found or place
+        return found
+
+    def _list_packs(self) -> dict[str, int | None]:
+        """The keys of the packs that are there, with their sizes where these are known."""
         if self._packs is None:
             indexed = {pack.key(name) for name in self.catalog.packs()}
-            listed = None if self.listing.is_advised else self.listing.below("packs/")
-            self._packs = indexed if listed is None else {item.key for item in listed}
-            self._whole = indexed <= self._packs
-        if self._whole and not without:
-            return self.catalog.find(oid)
-        return next(
-            (
-                place
-                for place in self.catalog.places(oid)
-                if place[0] not in without and pack.key(place[0]) in self._packs
-            ),
-            None,
+            if self.listing.is_advised:
+                self._packs = dict.fromkeys(indexed)
+            else:
+                self._packs = {item.key: item.size for item in self.listing.below("packs/")}
+            self._whole = indexed <= self._packs.keys()
+        return self._packs
+
+    def find_short(self) -> frozenset[bytes]:
+        """Packs that have fewer bytes over there than an index says: they were cut short. 0.4 us an object."""
+        there = self._list_packs()
+        self._short = frozenset(
+            name
+            for index in self.catalog.indexes
+            for name, size in index.sizes().items()
+            if (found := there.get(pack.key(name))) is not None and found < size
         )
+        return self._short
+
+    def avoid_short(self) -> bool:
+        """Look for packs that were cut short; True if there are others than were known."""
+        return not self._short >= self.find_short()
 
     def publish_index(self, packs: Sequence[Pack]) -> None:
         """Make `packs`, already stored, part of the remote."""
@@ -221,7 +264,7 @@ class Remote:
         if merged := self.catalog.merge():
             self.store_index(*merged)
         if there is not None:
-            self._packs = there | {pack.key(each.name) for each in packs}
+            self._packs = there | dict.fromkeys(pack.key(each.name) for each in packs)
 
     def store_index(self, name: bytes, content: bytes) -> None:
         """Store one encoded index, here and there."""
@@ -240,11 +283,13 @@ class Remote:
             fs.make_directory(path.parent)
             fs.write_atomic(path, data, sync=False)
 
-    def kept_recipes(self, like: Recipe) -> Iterator[tuple[ObjectId, Recipe]]:
-        """(blob, recipe) of a few of the recipes that were kept: those with about as many chunks as `like`."""
+    def kept_recipes(self, oid: ObjectId, like: Recipe) -> Iterator[tuple[ObjectId, Recipe]]:
+        """(blob, recipe) of a few of the recipes that were kept of other blobs than `oid`: those with about as many
+        chunks as its own.
+        """
         found = []
         with contextlib.suppress(OSError), os.scandir(self.cache / "recipes") as entries:
-            found = [(entry.stat().st_size, entry.name) for entry in entries]
+            found = [(entry.stat().st_size, entry.name) for entry in entries if entry.name != oid[:-1].hex()]
         size = recipe.encoded_size(len(like.chunks))
         for _, name in sorted(found, key=lambda each: abs(each[0] - size))[:_ALIKE]:
             with contextlib.suppress(CorruptError, OSError, ValueError):  # what is not ours is left alone
@@ -296,9 +341,9 @@ class Remote:
         self.backend.write_new(f"pushing/{ulid}.json", records.encode_record(record, self.algorithm))
         return ulid
 
-    def confirm(self, ulid: str, record: Record) -> None:
-        """Write down that the announced roots are complete here now."""
-        self.backend.write_new(f"roots/{ulid}.json", records.encode_record(record, self.algorithm))
+    def confirm(self, ulid: str, record: Record, lost: Sequence[Root] = ()) -> None:
+        """Write down that the announced roots are complete here now, and which were `lost`."""
+        self.backend.write_new(f"roots/{ulid}.json", records.encode_record(record, self.algorithm, lost))
         self._remember({ulid: record._replace(commit=None)})
 
     def advise(self, *, changed: bool) -> None:
@@ -362,7 +407,7 @@ def _side_by_side(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     if len(items) < 2:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(_READERS) as pool:
+    with threads.pool(_READERS) as pool:
         for at in range(0, len(items), _READERS):
             yield from pool.map(work, items[at : at + _READERS])
 

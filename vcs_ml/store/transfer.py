@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from vcs_ml.errors import CorruptError
+from vcs_ml.errors import CorruptError, RemoteError, VmlError
 from vcs_ml.store import chunk, objects, pack, page, recipe
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.pack import Row
 from vcs_ml.store.recipe import Recipe
 from vcs_ml.store.remote import Remote, remedy
-from vcs_ml.store.remotes.protocol import NotFound
+from vcs_ml.store.remotes.protocol import NotFound, TooShort
 
 T = TypeVar("T")
 LARGE = chunk.ABOVE  # a blob above this is never held in memory, and lies on a remote as chunks
@@ -21,6 +21,9 @@ A_JOB = 2 * LARGE  # bytes that one transfer holds: what it reads, and the part 
 GAP = 1 << 20  # unwanted bytes worth reading to save a request
 TRIES = 5  # how often a transfer begins anew because a gc moved what it was reading
 ROUND = 128 << 20  # bytes between two publications: what a kill can cost
+_TOO_MANY = 3  # requests that failed for good: it is not one pack, it is the remote
+
+Failure = VmlError | OSError  # why one thing among several cannot be had
 
 
 class Need(NamedTuple):
@@ -92,7 +95,8 @@ def again(remote: Remote, work: Callable[[], T]) -> T:
     """What `work` returns, which reads what `find` names on the remote and may be begun anew.
 
     A gc over there may move objects to other packs meanwhile. So what is not found is looked for once more, with a
-    new index; what is in no index only if that is another than before.
+    new index; what is in no index only if that is another than before. What lies in a pack that was cut short may lie
+    in another, too.
     """
     for left in reversed(range(TRIES)):
         try:
@@ -103,6 +107,9 @@ def again(remote: Remote, work: Callable[[], T]) -> T:
             remote.refresh_index()
         except MissingObject:
             if not left or not remote.refresh_index():
+                raise
+        except TooShort:
+            if not left or not remote.avoid_short():
                 raise
     raise AssertionError("unreachable")
 
@@ -225,10 +232,19 @@ def ranges_of(places: Sequence[tuple[bytes, Row, Need]]) -> Iterator[Range]:
 
 
 def locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need]]:
-    """Where each of these lies. MissingObject naming the first that the remote does not have; CorruptError where it
+    """Where each of these lies. Raises what `seek` finds in the way."""
+    found, failures = seek(remote, needs)
+    raise_first(failures)
+    return found
+
+
+def seek(remote: Remote, needs: Sequence[Need]) -> tuple[list[tuple[bytes, Row, Need]], list[Failure]]:
+    """(where these lie, why not): MissingObject naming the first that the remote does not have; CorruptError where it
     lists another size than is known, or one that cannot be.
     """
-    found, lacking = [], []
+    found: list[tuple[bytes, Row, Need]] = []
+    failures: list[Failure] = []
+    lacking = []
     for need in needs:
         place = remote.find(need.oid)
         if place is None:
@@ -236,21 +252,43 @@ def locate(remote: Remote, needs: Sequence[Need]) -> list[tuple[bytes, Row, Need
             continue
         name, row = place
         if need.size < 0 and row.raw > limit(need.oid):
-            raise CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint="vml push it again")
-        if 0 <= need.size != row.raw:
-            raise CorruptError(
-                f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
-                hint=remedy(remote.name),
+            failures.append(
+                CorruptError(f"{need.path}: the remote lists {row.raw} bytes for it", hint=remedy(remote.name))
             )
-        found.append((name, row, need))
+        elif 0 <= need.size != row.raw:
+            failures.append(
+                CorruptError(
+                    f"{need.path}: remote {remote.name!r} lists {row.raw} bytes where {need.size} are recorded",
+                    hint=remedy(remote.name),
+                )
+            )
+        else:
+            found.append((name, row, need))
     if lacking:
-        raise missing_on(remote, lacking)
-    return found
+        failures.append(missing_on(remote, lacking))
+    return found, failures
 
 
-def parts(remote: Remote, need: Need) -> Recipe:
-    """The recipe of a large blob that is to be fetched. Raises MissingObject, CorruptError."""
-    found = find_recipe(remote, need.oid, path=need.path)
+def raise_first(failures: Sequence[Failure]) -> None:
+    """Raise one of these, if there are any: where there is one that a new index may help, that."""
+    if not failures:
+        return
+    first = next((each for each in failures if isinstance(each, MissingObject | NotFound | TooShort)), failures[0])
+    more = len(failures) - 1
+    if more and isinstance(first, CorruptError):
+        raise CorruptError(f"{first.message} (and {more} more)", hint=first.hint)
+    raise first
+
+
+def is_hopeless(failures: Sequence[Failure]) -> bool:
+    """Whether there is no use in asking for more: no room here, or not one pack of the remote fails but all of it."""
+    broken = [each for each in failures if isinstance(each, RemoteError) and not isinstance(each, NotFound)]
+    return len(broken) >= _TOO_MANY or any(isinstance(each, OSError) for each in failures)
+
+
+def parts(remote: Remote, need: Need, *, read: Mapping[ObjectId, bytes] | None = None) -> Recipe:
+    """The recipe of a large blob that is to be fetched, `read` already or not. Raises MissingObject, CorruptError."""
+    found = find_recipe(remote, need.oid, path=need.path, read=read)
     if found is None:
         raise missing_on(remote, [need])
     if found.size != need.size:
@@ -280,5 +318,6 @@ def missing_on(remote: Remote, lacking: Sequence[Need]) -> MissingObject:
     return MissingObject(
         first.oid,
         f"{named} is not on remote {remote.name!r}{more}",
-        hint="somebody who has it must `vml push`; or try another remote with `-r NAME` (vml remote list)",
+        hint=f"somebody who has it must run `vml push --check -r {remote.name}`; or try another remote with `-r NAME` "
+        "(vml remote list)",
     )

@@ -7,14 +7,13 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError, RemoteError, VmlError
 from vcs_ml.progress import Meter
-from vcs_ml.store import cutting, download, manifest, objects, pack, transfer, workers
+from vcs_ml.store import cutting, download, manifest, objects, pack, threads, transfer, workers
 from vcs_ml.store.cutting import Sent
 from vcs_ml.store.local import REMEDY, LocalStore, decode
 from vcs_ml.store.objects import MissingObject, ObjectId
@@ -27,13 +26,14 @@ from vcs_ml.store.transfer import A_JOB, LARGE, NOTHING, ROUND, Moved, Need, lim
 LOOKS = 20  # how often a push sends again what a gc takes away
 
 _PERIOD = 30.0  # seconds between two publications
+_LAST = 3.0  # seconds for the last one, where an interrupt ends the push
 _HISTORY = 64  # roots from which a look at every object costs less than one at each root
 
 
 class Plan(NamedTuple):
     """What a push has to do: `needs` is what the remote lacks, in path order, large blobs later and nodes last; `news`
-    are the roots that no record calls complete yet; `seen` are the keys of the gc files that were taken into account,
-    `doomed` the packs that they name.
+    are the roots that no record calls complete, or calls so wrongly; `seen` are the keys of the gc files that were
+    taken into account, `doomed` the packs that they name, or that are known to be cut short.
     """
 
     needs: list[Need]
@@ -87,11 +87,14 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
     gc = remote.read_gc()
     seen = frozenset(item.key for item, _ in gc)
     doomed = frozenset(name for _, each in gc for name in each.packs)
-    complete = remote.refresh_complete() if not check else {}
+    believed = remote.refresh_complete()
+    complete = {} if check else believed
     news = [root for root in dict.fromkeys(roots) if root.oid not in complete]
     if not news:
         return Plan([], [], seen, doomed)
     remote.refresh_index()
+    if check:
+        doomed |= remote.find_short()
     bases = {path: oid for oid, path in complete.items() if oid[-1] == objects.NODE}
     blobs: dict[ObjectId, Need] = {}
     large: dict[ObjectId, Need] = {}  # that may be there in chunks
@@ -121,6 +124,8 @@ def plan(store: LocalStore, remote: Remote, roots: Iterable[Root], *, check: boo
             raise CorruptError(f"{root.path}: {error.message}", hint=error.hint) from None
     needs = [*blobs.values(), *download.lacking(remote, list(large.values()), without=doomed), *nodes.values()]
     _check_present(store, remote, news, needs)
+    lacked = {need.tracked for need in needs}
+    news = [root for root in news if root.oid not in believed or root.path in lacked]
     return Plan(needs, news, seen, doomed)
 
 
@@ -195,6 +200,10 @@ def push(
             raw += sum(sum(Columns.of(each.rows).raw) for each in ready)
         waiting, published = 0, time.monotonic()
 
+    def publish_what_is_there() -> None:
+        with contextlib.suppress(VmlError, OSError):
+            publish()
+
     # Nodes come after what they name, and go to packs of their own.
     nodes = [need for need in needs if need.oid[-1] == objects.NODE]
     sized = [_sized(store, need) for need in needs if need.oid[-1] != objects.NODE]
@@ -211,9 +220,11 @@ def push(
             waiting += sent.size - sent.deduped
             if waiting >= ROUND or time.monotonic() > published + _PERIOD:
                 publish()
-    except BaseException:
-        with contextlib.suppress(VmlError):
-            publish()
+    except BaseException as error:
+        if isinstance(error, Exception):
+            publish_what_is_there()
+        else:
+            threads.within(_LAST, publish_what_is_there)
         raise
     publish()
     return Moved(len(needs), total, stored, deduped, raw - stored)
@@ -240,7 +251,7 @@ def _send_round(
     parts = [slices[i :: workers.count()] for i in range(min(workers.count(), len(slices)))]
 
     def work(part: Sequence[list[Need]], meter: Meter) -> list[tuple[pack.Plain, int]]:
-        with ThreadPoolExecutor(max(jobs // len(parts), 1)) as pool:
+        with threads.pool(max(jobs // len(parts), 1)) as pool:
             done = pool.map(lambda slice: _send(store, remote, slice, meter), part)
             return [(pack.to_plain(packs), size) for packs, size in done]
 

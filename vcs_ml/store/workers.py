@@ -18,10 +18,11 @@ from typing import Any, NoReturn, TypeVar
 
 from vcs_ml.errors import CorruptError, RemoteError, UsageError, UserError, VmlError
 from vcs_ml.progress import Meter
-from vcs_ml.store.remotes.protocol import NotFound
+from vcs_ml.store.remotes.protocol import NotFound, TooShort
 
 T = TypeVar("T")
-_KINDS = (NotFound, UserError, UsageError, RemoteError, CorruptError, VmlError)
+Plain = tuple[str, Any]  # an error as values that marshal carries
+_KINDS = (NotFound, TooShort, UserError, UsageError, RemoteError, CorruptError, VmlError)
 _BY_NAME = {each.__name__: each for each in _KINDS}
 _PATIENCE = 5.0  # seconds a child has to remove what it has half written
 _SLOT = struct.Struct("<QQ")  # files, bytes that one worker has done
@@ -85,8 +86,7 @@ def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) 
         meter.advance()
         return [*results, last]
     except BaseException:
-        for pid, _ in children:
-            _end(pid)
+        _end([pid for pid, _ in children])
         raise
     finally:
         for pid, pipe in children:
@@ -95,16 +95,19 @@ def fork_map(work: Callable[[T, Meter], Any], parts: Sequence[T], meter: Meter) 
                 os.waitpid(pid, 0)
 
 
-def _end(pid: int) -> None:
-    """Ask a child to end, and make it end if it does not."""
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, signal.SIGTERM)
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-            time.sleep(0.01)
-        os.kill(pid, signal.SIGKILL)
+def _end(children: Sequence[int]) -> None:
+    """Ask children to end, and make those end that do not."""
+    until = time.monotonic() + _PATIENCE
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            while not os.waitpid(pid, os.WNOHANG)[0]:
+                if time.monotonic() > until:
+                    os.kill(pid, signal.SIGKILL)
+                    break
+                time.sleep(0.01)
 
 
 def _fork(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[int, int]:
@@ -134,15 +137,33 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[str, Any]:
     try:
         return "done", work(part, meter)
-    except VmlError as error:
-        kind = next((each.__name__ for each in _KINDS if isinstance(error, each)), "VmlError")
-        return kind, (error.message, error.hint, error.exit_code)
-    except OSError as error:
-        if error.errno is None:
-            return "plain", str(error)
-        return "os", (error.errno, error.strerror, os.fsdecode(error.filename) if error.filename else None)
+    except (VmlError, OSError) as error:
+        return to_plain(error)
     except BaseException:
         return "crash", traceback.format_exc()
+
+
+def to_plain(error: VmlError | OSError) -> Plain:
+    """An error as it travels from a worker to its parent."""
+    if isinstance(error, VmlError):
+        kind = next((each.__name__ for each in _KINDS if isinstance(error, each)), "VmlError")
+        return kind, (error.message, error.hint, error.exit_code)
+    if error.errno is None:
+        return "plain", str(error)
+    return "os", (error.errno, error.strerror, os.fsdecode(error.filename) if error.filename else None)
+
+
+def from_plain(plain: Plain) -> VmlError | OSError:
+    """The inverse of `to_plain`."""
+    kind, value = plain
+    if kind == "plain":
+        return OSError(value)
+    if kind == "os":
+        return OSError(*value)
+    message, hint, code = value
+    failure = _BY_NAME[kind](message, hint=hint)
+    failure.exit_code = code
+    return failure
 
 
 def _result(pipe: int) -> Any:
@@ -156,13 +177,6 @@ def _result(pipe: int) -> Any:
         ) from None
     if kind == "done":
         return value
-    if kind in _BY_NAME:
-        message, hint, code = value
-        failure = _BY_NAME[kind](message, hint=hint)
-        failure.exit_code = code
-        raise failure
-    if kind == "plain":
-        raise OSError(value)
-    if kind == "os":
-        raise OSError(*value)
-    raise RuntimeError(f"in a worker process:\n{value}")
+    if kind == "crash":
+        raise RuntimeError(f"in a worker process:\n{value}")
+    raise from_plain((kind, value))

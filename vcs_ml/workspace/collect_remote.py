@@ -15,9 +15,11 @@ from vcs_ml.store.condemn import Done, Plan
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.records import Record, Root
 from vcs_ml.store.remote import Remote
-from vcs_ml.workspace import retention
+from vcs_ml.workspace import retention, tracked
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.retention import Horizon
+
+_SHOWN = 5
 
 
 class Owners(NamedTuple):
@@ -71,6 +73,16 @@ def owners(
 def _paths(pushed: pushes.Project) -> str:
     shown = ", ".join(map(quote, pushed.paths[:3]))
     return f"{shown} and more" if len(pushed.paths) > 3 else shown or "nothing"
+
+
+def unsent(project: Project, incomplete: Sequence[Root]) -> list[str]:
+    """What a remote has not whole, in words: each with the commit that brought it, for the first few."""
+    found, roots = [], list(dict.fromkeys(incomplete))
+    for root in roots[:_SHOWN]:
+        path = root.path.removeprefix(f"{project.prefix}/") if project.prefix else root.path
+        commit = tracked.commit_of(project, Root(path, root.oid))
+        found.append(f"{quote(path)} ({f'commit {commit[:12]}' if commit else 'of no commit here'})")
+    return found + ([f"and {len(roots) - _SHOWN:,} more"] if roots[_SHOWN:] else [])
 
 
 def collect(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vcs_ml import output
@@ -81,19 +81,22 @@ def fetch(store: LocalStore, remote: Remote, items: Sequence[Wanted], *, jobs: i
         missing = download.plan(store, sync.needs(store, remote, needed, {}))
     except MissingObject as error:
         raise sync.name_missing(store, remote, needed, error) from None
-    if lacking := [need for need in missing if not transfer.has(remote, need.oid, need.size)]:
+    large = [need for need in missing if need.size > transfer.LARGE]
+    lacking = [need for need in missing if need.size <= transfer.LARGE and not transfer.find(remote, need.oid)]
+    if lacking := lacking + download.lacking(remote, large):
         raise transfer.missing_on(remote, lacking)
-    return _sums((need, need.size, _stored(remote, need)) for need in missing)
+    return _sums(_stored(remote, missing, large))
 
 
-def _stored(remote: Remote, need: Need) -> int:
-    """The bytes that a fetch of a blob reads."""
-    if need.size <= transfer.LARGE:
-        parts = [need]
-    else:
-        chunks = transfer.parts(remote, need).chunks
-        parts = [need._replace(oid=oid, size=-1) for oid in dict.fromkeys(chunks)]
-    return sum(row.stored for _, row, _ in transfer.locate(remote, parts))
+def _stored(remote: Remote, needs: Sequence[Need], large: Sequence[Need]) -> Iterator[tuple[Need, int, int]]:
+    """Blobs, their bytes, and the bytes that a fetch of them reads."""
+    for _, row, need in transfer.locate(remote, [need for need in needs if need.size <= transfer.LARGE]):
+        yield need, need.size, row.stored
+    for some, read in download.with_recipes(remote, large):
+        for need in some:
+            chunks = dict.fromkeys(transfer.parts(remote, need, read=read).chunks)
+            parts = [need._replace(oid=oid, size=-1) for oid in chunks]
+            yield need, need.size, sum(row.stored for _, row, _ in transfer.locate(remote, parts))
 
 
 def push(store: LocalStore, remote: Remote, wanted: Sequence[Root], *, check: bool) -> DryRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -219,13 +220,19 @@ def _nothing_inside(foreign: Foreign, each: Tracked, algorithm: Algorithm, read:
 
 def _open(work: _Work, project: Project, scratch: Path) -> Remote:
     config = _remote_config(work, project)
+    options, other = dict(config.options), "-r names another remote of the repository, or a URL"
+    key = f"remote.{config.name}.profile"
+    if work.foreign.url and config.name in project.config.remotes() and project.config.get(key, "project"):
+        # A stranger does not choose whose credentials are used, or which program makes them.
+        profile = shlex.quote(str(options.pop("profile")))
+        other = f"the profile that the repository names is not used: AWS_PROFILE={profile} vml get ..."
     try:
-        backend = open_remote(config.url, config.options, base=work.directory)
+        backend = open_remote(config.url, options, base=work.directory, name=config.name)
         there = Remote(config.name, backend, project.algorithm, scratch)
         there.open()
     except RemoteError as error:
         hint = error.hint if error.hint and "vml remote" not in error.hint else None
-        raise RemoteError(error.message, hint=hint or "-r names another remote of the repository, or a URL") from None
+        raise RemoteError(error.message, hint=hint or other) from None
     return there
 
 

@@ -237,7 +237,7 @@ def remotes(project: Project, asked: str | None) -> Iterator[Finding]:
     """Each remote that may be asked: is it there, ours, readable, writable, and what time is it there."""
     if asked:
         project.config.remote(asked)
-    for name in project.config.remotes():
+    for name in [asked] if asked else project.config.remotes():
         if asked in ("", name) or remote_check.was_used(project, name):
             yield from remote_check.look(project, name)
         else:

@@ -18,6 +18,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.remotes import open_remote
+from vcs_ml.store.remotes.protocol import NotSetUp
 from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import detach, sharing, status, write
 from vcs_ml.workspace.pointer import Pointer
@@ -64,16 +65,36 @@ def looking(project: Project) -> Iterator[bool]:
         yield mine
 
 
-def remote_at(project: Project, config: RemoteConfig, *, create: bool = False, dry_run: bool = False) -> Remote:
-    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`.
+def remote_at(
+    project: Project,
+    config: RemoteConfig,
+    *,
+    create: bool = False,
+    dry_run: bool = False,
+    note: Callable[[str], None] | None = None,
+) -> Remote:
+    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`. `note` is told of waits.
 
     Raises RemoteError, UserError.
     """
-    backend = open_remote(config.url, config.options, base=project.main_root, create=create, dry_run=dry_run)
+    base, options, name = project.main_root, config.options, config.name
+    backend = open_remote(config.url, options, base=base, name=name, create=create, dry_run=dry_run, note=note)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     remote.is_public = config.options.get("public") is True
     remote.open(create=create, dry_run=dry_run)
     return remote
+
+
+def remote_if_set_up(project: Project, config: RemoteConfig) -> Remote | None:
+    """A configured remote, opened; None for a place that is empty and was never one, as far as is known here."""
+    try:
+        return remote_at(project, config)
+    except NotSetUp:
+        if remote_state.known_complete(
+            remote_state.cache_directory(project.cache_dir, config.address), project.algorithm
+        ):
+            raise
+        return None
 
 
 class NotPushed(NamedTuple):
@@ -99,7 +120,9 @@ def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer],
         place = remote_state.cache_directory(project.cache_dir, config.address)
         complete = remote_state.known_complete(place, project.algorithm)
         return NotPushed(config.name, [each.path for each in pointers if each.oid not in complete], False)
-    remote = remote_at(project, config)
+    remote = remote_if_set_up(project, config)
+    if remote is None:
+        return NotPushed(config.name, [each.path for each in pointers], True)
     complete = remote.refresh_complete()
     doubtful = [each for each in pointers if each.oid not in complete]
     if not doubtful:

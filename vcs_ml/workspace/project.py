@@ -271,10 +271,12 @@ class Project:
 
 
 def located(remote: RemoteConfig, base: Path) -> RemoteConfig:
-    """The remote with a directory's url made an absolute path, from `base` where it is relative."""
-    parts = urlsplit(remote.url)
-    if parts.scheme == "file":
-        return remote._replace(url=unquote(parts.path))
+    """The remote with paths made absolute, from `base` where they are relative: a directory's url, and ca_bundle."""
+    if isinstance(bundle := remote.options.get("ca_bundle"), str):
+        absolute = os.path.normpath(base / Path(bundle).expanduser())
+        remote = remote._replace(options={**remote.options, "ca_bundle": absolute})
+    if remote.url.startswith("file://"):
+        return remote._replace(url=unquote(urlsplit(remote.url).path))
     if "://" in remote.url:
         return remote
     return remote._replace(url=os.path.normpath(base / Path(remote.url).expanduser()))

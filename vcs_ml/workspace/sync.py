@@ -32,7 +32,11 @@ def summary(moved: Moved, *, sent: bool) -> str:
     parts = [f"{output.size(moved.stored)} {'sent' if sent else 'received'}"]
     parts += [f"{output.size(n)} saved by {what}" for n, what in saved if n]
     parts += [count(moved.requests, "request")] if moved.requests else []
-    return f"{count(moved.objects, 'object')}, {output.size(moved.bytes)} ({', '.join(parts)}) in {moved.seconds:.1f} s"
+    return f"{count(moved.objects, 'object')}, {output.size(moved.bytes)} ({', '.join(parts)}) {_took(moved.seconds)}"
+
+
+def _took(seconds: float) -> str:
+    return f"in {seconds:.1f} s" if seconds >= 0.1 else "in under 0.1 s"
 
 
 # label -> a progress line

@@ -196,6 +196,14 @@ def of_blobs(
     return list(found)
 
 
+def commit_of(project: Project, root: Root) -> str | None:
+    """The commit that brought a root, of those that a ref or reflog leads to; None if there is none."""
+    where = f":(top,literal){project.in_git(root.path + SUFFIX)}", f":(top,glob)**/{lockfile.NAME}"
+    command = ["log", "--all", "--reflog", "--format=%H", f"-S{root.oid[:-1].hex()}", "--", *where]
+    found = git.run(command, project.git.cwd).decode().split()
+    return found[-1] if found else None
+
+
 def check_name(path: str) -> None:
     """UserError for data that is itself named like a pointer or a lock file."""
     if sources.is_lock(path):

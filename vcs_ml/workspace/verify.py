@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from vcs_ml import git, history, locks, paths
+from vcs_ml import history, locks, paths
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.progress import SILENT, Meter
@@ -25,9 +25,9 @@ from vcs_ml.store.remotes import open_remote
 from vcs_ml.store.repair import Note, Source
 from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import index as stat_index
-from vcs_ml.workspace import lockfile, opening, sharing, sync, tracked
+from vcs_ml.workspace import opening, sharing, sync, tracked
 from vcs_ml.workspace.index import Index
-from vcs_ml.workspace.pointer import SUFFIX, Pointer
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 _REVISIONS = 20  # how many problems are traced to a commit: each costs a walk through history
@@ -71,16 +71,8 @@ def revisions(project: Project, problems: Sequence[Problem], roots: Mapping[Root
             continue
         found[each.root] = roots.get(each.root, _HISTORY)
         if found[each.root] == _HISTORY and len(found) <= _REVISIONS:
-            found[each.root] = _commit_of(project, each.root) or _HISTORY
+            found[each.root] = tracked.commit_of(project, each.root) or _HISTORY
     return found
-
-
-def _commit_of(project: Project, root: Root) -> str | None:
-    """The newest commit that brought or dropped a root: the way into the history that needs it."""
-    prefix = f"{project.prefix}/" if project.prefix else ""
-    where = (f":(top,literal){prefix}{root.path}{SUFFIX}", f":(top,glob)**/{lockfile.NAME}")
-    command = ["log", "--all", "-1", "--format=%H", f"-S{root.oid[:-1].hex()}", "--", *where]
-    return git.run(command, project.git.cwd).decode().strip() or None
 
 
 # ---------------------------------------------------------------------- what is known of remotes
@@ -134,10 +126,11 @@ def _wants(project: Project, roots: Mapping[Root, str]) -> Wants:
 
 
 class Checkup(NamedTuple):
-    """A report, and for each root that a problem names where it stands."""
+    """A report, for each root that a problem names where it stands, and how many chunks some files have on a remote."""
 
     report: Report
     revisions: dict[Root, str]
+    chunks: Mapping[str, int]
 
 
 def check(project: Project, *, show: sync.Show, note: Note) -> Checkup:
@@ -178,7 +171,7 @@ def mend(project: Project, *, jobs: int, show: sync.Show, note: Note) -> Checkup
 
 def _checkup(project: Project, report: Report, names: Named) -> Checkup:
     report = report._replace(problems=[*report.problems, *names.broken])
-    return Checkup(report, revisions(project, report.problems, names.roots))
+    return Checkup(report, revisions(project, report.problems, names.roots), {})
 
 
 def _check_algorithm(project: Project) -> None:
@@ -208,17 +201,18 @@ def check_remote(
     project: Project, config: RemoteConfig, *, deep: bool, mend: bool, jobs: int, show: sync.Show, note: Note
 ) -> Checkup:
     """Check a remote, and with `mend` repair it from what is here. Raises RemoteError where it cannot be reached."""
-    backend = open_remote(config.url, config.options, base=project.main_root)
+    backend = open_remote(config.url, config.options, base=project.main_root, name=config.name, note=note)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     store = opening.open_store(project)
+    wanted = {root: place == _WORKSPACE for root, place in named(project).roots.items()}
     with _locked(project, note, shared=True):
         with show(f"checking {config.name}") as meter:
-            verdict = fsck_remote.check(remote, store, deep=deep, jobs=jobs, meter=meter)
-        report = verdict.report
-        if mend and report.problems:
+            verdict = fsck_remote.check(remote, store, wanted, deep=deep, jobs=jobs, meter=meter)
+        if mend and verdict.report.problems:
             with show(f"repairing {config.name}") as meter:
-                report = repair_remote.repair(remote, store, verdict, jobs=jobs, meter=meter, note=note)
-    return Checkup(report, dict.fromkeys(verdict.reach.by.values(), "record"))
+                verdict = repair_remote.repair(remote, store, wanted, verdict, jobs=jobs, meter=meter, note=note)
+    chunks = {lack.need.path: lack.parts - 1 for lack in verdict.reach.large.values()}  # one part is the recipe
+    return Checkup(verdict.report, {each.root: "record" for each in verdict.report.problems if each.root}, chunks)
 
 
 # ---------------------------------------------------------------------- where lost objects are sought

@@ -34,5 +34,8 @@ class Clock:
 
 def parse(date: str | None) -> float | None:
     """The seconds of a date as HTTP headers have it; None where it is none."""
-    parsed = email.utils.parsedate_tz(date)
-    return float(email.utils.mktime_tz(parsed)) if parsed else None
+    try:
+        parsed = email.utils.parsedate_tz(date)
+        return float(email.utils.mktime_tz(parsed)) if parsed else None
+    except (ValueError, OverflowError):
+        return None

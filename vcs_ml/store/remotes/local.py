@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vcs_ml import fs
 from vcs_ml.hashing import Buffer
-from vcs_ml.store.remotes.protocol import Item, Traits, check_key, check_size, not_found, too_short, valid_key
+from vcs_ml.store.remotes.protocol import Item, Place, Traits, check_key, check_size, not_found, too_short, valid_key
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -69,13 +69,14 @@ class Directory:
 
     gathers = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
         self.root = path
         self.url = str(path)
+        self._place = Place(name, self.url)
 
     def path(self, key: str) -> Path:
         """Where `key` lies; keys come from listings, so they are checked before they touch a path."""
-        check_key(self.url, key)
+        check_key(self._place, key)
         return self.root / key
 
     def is_empty(self) -> bool:
@@ -88,30 +89,30 @@ class Directory:
     def read(self, key: str) -> bytes:
         item = self.stat(key)  # before it is opened: a FIFO would be waited for
         if item is None:
-            raise not_found(self.url, key)
-        check_size(self.url, key, item.size)
+            raise not_found(self._place, key)
+        check_size(self._place, key, item.size)
         try:
             with self.path(key).open("rb") as file:
                 return file.read(item.size)
         except _ABSENT:
-            raise not_found(self.url, key) from None
+            raise not_found(self._place, key) from None
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         item = self.stat(key)
         if item is None:
-            raise not_found(self.url, key)
+            raise not_found(self._place, key)
         if start + length > item.size:  # before memory is taken: an index from elsewhere may list any length
-            raise too_short(self.url, key, start, length)
+            raise too_short(self._place, key, start, length)
         try:
             fd = os.open(self.path(key), os.O_RDONLY)
         except _ABSENT:
-            raise not_found(self.url, key) from None
+            raise not_found(self._place, key) from None
         try:
             data = os.pread(fd, length, start)
             while len(data) < length:  # one read returns at most 2 GiB, less on a signal
                 more = os.pread(fd, length - len(data), start + len(data))
                 if not more:
-                    raise too_short(self.url, key, start, length)
+                    raise too_short(self._place, key, start, length)
                 data += more
             return data
         finally:

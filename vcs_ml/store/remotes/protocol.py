@@ -12,16 +12,50 @@ from vcs_ml.hashing import Buffer
 # What is read whole is an index or a record; packs are read in ranges.
 _INDEX_MAX: Final = 1 << 30
 _RECORD_MAX: Final = 64 << 20
+PROBE: Final = "tmp/probe"  # one key for all, so that they do not pile up where nothing may be deleted
 _KEY: Final = re.compile(r"[a-z]+(?:[/._-][A-Za-z0-9]+)*")
-_DAMAGED: Final = "vml fsck --remote NAME --repair, in a clone that has the data"
+# What a TLS client says of a server that does not speak it.
+_PLAIN: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 
 
 class NotFound(RemoteError):
     """There is nothing under this key (any more)."""
 
 
+class NotSetUp(RemoteError):
+    """An empty place, which the first push would make a remote."""
+
+
+class TooShort(RemoteError):
+    """There are fewer bytes under this key than were asked for."""
+
+
 class CannotList(RemoteError):
     """Keys can be read there by those who know them, but nobody is told which there are."""
+
+
+class Denied(RemoteError):
+    """This may not be read, or it is not there: who may not list is not told which."""
+
+
+class Place(NamedTuple):
+    """What errors call a remote: its name in the settings, where that is known, and its address."""
+
+    called: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"remote {self.called!r}: {self.address}" if self.called else self.address
+
+    @property
+    def name(self) -> str:
+        """The name as a hint needs it."""
+        return self.called or "NAME"
+
+    @property
+    def repair(self) -> str:
+        """What to do about damage."""
+        return f"vml fsck --remote {self.name} --repair, in a clone that has the data"
 
 
 class Item(NamedTuple):
@@ -54,7 +88,7 @@ class Backend(Protocol):
     gathers: bool  # whether an upload is held in memory until it is committed
 
     def is_empty(self) -> bool:
-        """Whether there is nothing at all, of ours or of anybody's."""
+        """Whether there is nothing at all, of ours or of anybody's, but scratch of ours."""
         ...
 
     def read(self, key: str) -> bytes:
@@ -62,7 +96,7 @@ class Backend(Protocol):
         ...
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Exactly `length` bytes from `start`; NotFound, or RemoteError if the key holds fewer."""
+        """Exactly `length` bytes from `start`; NotFound, or TooShort if the key holds fewer."""
         ...
 
     def create(self) -> Upload:
@@ -118,26 +152,49 @@ def valid_key(key: str) -> bool:
     return _KEY.fullmatch(key) is not None
 
 
-def check_key(url: str, key: str) -> None:
+def is_scratch(key: str) -> bool:
+    """Whether vml itself puts this into a bucket for a moment. Nobody else's keys below tmp/ are ours to remove."""
+    return key == PROBE
+
+
+def check_key(place: Place, key: str) -> None:
     """RemoteError for what is no key."""
     if not valid_key(key):
-        raise RemoteError(f"{url}: refusing the key {key!r}")
+        raise RemoteError(f"{place}: refusing the key {key!r}")
 
 
-def check_size(url: str, key: str, size: int) -> None:
-    """RemoteError for more bytes than what is read whole can have, before memory is taken for it."""
-    if size > (_INDEX_MAX if key.startswith("index/") else _RECORD_MAX):
-        raise RemoteError(f"{url}: {key} has {size} bytes, more than vml ever wrote there", hint=_DAMAGED)
+def size_limit(key: str) -> int:
+    """The most bytes that what is read whole can have."""
+    return _INDEX_MAX if key.startswith("index/") else _RECORD_MAX
 
 
-def too_short(url: str, key: str, start: int, length: int) -> RemoteError:
+def check_size(place: Place, key: str, size: int) -> None:
+    """RemoteError for more bytes than that, before memory is taken for it."""
+    if size > size_limit(key):
+        raise RemoteError(f"{place}: {key} has {size} bytes, more than vml ever wrote there", hint=place.repair)
+
+
+def too_short(place: Place, key: str, start: int, length: int) -> TooShort:
     """The error for a range that a key does not have."""
-    return RemoteError(f"{url}: {key} is truncated: it has no bytes {start}-{start + length}", hint=_DAMAGED)
+    return TooShort(f"{place}: {key} is truncated: it has no bytes {start}-{start + length}", hint=place.repair)
 
 
-def not_found(url: str, key: str) -> NotFound:
+def not_found(place: Place, key: str) -> NotFound:
     """The error for a key that is not there."""
     return NotFound(
-        f"{url}: there is no {key}",
-        hint="run the command again; if it is gone for good: vml fsck --remote NAME --repair",
+        f"{place}: there is no {key}",
+        hint=f"run the command again; if it is gone for good: vml fsck --remote {place.name} --repair",
     )
+
+
+def insecure(place: Place, error: BaseException, setting: str) -> RemoteError:
+    """The error where TLS failed; `setting` holds the server's address."""
+    if any(mark in str(error).upper().replace(" ", "_") for mark in _PLAIN):
+        return RemoteError(
+            f"{place}: the server does not speak TLS there ({error})",
+            hint=f"is the port right? without TLS: vml remote modify {place.name} {setting} http://...",
+        )
+    if "CERTIFICATE" in str(error).upper():
+        hint = f"for a server with certificates of its own: vml remote modify {place.name} ca_bundle FILE"
+        return RemoteError(f"{place}: the certificate is not trusted ({error})", hint=hint)
+    return RemoteError(f"{place}: no secure connection ({error})", hint="is the address right, and its port?")

@@ -1,4 +1,4 @@
-"""Requests: how often one is tried again, how long the pauses are, and how many were sent."""
+"""Requests: how often one is tried again, how long the pauses are, what is said of them, and how many were sent."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from vcs_ml.output import one_line
+
 TRIES: Final = 6  # of one request, the first one included
 TIMEOUT: Final = 30.0  # seconds of silence before a request is tried again
 _FIRST: Final = 0.2  # seconds, the most before the second try; doubled before each next one
 _LONGEST: Final = 8.0
 
+_UNNOTICED: Final = 2.0  # seconds a request may take, with all its tries, before it is worth a word
+_PAUSE: Final = 30.0  # seconds between two words
+
 _SLOTS: Final = 1024  # one a process, by its number: siblings never share one
 _SLOT: Final = struct.Struct("<Q")
+_SINCE: Final = struct.Struct("<d")
 
 T = TypeVar("T")
+Note = Callable[[str], None]  # says something to people
 
 
 class Counter:
@@ -40,14 +47,35 @@ class Counter:
         return sum(n for (n,) in _SLOT.iter_unpack(self._shared))
 
 
-def again(work: Callable[[], T], broken: tuple[type[BaseException], ...]) -> T:
+class Waiting:
+    """Says, through `note`, that requests take long because they are tried again: once for many, in all processes."""
+
+    def __init__(self, note: Note | None) -> None:
+        self._note = note
+        self._shared = mmap.mmap(-1, _SINCE.size)  # when something was said last
+
+    def tell(self, start: float, tried: int, reason: str) -> None:
+        """A request that began at `start` (by the monotonic clock) has failed `tried` times."""
+        now = time.monotonic()
+        if self._note is None or tried >= TRIES or now - start < _UNNOTICED:
+            return
+        (last,) = _SINCE.unpack_from(self._shared)
+        if not last or now - last >= _PAUSE:
+            _SINCE.pack_into(self._shared, 0, now)
+            self._note(f"waiting: {one_line(reason)} (try {tried + 1} of {TRIES})")
+
+
+def again(work: Callable[[], T], broken: tuple[type[BaseException], ...], waiting: Waiting | None = None) -> T:
     """What `work` returns, tried anew after each of the `broken` errors; the last one is raised.
 
     Pauses are random up to a bound that doubles, so that many clients do not come back at once.
     """
+    start = time.monotonic()
     for attempt in range(TRIES - 1):
         try:
             return work()
-        except broken:
+        except broken as error:
+            if waiting:
+                waiting.tell(start, attempt + 1, str(error) or type(error).__name__)
             time.sleep(random.uniform(0, min(_LONGEST, _FIRST * 2**attempt)))
     return work()
