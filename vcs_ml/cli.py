@@ -59,6 +59,7 @@ COMMANDS: Final = {
     "pull": Command("Remotes", "Fetch data and check it out.", "pull"),
     "gc": Command("Remotes", "Remove data that nothing needs any more.", "gc"),
     "fsck": Command("Remotes", "Check the store or a remote for damage, and repair it.", "fsck"),
+    "repro": Command("Pipelines", "Bring stages up to date.", "repro"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.

@@ -20,5 +20,5 @@ def test_every_file_of_the_project_counts(repo: Repo) -> None:
     _, graph = pipeline(project_of(repo))
     assert graph.order == ("sub/vml.yaml:clean", "train")
     repo.write("sub/vml.yaml", "stages: {clean: {cmd: x, outs: [../raw.csv]}}\n")
-    with pytest.raises(UserError, match="overlaps with raw.csv, which vml add tracks"):
+    with pytest.raises(UserError, match=r"overlaps with raw\.csv, which vml add tracks"):
         pipeline(project_of(repo))
