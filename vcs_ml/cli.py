@@ -59,6 +59,7 @@ COMMANDS: Final = {
     "pull": Command("Remotes", "Fetch data and check it out.", "pull"),
     "gc": Command("Remotes", "Remove data that nothing needs any more.", "gc"),
     "fsck": Command("Remotes", "Check the store or a remote for damage, and repair it.", "fsck"),
+    "repro": Command("Pipelines", "Bring stages up to date.", "repro"),
     "stage": Command("Pipelines", "Write stages into vml.yaml, and list them.", "stage"),
     "freeze": Command("Pipelines", "Keep stages from running again.", "freeze"),
     "unfreeze": Command("Pipelines", "Let frozen stages run again.", "unfreeze"),

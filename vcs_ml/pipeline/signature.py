@@ -27,7 +27,13 @@ SCHEMA: Final = 1
 _SHOWN: Final = 40  # characters of a value
 _SETTINGS: Final = {"shell": "sh", "wdir": "."}  # of a record's `extra`, where they are not as usual
 
-Kind = Literal["always", "cmd", "dep", "env", "never", "out", "param", "shell", "wdir"]
+Kind = Literal["always", "callback", "cmd", "dep", "env", "force", "never", "out", "param", "shell", "wdir"]
+_FIXED: Final = {
+    "never": "never run",
+    "always": "always_changed",
+    "callback": "it has neither deps nor outs",
+    "force": "--force",
+}
 # The values of a project-relative params file, None where there is none.
 ValuesOf = Callable[[str], Any]
 
@@ -47,17 +53,13 @@ class Reason(NamedTuple):
 
     def __str__(self) -> str:
         match self.kind:
-            case "never":
-                return "never run"
-            case "always":
-                return "always_changed"
             case "param":
                 return f"{quote(self.name)}: {quote(self.key)} {self.what}"
             case "dep" | "out":
                 return f"{quote(self.name)}: {self.what}"
             case "env":
                 return f"env {self.name} changed"
-        return f"{self.kind} changed"
+        return _FIXED.get(self.kind, f"{self.kind} changed")
 
     def as_json(self) -> dict[str, Any]:
         """The reason for programs; `text` is how people read it."""
@@ -325,8 +327,12 @@ def stale(stage: Stage, record: StageRecord | None, reader: Reader, *, now: Inpu
     """
     if record is None:
         return [Reason("never")]
-    found = [Reason("always")] if stage.always_changed and not stage.frozen else []
+    found: list[Reason] = []
     if not stage.frozen:
+        if stage.always_changed:
+            found.append(Reason("always"))
+        elif not (stage.deps or stage.outs or stage.params or stage.env):
+            found.append(Reason("callback"))
         found += changes(now or inputs(stage, reader), record, reader.gauge)
     return found + outs_changed(stage, record, reader)
 
