@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -291,8 +291,13 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
 
 
 def _refuse_in_git(run: Run, stage: Stage) -> None:
-    for path, out in signature.expanded(stage, run.project.root).items():
-        if out.cache and run.project.in_git(path) in run.in_git():
+    refuse_in_git(run.project, stage, run.in_git())
+
+
+def refuse_in_git(project: Project, stage: Stage, in_git: Collection[str]) -> None:
+    """UserError for an output that would be in the store and is in Git."""
+    for path, out in signature.expanded(stage, project.root).items():
+        if out.cache and project.in_git(path) in in_git:
             raise UserError(
                 f"stage {stage.address}: its output {quote(path)} is tracked by Git",
                 hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
