@@ -61,6 +61,7 @@ COMMANDS: Final = {
     "fsck": Command("Remotes", "Check the store or a remote for damage, and repair it.", "fsck"),
     "repro": Command("Pipelines", "Bring stages up to date.", "repro"),
     "stage": Command("Pipelines", "Write stages into vml.yaml, and list them.", "stage"),
+    "dag": Command("Pipelines", "Show which stage needs which.", "dag"),
     "freeze": Command("Pipelines", "Keep stages from running again.", "freeze"),
     "unfreeze": Command("Pipelines", "Let frozen stages run again.", "unfreeze"),
     "get": Command("Share", "Download data of another repository.", "get"),
