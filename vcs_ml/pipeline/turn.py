@@ -256,9 +256,6 @@ def _told(run: Run, seen: Look) -> str:
 
 
 def _clear(run: Run, doomed: list[Doomed]) -> None:
-    if not any(os.path.lexists(run.project.root / each.path) for each in doomed):
-        return
-    run.ledger.flush()  # what was just made is in the store only then
     for each in clearing.clear(run.project, run.store, doomed, run.ledger.meter):
         run.say(each.line(run.store.algorithm))
 
