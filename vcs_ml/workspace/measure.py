@@ -33,7 +33,7 @@ class Gauge:
 
     Costs one stat a file where nothing changed. `pointers` is what is tracked in the workspace, to be kept up to date
     by whoever uses this for longer. The caller holds the worktree's lock from `refresh` (or the making) to `save`, or
-    never saves. While nothing can change, `directories` may be set to a mapping, which then keeps what was measured: so a
+    never saves. While nothing can change, `directories` may be set to a mapping: it keeps what was measured, and a
     directory that many stages read is walked once. `refresh` ends that.
     """
 
