@@ -56,6 +56,7 @@ class Ledger:
         self._wake = threading.Event()
         self._over = False
         self._error: BaseException | None = None
+        self._commands = 0
 
     def __enter__(self) -> Self:
         return self
@@ -106,12 +107,27 @@ class Ledger:
         for action in after:
             action()
 
-    def watch(self) -> None:
-        """From now on, others are let in after WINDOW also while a command runs."""
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """While a command runs, in the body: others are let in after WINDOW."""
         if self._closer is None:
             self._closer = threading.Thread(target=self._close_in_time, daemon=True)
             self._closer.start()
         self._wake.set()
+        with self._mutex:
+            self._commands += 1
+            self.forget()
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._commands -= 1
+                self.forget()
+
+    def forget(self) -> None:
+        """The workspace changes: what was measured may be so no more."""
+        if self._gauge is not None:
+            self._gauge.directories = None if self._commands else {}
 
     def restore(self, outs: Mapping[str, OutItem], names: tuple[str, str]) -> list[Saved]:
         """Write outputs, which the store has, into the workspace, while the ledger is open; what they replaced.
@@ -127,6 +143,7 @@ class Ledger:
             if not each.flags.cache:  # not by a checkout, which would take it away where no pointer names it
                 self._write(path, each)
         self.gauge.refresh()
+        self.forget()
         return done.saved if done else []
 
     def _write(self, path: str, each: OutItem) -> None:
@@ -147,6 +164,7 @@ class Ledger:
             self._recording = Recording(self.project, self.store, self._gauge, self.locks, self.meter)
         else:
             self._gauge.refresh()
+        self.forget()
         self._wake.set()
 
     def _release(self) -> None:

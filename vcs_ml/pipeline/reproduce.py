@@ -122,7 +122,7 @@ def run(
     voice = _one_at_a_time(voice)
     logs = project.state_dir / "logs" / _name()
     params = signature.Params(project.root)
-    differing: dict[str, None] = {}
+    differing = _Differing()
     with Groups() as groups, Ledger(project, store, pointers, voice.say, voice.meter) as ledger:
 
         def reader() -> Reader:
@@ -133,7 +133,7 @@ def run(
             return git.tracked(project.git, [project.in_git(path) for path in _cached_outs(stages, chosen, project)])
 
         shared = Run(
-            project, store, stages, graph.outputs.paths, ledger, reader, groups, logs, voice.write, voice.say,
+            project, store, stages, graph.outputs.paths, ledger, env, reader, groups, logs, voice.write, voice.say,
             in_git, options, jobs > 1, {}, {},
         )  # fmt: skip
 
@@ -145,7 +145,7 @@ def run(
                     return Outcome("failed", error.message)
             outcome = turn.take(shared, address)
             with ledger.open():
-                differing.update(dict.fromkeys(_differing(stages[address], ledger.gauge)))
+                differing.look(stages[address], ledger.gauge)
             return outcome
 
         def done(row: Row) -> None:
@@ -167,7 +167,7 @@ def run(
         )
     _drop_old_logs(logs.parent)
     results = [_result(row, shared.reasons.get(row.name, ()), logs) for row in rows]
-    return Report(results, list(differing), shared.errors)
+    return Report(results, differing.found, shared.errors)
 
 
 def _opened(project: Project) -> tuple[dict[str, Pointer], Graph]:
@@ -196,15 +196,22 @@ def _cached_outs(stages: Mapping[str, Stage], chosen: Iterable[str], project: Pr
     return [path for outs in expanded for path, out in outs.items() if out.cache]
 
 
-def _differing(stage: Stage, gauge: Gauge) -> Iterable[str]:
-    """Tracked data among the deps of a stage that is not what its pointer says."""
-    for path in () if stage.frozen else stage.deps:
-        above = tracked.owner(path, gauge.pointers)
-        if above is None or above[0].lock:
-            continue
-        here = gauge.measure(above[0].path)
-        if here is not None and (here.oid, here.kind) != (above[0].oid, above[0].kind):
-            yield above[0].path
+class _Differing:
+    """Tracked data among the deps of stages that is not what its pointer says."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._seen: set[str] = set()
+
+    def look(self, stage: Stage, gauge: Gauge) -> None:
+        for path in () if stage.frozen else stage.deps:
+            above = tracked.owner(path, gauge.pointers)
+            if above is None or above[0].lock or above[0].path in self._seen:
+                continue
+            self._seen.add(above[0].path)
+            here = gauge.measure(above[0].path)
+            if here is not None and (here.oid, here.kind) != (above[0].oid, above[0].kind):
+                self.found.append(above[0].path)
 
 
 def _result(row: Row, reasons: Sequence[Reason], logs: Path) -> Result:
@@ -226,7 +233,7 @@ def forecast(
     waits = graphs.waits(graph, chosen)
     moving: dict[str, str] = {}  # what will be made anew, or may be
     results = []
-    differing: dict[str, None] = {}
+    differing = _Differing()
     for address in chosen:
         stage = graph.stages[address]
         seen = turn.look(stage, known, reader, force=options.force)
@@ -240,8 +247,8 @@ def forecast(
         elif not above:
             signature.refuse_lacking(stage, seen.now or signature.inputs(stage, reader), reader, graph.outputs.paths)
         results.append(Result(address, state, 0.0, reason, seen.reasons))
-        differing.update(dict.fromkeys(_differing(stage, reader.gauge)))
-    return Report(results, list(differing), {})
+        differing.look(stage, reader.gauge)
+    return Report(results, differing.found, {})
 
 
 def _state(stage: Stage, seen: turn.Look, store: LocalStore, options: Options, above: list[str]) -> str:

@@ -41,8 +41,8 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `made` are the outputs of all stages; `in_git` tells which paths Git has. `reasons`, `errors` and `sizes` are
-    filled by the turns, by the address of the stage.
+    `made` are the outputs of all stages; `in_git` tells which paths Git has. `reasons` and `errors` are filled by the
+    turns, by the address of the stage.
     """
 
     project: Project
@@ -50,6 +50,7 @@ class Run(NamedTuple):
     stages: Mapping[str, Stage]
     made: Mapping[str, int]
     ledger: Ledger
+    env: Mapping[str, str]
     reader: Callable[[], Reader]
     groups: Groups
     logs: Path
@@ -256,11 +257,9 @@ def _told(run: Run, seen: Look) -> str:
 
 
 def _clear(run: Run, doomed: list[Doomed]) -> None:
-    if not any(os.path.lexists(run.project.root / each.path) for each in doomed):
-        return
-    run.ledger.flush()  # what was just made is in the store only then
     for each in clearing.clear(run.project, run.store, doomed, run.ledger.meter):
         run.say(each.line(run.store.algorithm))
+    run.ledger.forget()
 
 
 def _worthless(seen: Look, path: str) -> frozenset[ObjectId]:
@@ -308,31 +307,47 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     address = stage.address
     log = run.logs / log_name(address)
     run.say(f"{address}: running ({_told(run, seen)})")
-    run.ledger.watch()
-    result = runner.run(
-        address,
-        stage.cmds,
-        directory=run.project.root / stage.wdir,
-        root=run.project.root,
-        env=run.reader().env,
-        log=log,
-        write=run.write,
-        groups=run.groups,
-        prefix=run.prefix,
-        shell=stage.shell,
-        timeout=stage.timeout,
-        retries=stage.retries,
-    )
-    if result.failed is not None:
-        run.errors[address] = runner.failure(address, result, stage.cmds, log)
-        return Outcome("failed", runner.reason(result, stage.cmds))
+    try:
+        result = _command(run, stage, log)
+        if result.failed is None:
+            with run.ledger.open():
+                _refuse_changed(run, stage, now)
+                made = signature.expanded(stage, run.project.root)
+                _refuse_unmade(run, stage, made, log)
+                if run.options.commit:
+                    _record(run, stage, now, seen.record, made)
+            return Outcome("ran", why(seen.reasons))
+    except BaseException:
+        _leave(run, stage)
+        raise
+    _leave(run, stage)
+    run.errors[address] = runner.failure(address, result, stage.cmds, log)
+    return Outcome("failed", runner.reason(result, stage.cmds))
+
+
+def _command(run: Run, stage: Stage, log: Path) -> runner.Result:
+    with run.ledger.closed():
+        return runner.run(
+            stage.address,
+            stage.cmds,
+            directory=run.project.root / stage.wdir,
+            root=run.project.root,
+            env=run.env,
+            log=log,
+            write=run.write,
+            groups=run.groups,
+            prefix=run.prefix,
+            shell=stage.shell,
+            timeout=stage.timeout,
+            retries=stage.retries,
+        )
+
+
+def _leave(run: Run, stage: Stage) -> None:
+    """What a command that failed has left stays for whoever looks, but nobody has to store it."""
     with run.ledger.open():
-        _refuse_changed(run, stage, now)
-        made = signature.expanded(stage, run.project.root)
-        _refuse_unmade(run, stage, made, log)
-        if run.options.commit:
-            _record(run, stage, now, seen.record, made)
-    return Outcome("ran", why(seen.reasons))
+        clearing.leave(run.project, signature.expanded(stage, run.project.root))
+        run.ledger.forget()
 
 
 def _refuse_changed(run: Run, stage: Stage, before: Inputs) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from vcs_ml import fs
+from vcs_ml.hashing import SHA256
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, objects
 from vcs_ml.store.ingest import Folder, stat_numbers
@@ -17,6 +20,8 @@ from vcs_ml.workspace import delete, saved, tree, write
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.saved import Saved
+
+_LEFT: Final = "left"
 
 
 class Doomed(NamedTuple):
@@ -40,17 +45,47 @@ def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: 
     seen: dict[str, Mapping[bytes, bytes]] = {}
     unsaved: list[str] = []
     every = [each for each in doomed if os.path.lexists(project.root / each.path)]
+    left = _left(project) if every else {}
     for each in every:
         project.refuse_link_above(each.path)
         stats = _stats(project, each.path)
         seen[each.path] = stats
-        if each.here is None or each.here.oid not in each.worthless:
+        worthless = each.here is not None and each.here.oid in each.worthless
+        if not worthless and left.get(each.path) != _mark(stats):
             unsaved += _in_no_store(project, store, each, stats, meter)
     kept = saved.keep(project, store, unsaved, meter) if unsaved else []
     for each in every:
         if not each.stays:
             _remove(project, each.path, seen[each.path])
     return kept
+
+
+def leave(project: Project, paths: Iterable[str]) -> None:
+    """Remember what a command that failed left at these paths: as long as it lies there unchanged, `clear` removes it
+    without storing it. The caller holds the worktree's lock.
+    """
+    there = {path: _mark(_stats(project, path)) for path in paths if os.path.lexists(project.root / path)}
+    known = {path: mark for path, mark in _left(project).items() if os.path.lexists(project.root / path)}
+    if there:
+        raw = json.dumps({**known, **there}, sort_keys=True).encode()
+        fs.make_directory(project.index_dir)
+        fs.write_atomic(project.index_dir / _LEFT, raw, sync=False)
+
+
+def _left(project: Project) -> dict[str, str]:
+    try:
+        found = json.loads((project.index_dir / _LEFT).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _mark(stats: Mapping[bytes, bytes]) -> str:
+    """The stats of some files in short; files that were written since have another mark."""
+    hasher = SHA256.new()
+    for path, raw in sorted(stats.items()):
+        hasher.update(b"%d %s%s" % (len(path), path, raw))
+    return hasher.digest().hex()
 
 
 def _is_directory(project: Project, path: str) -> bool:

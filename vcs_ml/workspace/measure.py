@@ -33,7 +33,8 @@ class Gauge:
 
     Costs one stat a file where nothing changed. `pointers` is what is tracked in the workspace, to be kept up to date
     by whoever uses this for longer. The caller holds the worktree's lock from `refresh` (or the making) to `save`, or
-    never saves.
+    never saves. While nothing can change, `directories` may be set to a mapping: it keeps what was measured, and a
+    directory that many stages read is walked once. `refresh` ends that.
     """
 
     def __init__(self, project: Project, store: LocalStore, pointers: Mapping[str, Pointer], meter: Meter) -> None:
@@ -56,6 +57,7 @@ class Gauge:
         self._ignore, self._ignore_outside = Ignore(self._project.root), Ignore(_TOP)
         self._indexes, self._changed, self._shots = {}, [], []
         self._nodes: dict[ObjectId, bytes] = {}
+        self.directories: dict[str, Item] | None = None
 
     def save(self) -> None:
         """Keep what was learned, so that the next one hashes nothing."""
@@ -73,6 +75,15 @@ class Gauge:
         A directory has the id that it would have if it were tracked. UserError for what has no content, changes while
         it is read, or is the whole project.
         """
+        known = self.directories
+        if known is not None and path in known:
+            return known[path]
+        item = self._measure(path)
+        if known is not None and item is not None and item.kind == "tree":
+            known[path] = item
+        return item
+
+    def _measure(self, path: str) -> Item | None:
         project = self._project
         full = os.path.normpath(project.root / path)
         if os.path.islink(full) and not tree.is_object(os.fsencode(full), project.loose):
