@@ -69,7 +69,7 @@ def repro(
     store = opening.open_store(project, session.note)
     start = os.path.relpath(session.directory.resolve(), project.root)
     choice = Choice(stages or (), "" if start == "." else start, alone=single_item, downstream=downstream)
-    options = Options(force=force, run_cache=not no_run_cache, commit=not no_commit, explain=explain)
+    options = Options(force=force, run_cache=not no_run_cache, commit=not no_commit, explain=explain, pull=pull)
     if dry:
         report = reproduce.forecast(project, store, choice, options, env=session.env, meter=SILENT)
     else:
@@ -82,7 +82,6 @@ def repro(
             voice=Voice(session.note, session.live, session.progress, SILENT),
             jobs=jobs,
             keep_going=keep_going,
-            pull=pull,
         )
     if junit_file is not None:
         _write_junit(session.directory / junit_file, report)

@@ -109,7 +109,6 @@ def run(
     voice: Voice,
     jobs: int = 1,
     keep_going: bool = False,
-    pull: bool = False,
 ) -> Report:
     """Bring these stages up to date, `jobs` at a time.
 
@@ -138,7 +137,7 @@ def run(
         )  # fmt: skip
 
         def work(address: str) -> Outcome:
-            if pull:
+            if options.pull:
                 error = missing.fetch(shared, stages[address], voice.show)
                 if error is not None:
                     shared.errors[address] = error

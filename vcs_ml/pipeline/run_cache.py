@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from vcs_ml import fs, paths
 from vcs_ml.errors import UserError
@@ -25,8 +26,21 @@ MAX_SIZE: Final = 16 << 20
 # Outputs that Git has are kept here, too, up to this size: a metric, not a model.
 SMALL: Final = 1 << 20
 _TRIED: Final = 50  # entries of one key that are looked at
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
 
 Outs = Mapping[str, Item]
+
+
+class Entry(NamedTuple):
+    """What one run made. `project` is whose run it was; `remotes` are where all of it may go, None: anywhere."""
+
+    outs: Outs
+    project: str
+    remotes: frozenset[str] | None = None
+
+    def travels(self, project: str, remote: str) -> bool:
+        """Whether it goes from this project to the remote of this name."""
+        return self.project == project and (self.remotes is None or remote in self.remotes)
 
 
 def takes(stage: Stage) -> bool:
@@ -41,14 +55,25 @@ def key(stage: Stage, signature: str) -> str:
     return hashlib.sha256(f"{signature}\n{json.dumps(outs, separators=(',', ':'))}\n".encode()).hexdigest()
 
 
-def put(store: LocalStore, under: str, stage: Stage, outs: Outs) -> None:
+def put(store: LocalStore, under: str, stage: Stage, entry: Entry) -> None:
     """Keep what was made. The store has the objects by now; what is lost in a power cut is only run again."""
-    add(store, under, serialize(stage.address, outs, store.algorithm))
+    add(store, under, serialize(stage.address, entry, store.algorithm))
+
+
+def remotes(stage: Stage) -> frozenset[str] | None:
+    """The remotes to which all outputs of a stage go; None: any."""
+    found: frozenset[str] | None = None
+    for out in stage.outs:
+        if not out.push:
+            return frozenset()
+        if out.remote is not None:
+            found = frozenset((out.remote,)) if found is None else found & {out.remote}
+    return found
 
 
 def add(store: LocalStore, under: str, raw: bytes) -> bool:
     """Keep an entry under a key; whether it is new."""
-    path = _path(store, under, hashlib.sha256(raw).hexdigest())
+    path = _folder(store, under) / f"{name_of(raw)}.json"
     try:
         os.utime(path)  # the newest again
         return False
@@ -66,46 +91,65 @@ def find(store: LocalStore, under: str, stage: Stage) -> Iterator[Outs]:
             ((entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name.endswith(".json")), reverse=True
         )
     for _, name in names[:_TRIED]:
-        outs = read(_folder(store, under) / name, store.algorithm)
-        if outs is not None and fits(stage, outs):
-            yield outs
+        entry = read(_folder(store, under) / name, store.algorithm)
+        if entry is not None and fits(stage, entry.outs):
+            yield entry.outs
 
 
-def read(path: Path, algorithm: Algorithm) -> Outs | None:
-    """The outputs in an entry; None for what is damaged, or is not named by its content."""
+def read(path: Path, algorithm: Algorithm) -> Entry | None:
+    """The entry in a file; None for what is damaged, or is not named by its content."""
+    raw = load(path)
+    return parse(raw, algorithm) if raw is not None else None
+
+
+def load(path: Path) -> bytes | None:
+    """The bytes of an entry; None where they are not what the name of the file says."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_SIZE + 1)
     except OSError:
         return None
-    return parse(raw, algorithm) if hashlib.sha256(raw).hexdigest() == path.stem else None
+    return raw if name_of(raw) == path.stem else None
 
 
-def parse(raw: bytes, algorithm: Algorithm) -> Outs | None:
-    """The outputs in the bytes of an entry; None for what we never write."""
+def name_of(raw: bytes) -> str:
+    """How an entry is called under its key: by its content, so that it never changes."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def parse(raw: bytes, algorithm: Algorithm) -> Entry | None:
+    """The entry in some bytes; None for what we never write."""
 
     def refuse(why: str) -> NoReturn:
         raise NotReadable(why)
 
     try:
         fields = strictjson.load(raw, MAX_SIZE)
-        outs = fields.get("outs")
-        if fields.get("schema") != SCHEMA or not isinstance(outs, dict):
+        outs, project, places = fields.get("outs"), fields.get("project"), fields.get("remotes")
+        if fields.get("schema") != SCHEMA or not isinstance(outs, dict) or not isinstance(project, str):
+            return None
+        if places is not None and not (isinstance(places, list) and all(isinstance(name, str) for name in places)):
             return None
         found = {}
         for path, each in outs.items():
             if paths.problem(path) or not isinstance(each, dict):
                 return None
             found[path] = item.parse(each, algorithm, source=path, refuse=refuse)
-        return found
     except (NotReadable, UserError):
         return None
+    return Entry(found, project, None if places is None else frozenset(places))
 
 
-def serialize(stage: str, outs: Outs, algorithm: Algorithm) -> bytes:
+def serialize(stage: str, entry: Entry, algorithm: Algorithm) -> bytes:
     """The bytes of an entry; `stage` is for people who look."""
-    listed = {path: item.fields(each, algorithm) for path, each in outs.items()}
-    fields = {"schema": SCHEMA, "stage": stage, "outs": listed}
+    fields = {
+        "schema": SCHEMA,
+        "stage": stage,
+        "project": entry.project,
+        "outs": {path: item.fields(each, algorithm) for path, each in entry.outs.items()},
+    }
+    if entry.remotes is not None:
+        fields["remotes"] = sorted(entry.remotes)
     return f"{json.dumps(fields, sort_keys=True, indent=2, ensure_ascii=False)}\n".encode()
 
 
@@ -124,11 +168,16 @@ def fits(stage: Stage, outs: Outs) -> bool:
 # ---------------------------------------------------------------------- all of it
 
 
-def keys(store: LocalStore) -> Iterator[tuple[str, Path]]:
+def every(store: LocalStore) -> Iterator[tuple[str, Path]]:
     """Every entry: its key, and its file."""
     for path in sorted((store.directory / "runs").glob("*/*/*.json")):
-        if len(path.parent.name) == 64 and path.parent.name.startswith(path.parent.parent.name):
+        if is_key(path.parent.name):
             yield path.parent.name, path
+
+
+def is_key(text: str) -> bool:
+    """Whether this is a key as `key` makes them: it becomes a path."""
+    return _KEY.fullmatch(text) is not None
 
 
 def is_complete(store: LocalStore, outs: Outs) -> bool:
@@ -139,9 +188,9 @@ def is_complete(store: LocalStore, outs: Outs) -> bool:
 def prune(store: LocalStore) -> int:
     """Remove entries that are damaged, or of which something is gone from the store; how many there were."""
     removed = 0
-    for _, path in keys(store):
-        outs = read(path, store.algorithm)
-        if outs is None or not is_complete(store, outs):
+    for _, path in every(store):
+        entry = read(path, store.algorithm)
+        if entry is None or not is_complete(store, entry.outs):
             path.unlink(missing_ok=True)
             removed += 1
             with contextlib.suppress(OSError):
@@ -152,7 +201,3 @@ def prune(store: LocalStore) -> int:
 
 def _folder(store: LocalStore, under: str) -> Path:
     return store.directory / "runs" / under[:2] / under
-
-
-def _path(store: LocalStore, under: str, name: str) -> Path:
-    return _folder(store, under) / f"{name}.json"

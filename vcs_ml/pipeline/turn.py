@@ -30,12 +30,15 @@ from vcs_ml.workspace.project import Project
 
 
 class Options(NamedTuple):
-    """What a run was asked for. run_cache: what others or earlier runs made may be used; commit: it is recorded."""
+    """What a run was asked for. run_cache: what other runs made may be used; commit: what it makes is recorded; pull:
+    what is missing comes from the default remote.
+    """
 
     force: bool = False
     run_cache: bool = True
     commit: bool = True
     explain: bool = False
+    pull: bool = False
 
 
 class Run(NamedTuple):
@@ -199,10 +202,14 @@ def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
     if run.options.force or not run.options.commit:
         return None
     assert seen.now is not None
+    known = False
     for outs in candidates(stage, seen, run.store, earlier_runs=run.options.run_cache):
         if _is_here(run.store, outs):
             _restore(run, stage, seen, seen.now, outs)
             return Outcome("cached", why(seen.reasons))
+        known = True
+    if known and not run.options.pull:
+        run.say(f"{stage.address}: this was made before, but it is not here: vml repro --pull would fetch it")
     return None
 
 
@@ -383,7 +390,8 @@ def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, mad
     if run.options.run_cache and run_cache.takes(stage) and all(o.flags.cache or p in small for p, o in outs.items()):
         under = run_cache.key(stage, signature.signature(now, run.store.algorithm))
         items = {path: out.item for path, out in outs.items()}
-        run.ledger.after_flush(partial(run_cache.put, run.store, under, stage, items))
+        entry = run_cache.Entry(items, run.project.id, run_cache.remotes(stage))
+        run.ledger.after_flush(partial(run_cache.put, run.store, under, stage, entry))
     if any(out.kind == "tree" for out in outs.values()):
         # Whoever reads it next would hash it once more: the stat index has it only then.
         run.ledger.flush()
