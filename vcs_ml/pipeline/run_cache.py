@@ -73,7 +73,7 @@ def remotes(stage: Stage) -> frozenset[str] | None:
 
 def add(store: LocalStore, under: str, raw: bytes) -> bool:
     """Keep an entry under a key; whether it is new."""
-    path = _folder(store, under) / f"{name_of(raw)}.json"
+    path = _folder(store, under) / f"{under}-{name_of(raw)}.json"
     try:
         os.utime(path)  # the newest again
         return False
@@ -85,12 +85,10 @@ def add(store: LocalStore, under: str, raw: bytes) -> bool:
 
 def find(store: LocalStore, under: str, stage: Stage) -> Iterator[Outs]:
     """What was made under this key and fits the stage, the newest first; whether the store has it is not asked."""
-    names = []
+    names: list[tuple[int, str]] = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(_folder(store, under)) as entries:
-        names = sorted(
-            ((entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name.endswith(".json")), reverse=True
-        )
-    for _, name in names[:_TRIED]:
+        names = [(entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name.startswith(f"{under}-")]
+    for _, name in sorted(names, reverse=True)[:_TRIED]:
         entry = read(_folder(store, under) / name, store.algorithm)
         if entry is not None and fits(stage, entry.outs):
             yield entry.outs
@@ -109,7 +107,7 @@ def load(path: Path) -> bytes | None:
             raw = file.read(MAX_SIZE + 1)
     except OSError:
         return None
-    return raw if name_of(raw) == path.stem else None
+    return raw if path.stem.endswith(f"-{name_of(raw)}") else None
 
 
 def name_of(raw: bytes) -> str:
@@ -170,9 +168,10 @@ def fits(stage: Stage, outs: Outs) -> bool:
 
 def every(store: LocalStore) -> Iterator[tuple[str, Path]]:
     """Every entry: its key, and its file."""
-    for path in sorted((store.directory / "runs").glob("*/*/*.json")):
-        if is_key(path.parent.name):
-            yield path.parent.name, path
+    for path in sorted((store.directory / "runs").glob("*/*.json")):
+        under = path.name.partition("-")[0]
+        if is_key(under):
+            yield under, path
 
 
 def is_key(text: str) -> bool:
@@ -193,11 +192,8 @@ def prune(store: LocalStore) -> int:
         if entry is None or not is_complete(store, entry.outs):
             path.unlink(missing_ok=True)
             removed += 1
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
-                path.parent.parent.rmdir()
     return removed
 
 
 def _folder(store: LocalStore, under: str) -> Path:
-    return store.directory / "runs" / under[:2] / under
+    return store.directory / "runs" / under[:2]

@@ -46,7 +46,7 @@ def local(store: LocalStore, project: str, remote: str) -> Shared:
         if data is None or entry is None or not entry.travels(project, remote):
             continue
         if run_cache.is_complete(store, entry.outs):
-            raw[key, path.stem] = data
+            raw[key, run_cache.name_of(data)] = data
             roots.update((Root(each, item.oid), None) for each, item in entry.outs.items())
     return Shared(raw, list(roots))
 
