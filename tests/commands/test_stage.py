@@ -122,6 +122,16 @@ def test_where_no_stage_can_be(repo: Repo) -> None:
     assert "expected a mapping" in repo.fails("stage", "add", "-n", "a", "x", code=3).err
 
 
+def test_a_bare_repository_has_no_stages(repo: Repo) -> None:
+    repo.write("vml.yaml", OURS)
+    repo.commit()
+    repo.git("clone", "-q", "--bare", ".", "../bare.git")
+    bare = repo.beside("bare.git")
+    for words in ("stage add -n a x", "stage list", "freeze prepare", "dag"):
+        assert "has no workspace" in bare.fails(*words.split(), code=3).err
+    assert not (bare.path / "vml.yaml").exists()
+
+
 def test_autostage(repo: Repo) -> None:
     repo.run("config", "core.autostage", "true")
     assert "git add" not in repo.run("stage", "add", "-n", "a", "x").err

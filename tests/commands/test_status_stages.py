@@ -18,7 +18,7 @@ stages:
     params: [lr, net]
     env: [SEED]
     outs: [model]
-  prepare: {cmd: "mkdir data && cp raw.csv data/a", deps: [raw.csv], outs: [data]}
+  prepare: {cmd: "mkdir data && cp raw.csv data/a && cp raw.csv data/c", deps: [raw.csv], outs: [data]}
 """
 
 
@@ -122,6 +122,28 @@ def test_data_that_is_not_here(done: Repo, tmp_path: object) -> None:
     }
     clone.run("pull")
     assert clone.json("status")["clean"]
+
+
+def test_data_that_is_here_in_part(done: Repo, tmp_path: object) -> None:
+    done.run("remote", "add", "-d", "origin", f"{tmp_path}/remote")
+    done.commit()
+    done.run("push")
+    clone = done.clone("clone")
+    clone.run("pull", "raw.csv", "model", "data/a")
+    assert clone.json("status")["clean"]
+    assert [each.partition(" ")[2] for each in told(clone)] == ["absent", "absent"]
+    # What is recorded for train is no longer what prepare is recorded to have made.
+    done.write("data/b", "b")
+    done.run("commit", "prepare")
+    done.commit()
+    done.run("push")
+    clone.git("pull", "-q")
+    clone.run("pull", "data/a")
+    assert {each["name"]: each["state"] for each in clone.json("status")["stages"]} == {
+        "prepare": "absent",
+        "train": "stale",
+        "evaluate": "behind",
+    }
 
 
 def test_many_that_wait_are_one_line(repo: Repo) -> None:

@@ -22,8 +22,10 @@ def pipeline(
     """What the vml.yaml files of the workspace say, and the graph of their stages; both empty where there are none.
 
     `survey` is what was seen in the workspace just now; `instead` are bytes that count in the place of those of a file.
-    UserError as in `load.load` and `graph.build`.
+    UserError in a bare repository, and as in `load.load` and `graph.build`.
     """
+    if project.git.worktree is None:
+        raise UserError("a bare repository has no workspace", hint="vml works on stages in a clone or a worktree")
     found = survey or tracked.survey(project)
     new = instead or {}
 

@@ -14,8 +14,11 @@ from vcs_ml.pipeline.stage import Stage
 from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
 from vcs_ml.workspace import groups, lockfile, sources
+from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.lock_files import LockFiles
+from vcs_ml.workspace.lockfile import StageRecord
 from vcs_ml.workspace.measure import Gauge
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
 
@@ -25,9 +28,9 @@ State = Literal["stale", "behind", "absent", "always", "frozen"]
 class StageState(NamedTuple):
     """A stage that is not simply up to date.
 
-    stale: it would run. behind: it needs one that would. absent: tracked data that it read or made is not here, and
-    nothing else is known against it. always: it runs each time, and nothing has changed. frozen: what it made has
-    changed, but it does not run.
+    stale: it would run. behind: it needs one that would. absent: tracked data that it read or made is not here, or only
+    in part, and nothing else is known against it. always: it runs each time, and nothing has changed. frozen: what it
+    made has changed, but it does not run.
     """
 
     name: str
@@ -82,12 +85,13 @@ def look(
         if source in survey.broken:  # which is told already
             continue
         try:
-            reasons = signature.stale(stage, locks.read(source).stages.get(stage.name), reader)
+            record = locks.read(source).stages.get(stage.name)
+            reasons = signature.stale(stage, record, reader)
         except UserError as error:
             broken.append(error)
             continue
         if reasons:
-            found[address] = StageState(address, _state(stage, reasons, survey), reasons)
+            found[address] = StageState(address, _state(project, stage, record, reasons, survey), reasons)
     if keep:
         gauge.save()
     stale = [address for address, each in found.items() if each.state == "stale"]
@@ -105,13 +109,29 @@ def look(
     return Staleness(len(named), shown, {path for each in named.values() for path in each}, broken)
 
 
-def _state(stage: Stage, reasons: Sequence[Reason], survey: Survey) -> State:
+def _state(
+    project: Project, stage: Stage, record: StageRecord | None, reasons: Sequence[Reason], survey: Survey
+) -> State:
     if stage.frozen:
         return "frozen"
-    if all(each.kind == "always" for each in reasons):
+    if all(each.kind in ("always", "callback") for each in reasons):
         return "always"
-    gone = all(each.what == "missing" and sources.owner(each.name, survey.tracked) for each in reasons)
-    return "absent" if gone else "stale"
+    if record is not None and all(_is_absent(project, record, each, survey.tracked) for each in reasons):
+        return "absent"
+    return "stale"
+
+
+def _is_absent(project: Project, record: StageRecord, reason: Reason, tracked: Mapping[str, Pointer]) -> bool:
+    """Whether this is about data that is not here, or only in part, and by its pointer is what was recorded."""
+    found = sources.owner(reason.name, tracked) if reason.kind in ("dep", "out") else None
+    if found is None:
+        return False
+    (pointer, inner), before = found, record.deps.get(reason.name)
+    if reason.kind == "dep" and not inner and before is not None and before.oid != pointer.oid:
+        return False
+    return reason.what == "missing" or (
+        pointer.kind == "tree" and Index.load(project.index_dir, pointer.path, project.algorithm).partial
+    )
 
 
 def _is_meant(stage: Stage, name: str, path: str) -> bool:
