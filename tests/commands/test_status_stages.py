@@ -165,6 +165,7 @@ def test_what_cannot_be_read_is_told_last(done: Repo) -> None:
     assert "stale:      prepare" in result.out
     assert "params.yaml:2: this is not YAML" in result.err
     assert done.run("status", "--json", ok=False).out == ""
+    assert done.run("status", "prepare").err == ""
     done.write("vml.yaml", "stages: {a: {cdm: x}}\n")
     result = done.fails("status", code=3)
     assert "modified:   raw.csv" in result.out

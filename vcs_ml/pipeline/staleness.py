@@ -78,7 +78,7 @@ def look(
     reader = Reader(gauge, Params(project.root), env, project.root)
     locks = LockFiles(project)
     found: dict[str, StageState] = {}
-    broken: list[UserError] = []
+    broken: dict[str, UserError] = {}
     for address in graph.order:
         stage = graph.stages[address]
         source = lockfile.source_in(stage.file.rpartition("/")[0])
@@ -88,7 +88,7 @@ def look(
             record = locks.read(source).stages.get(stage.name)
             reasons = signature.stale(stage, record, reader)
         except UserError as error:
-            broken.append(error)
+            broken[address] = error
             continue
         if reasons:
             found[address] = StageState(address, _state(project, stage, record, reasons, survey), reasons)
@@ -98,15 +98,20 @@ def look(
     for address in graphs.descendants(graph, stale):
         if address not in found or found[address].state in ("absent", "always"):
             found[address] = StageState(address, "behind", [])
-    if not targets:
-        return Staleness(len(graph.order), [found[each] for each in graph.order if each in found], set(), broken)
-    named: dict[str, list[str]] = {}
-    for name, path in targets.items():
-        for address in graph.order:
-            if _is_meant(graph.stages[address], name, path):
-                named.setdefault(address, []).append(path)
-    shown = [found[each] for each in graph.order if each in named and each in found]
-    return Staleness(len(named), shown, {path for each in named.values() for path in each}, broken)
+    meant = {
+        (address, path)
+        for name, path in (targets or {}).items()
+        for address in graph.order
+        if _is_meant(graph.stages[address], name, path)
+    }
+    named = {address for address, _ in meant} if targets else graph.stages.keys()
+    chosen = [each for each in graph.order if each in named]
+    return Staleness(
+        len(chosen),
+        [found[each] for each in chosen if each in found],
+        {path for _, path in meant},
+        [broken[each] for each in chosen if each in broken],
+    )
 
 
 def _state(
