@@ -36,16 +36,17 @@ def lock(
     shared: bool = False,
     timeout: float | None = None,
     waiting: Callable[[str], None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Hold the lock for the body; the kernel frees it with the process, however that ends.
 
     `timeout` is in seconds (None: for ever; 0: try once); `waiting` is told once, after two seconds, for
-    whom we wait. Taking the same lock twice in one process waits for itself. Raises UserError naming the
-    holder.
+    whom we wait, and `check`, which may raise, is called again and again while we do. Taking the same lock
+    twice in one process waits for itself. Raises UserError naming the holder.
     """
     fd = _open(path)
     try:
-        _acquire(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, waiting)
+        _acquire(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, waiting=waiting, check=check)
         # Without its signature, as on a full disk, a lock holds just as well.
         with contextlib.suppress(OSError):
             _sign(fd)
@@ -101,7 +102,15 @@ def _no_file(path: Path) -> UserError:
     return UserError(f"the lock {quote(path)} is no regular file", hint="remove it; vml makes a new one")
 
 
-def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Callable[[str], None] | None) -> None:
+def _acquire(
+    fd: int,
+    path: Path,
+    kind: int,
+    timeout: float | None,
+    *,
+    waiting: Callable[[str], None] | None,
+    check: Callable[[], None] | None,
+) -> None:
     start = time.monotonic()
     pause = 0.001
     while True:
@@ -126,6 +135,8 @@ def _acquire(fd: int, path: Path, kind: int, timeout: float | None, waiting: Cal
         if waiting is not None and waited >= PATIENCE:
             waiting(f"waiting for {holder(fd)} (lock.timeout limits how long)")
             waiting = None
+        if check is not None:
+            check()
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
 

@@ -555,6 +555,49 @@ def test_waiting_for_another_names_it(repo: Repo) -> None:
     first.communicate()
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interrupt_while_waiting(repo: Repo, jobs: str) -> None:
+    write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
+    first = pipelines.start(repo)
+    until = time.monotonic() + 60
+    while not (repo.path / ".started").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    second = pipelines.start(repo, "-j", jobs)
+    assert second.stderr is not None
+    assert second.stderr.readline().startswith("a: waiting for")
+    second.send_signal(signal.SIGINT)
+    assert second.wait(60) == 130
+    second.communicate()
+    repo.write(".go", "")
+    assert first.wait(60) == 0
+    first.communicate()
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_outputs_that_are_linked_to_the_store(repo: Repo, link: str) -> None:
+    repo.run("config", "cache.link", link)
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: mkdir d && cp in d/x && cp in out, deps: [in], outs: [out, d]}
+          b: {cmd: cat out d/x >> log, deps: [out, d], outs: [{log: {persist: true}}]}
+        """,
+    )
+    for text in ("1", "2", "1", "3"):
+        repo.write("in", text)
+        states(repo)
+        assert (repo.read("out"), repo.files("d").keys()) == (text.encode(), {"x"})
+        assert set(states(repo).values()) == {"skipped"}
+        clean(repo)
+    assert repo.read("log") == b"11221133"
+    for path in ("out", "d/x", "log"):
+        (repo.path / path).unlink()
+    assert set(states(repo).values()) == {"cached"}
+    clean(repo)
+
+
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
     process = pipelines.start(repo)

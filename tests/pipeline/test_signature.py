@@ -79,7 +79,7 @@ def test_the_signature_is_what_the_formats_say() -> None:
     dep = Item(objects.blob(bytes(16)), "file", 0)
     now = Inputs(("make\nall", "é"), {"a b": dep}, {"p.yaml": {"x.y": [1, 0.5]}}, {"S": None}, {"wdir": "sub"})
     text = (
-        "vml stage 1\n"
+        "stage 1\n"
         'cmd ["",""] ["make\\nall","\\u00e9"]\n'
         'shell ["",""] null\n'
         'wdir ["",""] "sub"\n'

@@ -74,7 +74,7 @@ def fetch(
     moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
     new_runs = shared_runs.fetch(store, there) if runs else 0
     if json:
-        session.json({"schema": 1, "remote": config.name, **moved.as_json(), "runs": new_runs})
+        session.json({"schema": 1, "remote": config.name, **moved.as_json(), **({"runs": new_runs} if runs else {})})
     elif moved.objects:
         session.note(f"fetched from {config.name}: {sync.summary(moved, sent=False)}")
     else:

@@ -88,7 +88,7 @@ def pull(
                 "written": done.written,
                 "removed": done.removed,
                 "bytes": done.bytes,
-                "runs": new_runs,
+                **({"runs": new_runs} if runs else {}),
             }
         )
         return

@@ -76,7 +76,7 @@ def push(
     done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress, check=check)
     new_runs = shared_runs.push(there, shared.raw) if shared.raw else 0
     if json:
-        session.json({"schema": 1, "remote": config.name, **done.as_json(), "runs": new_runs})
+        session.json({"schema": 1, "remote": config.name, **done.as_json(), **({"runs": new_runs} if runs else {})})
     elif done.moved.objects:
         session.note(f"pushed to {config.name}: {sync.summary(done.moved, sent=True)}")
     else:

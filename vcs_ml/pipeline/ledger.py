@@ -31,7 +31,8 @@ class Ledger:
 
     While it is open, this process holds the worktree's lock, so nobody else records anything, and keeps it for up to
     WINDOW seconds more: so stages that are quicker share one flush. `generation` changes when others may have come
-    in between. At the end everything is flushed; after an error, what stages before it have made, too.
+    in between. At the end everything is flushed; after an error, what stages before it have made, too. `waiting` and
+    `check` as in locks.lock.
     """
 
     def __init__(
@@ -39,13 +40,15 @@ class Ledger:
         project: Project,
         store: LocalStore,
         pointers: Mapping[str, Pointer],
-        waiting: Callable[[str], None],
         meter: Meter,
+        *,
+        waiting: Callable[[str], None],
+        check: Callable[[], None],
     ) -> None:
         self.project, self.store, self.meter = project, store, meter
         self.locks = LockFiles(project)
         self.generation = 0
-        self._pointers, self._waiting = pointers, waiting
+        self._pointers, self._waiting, self._check = pointers, waiting, check
         self._gauge: Gauge | None = None
         self._recording: Recording | None = None
         self._mutex = threading.RLock()
@@ -156,7 +159,7 @@ class Ledger:
             target.chmod(target.stat().st_mode | 0o111)
 
     def _acquire(self) -> None:
-        self._held.enter_context(opening.changing(self.project, self._waiting))
+        self._held.enter_context(opening.changing(self.project, self._waiting, check=self._check))
         self._since = time.monotonic()
         self.generation += 1
         if self._gauge is None:

@@ -122,7 +122,7 @@ def run(
     logs = project.state_dir / "logs" / _name()
     params = signature.Params(project.root)
     differing = _Differing()
-    with Groups() as groups, Ledger(project, store, pointers, voice.say, voice.meter) as ledger:
+    with Groups() as groups, Ledger(project, store, pointers, voice.say, groups.check, voice.meter) as ledger:
 
         def reader() -> Reader:
             return Reader(ledger.gauge, params, env, project.root)

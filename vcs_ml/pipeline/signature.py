@@ -198,7 +198,7 @@ def _content(item: Item | None, algorithm: Algorithm) -> list[str] | None:
 
 def signature(now: Inputs, algorithm: Algorithm) -> str:
     """The SHA-256 (hex) of all that the stage depends on; docs/formats.md says of which bytes."""
-    lines = [f"vml stage {SCHEMA}"]
+    lines = [f"stage {SCHEMA}"]
     lines += [" ".join((each.kind, _json([each.name, each.key]), each.value)) for each in _facts(now, algorithm)]
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 

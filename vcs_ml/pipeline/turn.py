@@ -123,9 +123,7 @@ def _take(run: Run, stage: Stage) -> Outcome:
             generation = ledger.generation
         if not mine:
             ledger.settle()  # who holds it may wait for the worktree
-            place = _lock_path(run, stage)
-            timeout = run.project.config.lock_timeout
-            locked.enter_context(locks.lock(place, timeout=timeout, waiting=partial(_waiting, run, stage)))
+            _wait(run, stage, locked)
         with ledger.open():
             if not mine or ledger.generation != generation:
                 seen = _look(run, stage)
@@ -158,8 +156,15 @@ def _try_lock(run: Run, stage: Stage, locked: ExitStack) -> bool:
     return True
 
 
-def _waiting(run: Run, stage: Stage, text: str) -> None:
-    run.say(f"{stage.address}: {text}")
+def _wait(run: Run, stage: Stage, locked: ExitStack) -> None:
+    """Take the stage's lock when whoever has it is done."""
+
+    def waiting(text: str) -> None:
+        run.say(f"{stage.address}: {text}")
+
+    timeout = run.project.config.lock_timeout
+    place = _lock_path(run, stage)
+    locked.enter_context(locks.lock(place, timeout=timeout, waiting=waiting, check=run.groups.check))
 
 
 # ---------------------------------------------------------------------- nothing to run
@@ -189,7 +194,7 @@ def _frozen(run: Run, stage: Stage, seen: Look) -> Outcome:
     gone = {each.name for each in seen.reasons if each.kind == "out" and each.what == "missing"}
     outs = {path: each for path, each in seen.record.outs.items() if path in gone}
     if outs and run.options.commit and _is_here(run.store, outs):
-        run.ledger.restore(outs, (source_of(stage), stage.name))
+        _bring_back(run, stage, outs)
         return Outcome("cached", "frozen")
     return Outcome("skipped", f"frozen ({why(seen.reasons)})" if seen.reasons else "frozen")
 
@@ -252,11 +257,16 @@ def _restore(run: Run, stage: Stage, seen: Look, now: Inputs, outs: Mapping[str,
     ours = {path: gauge.measure(path) for path in {**signature.expanded(stage, run.project.root), **outs}}
     other = {path: here for path, here in ours.items() if path not in outs or here != outs[path].item}
     _clear(run, [Doomed(path, here, _worthless(seen, path)) for path, here in other.items()])
-    run.ledger.restore({path: outs[path] for path in other if path in outs}, (source_of(stage), stage.name))
+    _bring_back(run, stage, {path: outs[path] for path in other if path in outs})
     run.say(f"{stage.address}: cached ({_told(run, seen)})")
     record = now.record(outs, seen.record)
     if record != seen.record:
         run.ledger.recording.stage(source_of(stage), stage.name, record)
+
+
+def _bring_back(run: Run, stage: Stage, outs: Mapping[str, OutItem]) -> None:
+    for each in run.ledger.restore(outs, (source_of(stage), stage.name)):
+        run.say(each.line(run.store.algorithm))
 
 
 def _told(run: Run, seen: Look) -> str:
