@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import signature, turn
+from vcs_ml.pipeline import lacking, look, signature, turn
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.signature import Params, Reader
 from vcs_ml.progress import Meter
@@ -54,13 +54,13 @@ def commit(
         for stage in chosen:
             turn.refuse_in_git(project, stage, in_git)
             ours, now = made[stage.address], signature.inputs(stage, reader)
-            signature.refuse_lacking(stage, now, reader, graph.outputs.paths)
+            lacking.refuse(stage, now, reader, graph.outputs.paths)
             for out in stage.outs:
                 if out.is_glob and out not in ours.values():
                     raise UserError(
                         f"stage {stage.address}: nothing matches {quote(out.path)}", hint="vml repro makes it"
                     )
-            source = turn.source_of(stage)
+            source = look.source_of(stage)
             before = locks.read(source).stages.get(stage.name)
             outs = recording.outs({path: signature.flags(out) for path, out in ours.items()})
             record = now.record(outs, before)

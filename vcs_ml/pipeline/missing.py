@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vcs_ml.errors import VmlError
-from vcs_ml.pipeline import turn
+from vcs_ml.pipeline import look
 from vcs_ml.pipeline.stage import Stage
 from vcs_ml.pipeline.turn import Run
 from vcs_ml.store.objects import MissingObject
@@ -51,13 +51,13 @@ def _fetch_deps(run: Run, stage: Stage, show: Callable[[str], Any]) -> None:
 
 def _fetch_outs(run: Run, stage: Stage, show: Callable[[str], Any]) -> None:
     with run.ledger.open():
-        seen = turn.look(stage, run.ledger.locks, run.reader(), force=run.options.force)
+        seen = look.look(stage, run.ledger.locks, run.reader(), force=run.options.force)
         if not seen.reasons or run.options.force:
             return
         if stage.frozen and seen.record is not None:
             known: Iterable[dict[str, OutItem]] = [dict(seen.record.outs)]
         else:
-            known = [dict(each) for each in turn.candidates(stage, seen, run.store, earlier_runs=run.options.run_cache)]
+            known = [dict(each) for each in look.candidates(stage, seen, run.store, earlier_runs=run.options.run_cache)]
     for outs in known:
         items = [Wanted(Root(path, out.oid), out.size, [""]) for path, out in outs.items()]
         try:

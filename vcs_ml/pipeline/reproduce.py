@@ -15,10 +15,11 @@ from vcs_ml import git
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
 from vcs_ml.pipeline import graph as graphs
-from vcs_ml.pipeline import missing, open, scheduler, signature, targets, turn
+from vcs_ml.pipeline import lacking, look, missing, open, scheduler, signature, targets, turn
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ledger import Ledger
+from vcs_ml.pipeline.look import Look
 from vcs_ml.pipeline.scheduler import Outcome, Resources, Row
 from vcs_ml.pipeline.signature import Reader, Reason
 from vcs_ml.pipeline.stage import Stage
@@ -122,7 +123,10 @@ def run(
     logs = project.state_dir / "logs" / _name()
     params = signature.Params(project.root)
     differing = _Differing()
-    with Groups() as groups, Ledger(project, store, pointers, voice.say, groups.check, voice.meter) as ledger:
+    with (
+        Groups() as groups,
+        Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check) as ledger,
+    ):
 
         def reader() -> Reader:
             return Reader(ledger.gauge, params, env, project.root)
@@ -235,29 +239,29 @@ def forecast(
     differing = _Differing()
     for address in chosen:
         stage = graph.stages[address]
-        seen = turn.look(stage, known, reader, force=options.force)
+        seen = look.look(stage, known, reader, force=options.force)
         above = [each for each in waits[address] if each in moving]
         state = _state(stage, seen, store, options, above)
         if state != "skipped":
             moving[address] = state
-        reason = turn.why(seen.reasons) or (f"{above[0]} {moving[above[0]]}" if above else "")
+        reason = look.why(seen.reasons) or (f"{above[0]} {moving[above[0]]}" if above else "")
         if stage.frozen:
             reason = "frozen"
         elif not above:
-            signature.refuse_lacking(stage, seen.now or signature.inputs(stage, reader), reader, graph.outputs.paths)
+            lacking.refuse(stage, seen.now or signature.inputs(stage, reader), reader, graph.outputs.paths)
         results.append(Result(address, state, 0.0, reason, seen.reasons))
         differing.look(stage, reader.gauge)
     return Report(results, differing.found, {})
 
 
-def _state(stage: Stage, seen: turn.Look, store: LocalStore, options: Options, above: list[str]) -> str:
+def _state(stage: Stage, seen: Look, store: LocalStore, options: Options, above: list[str]) -> str:
     if stage.frozen or not (seen.reasons or above):
         return "skipped"
     if not seen.reasons:
         return "may run"
     if not above and options.commit and not options.force:
-        for outs in turn.candidates(stage, seen, store, earlier_runs=options.run_cache):
-            if not any(store.missing(each.oid) for each in outs.values()):
+        for outs in look.candidates(stage, seen, store, earlier_runs=options.run_cache):
+            if look.is_here(store, outs):
                 return "would be cached"
     return "would run"
 

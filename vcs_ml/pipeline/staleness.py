@@ -8,12 +8,13 @@ from typing import Literal, NamedTuple
 from vcs_ml.errors import UserError
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline import signature
+from vcs_ml.pipeline.look import source_of
 from vcs_ml.pipeline.open import pipeline
 from vcs_ml.pipeline.signature import Params, Reader, Reason
 from vcs_ml.pipeline.stage import Stage
 from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
-from vcs_ml.workspace import groups, lockfile, sources
+from vcs_ml.workspace import groups, sources
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.lockfile import StageRecord
@@ -81,7 +82,7 @@ def look(
     broken: dict[str, UserError] = {}
     for address in graph.order:
         stage = graph.stages[address]
-        source = lockfile.source_in(stage.file.rpartition("/")[0])
+        source = source_of(stage)
         if source in survey.broken:  # which is told already
             continue
         try:

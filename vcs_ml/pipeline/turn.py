@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,19 +12,18 @@ from typing import NamedTuple
 from vcs_ml import hashing, locks
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
-from vcs_ml.pipeline import patterns, run_cache, runner, signature
+from vcs_ml.pipeline import lacking, patterns, run_cache, runner, signature
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ledger import Ledger
+from vcs_ml.pipeline.look import Look, candidates, is_here, look, source_of, why
 from vcs_ml.pipeline.scheduler import Outcome
 from vcs_ml.pipeline.signature import Inputs, Reader, Reason
 from vcs_ml.pipeline.stage import Out, Stage
 from vcs_ml.pipeline.transcript import Write, log_name
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import clearing, lockfile, relink
+from vcs_ml.workspace import clearing, relink
 from vcs_ml.workspace.clearing import Doomed
-from vcs_ml.workspace.item import Item
-from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
 from vcs_ml.workspace.project import Project
 
@@ -66,42 +65,6 @@ class Run(NamedTuple):
     errors: dict[str, VmlError]
 
 
-class Look(NamedTuple):
-    """A stage as it was recorded and as it is: what it reads (None if it is frozen), and why it has to run."""
-
-    record: StageRecord | None
-    now: Inputs | None
-    reasons: list[Reason]
-
-    @property
-    def same_inputs(self) -> bool:
-        """Whether it reads what it read when it was recorded."""
-        return self.record is not None and all(each.kind == "out" for each in self.reasons)
-
-
-def source_of(stage: Stage) -> str:
-    """The lock file in which a stage is recorded."""
-    return lockfile.source_in(stage.file.rpartition("/")[0])
-
-
-def look(stage: Stage, known: LockFiles, reader: Reader, *, force: bool = False) -> Look:
-    """What there is to do for a stage. UserError for what cannot be read."""
-    record = known.read(source_of(stage)).stages.get(stage.name)
-    now = None if stage.frozen else signature.inputs(stage, reader)
-    reasons = signature.stale(stage, record, reader, now=now)
-    if force and not stage.frozen:
-        reasons = reasons or [Reason("force")]
-    return Look(record, now, reasons)
-
-
-def why(reasons: list[Reason]) -> str:
-    """The first reason, and how many more there are."""
-    if not reasons:
-        return ""
-    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-    return f"{reasons[0]}{more}"
-
-
 def take(run: Run, address: str) -> Outcome:
     """Bring one stage up to date. What is wrong with it is in `run.errors` then; signals end it after its command."""
     try:
@@ -132,7 +95,7 @@ def _take(run: Run, stage: Stage) -> Outcome:
             assert seen.now is not None
             if done := _restored(run, stage, seen):
                 return done
-            signature.refuse_lacking(stage, seen.now, run.reader(), run.made)
+            lacking.refuse(stage, seen.now, run.reader(), run.made)
             _make_room(run, stage, seen)
         return _make(run, stage, seen, seen.now)
 
@@ -193,7 +156,7 @@ def _frozen(run: Run, stage: Stage, seen: Look) -> Outcome:
         return Outcome("skipped", "frozen, never run")
     gone = {each.name for each in seen.reasons if each.kind == "out" and each.what == "missing"}
     outs = {path: each for path, each in seen.record.outs.items() if path in gone}
-    if outs and run.options.commit and _is_here(run.store, outs):
+    if outs and run.options.commit and is_here(run.store, outs):
         _bring_back(run, stage, outs)
         return Outcome("cached", "frozen")
     return Outcome("skipped", f"frozen ({why(seen.reasons)})" if seen.reasons else "frozen")
@@ -209,46 +172,13 @@ def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
     assert seen.now is not None
     known = False
     for outs in candidates(stage, seen, run.store, earlier_runs=run.options.run_cache):
-        if _is_here(run.store, outs):
+        if is_here(run.store, outs):
             _restore(run, stage, seen, seen.now, outs)
             return Outcome("cached", why(seen.reasons))
         known = True
     if known and not run.options.pull:
         run.say(f"{stage.address}: this was made before, but it is not here: vml repro --pull would fetch it")
     return None
-
-
-def candidates(
-    stage: Stage, seen: Look, store: LocalStore, *, earlier_runs: bool = True
-) -> Iterator[Mapping[str, OutItem]]:
-    """What a stage has made of what it reads now, the likeliest first; whether the store has it is not asked.
-
-    Without `earlier_runs` only what was recorded, and only where it is gone from the workspace.
-    """
-    if (
-        seen.record is not None
-        and seen.same_inputs
-        and (earlier_runs or all(each.what == "missing" for each in seen.reasons))
-    ):
-        known = {path: each.item for path, each in seen.record.outs.items()}
-        if run_cache.fits(stage, known):
-            yield _flagged(stage, known)
-    if earlier_runs and seen.now is not None and run_cache.takes(stage):
-        under = run_cache.key(stage, signature.signature(seen.now, store.algorithm))
-        for outs in run_cache.find(store, under, stage):
-            yield _flagged(stage, outs)
-
-
-def _flagged(stage: Stage, outs: Mapping[str, Item]) -> dict[str, OutItem]:
-    return {path: OutItem(*each, signature.flags(_out_of(stage, path))) for path, each in outs.items()}
-
-
-def _out_of(stage: Stage, path: str) -> Out:
-    return next(out for out in stage.outs if (patterns.matches(path, out.path) if out.is_glob else out.path == path))
-
-
-def _is_here(store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
-    return not any(store.missing(each.oid) for each in outs.values())
 
 
 def _restore(run: Run, stage: Stage, seen: Look, now: Inputs, outs: Mapping[str, OutItem]) -> None:
