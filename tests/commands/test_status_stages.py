@@ -184,3 +184,25 @@ def test_nothing_of_pipelines_is_imported_without_them(repo: Repo) -> None:
     )
     for command in ("status", "commit"):
         subprocess.run([sys.executable, "-c", code, command], cwd=repo.path, check=True)
+
+
+MUTATIONS = {
+    "raw.csv": "2\n",
+    "params.yaml": "lr: 7\nnet: {depth: 3, width: 8}\n",
+    "data/a": "other",
+    "model": "other",
+    "score": "other",
+    "vml.yaml": YAML.replace("cat data", "tac data"),
+}
+
+
+@pytest.mark.parametrize("changed", [*((path,) for path in MUTATIONS), ("raw.csv", "model"), ("params.yaml", "score")])
+def test_status_and_repro_agree(done: Repo, changed: tuple[str, ...]) -> None:
+    for path in changed:
+        done.write(path, MUTATIONS[path])
+    said = {each["name"]: each["state"] for each in done.json("status")["stages"]}
+    planned = {each["name"]: each["state"] for each in done.json("repro", "--dry")["stages"]}
+    words = {"would run": "stale", "would be cached": "stale", "may run": "behind"}
+    assert said == {name: words[state] for name, state in planned.items() if state != "skipped"}
+    done.run("repro")
+    assert done.json("status")["stages"] == []
