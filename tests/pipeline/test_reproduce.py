@@ -189,6 +189,23 @@ def test_small_outputs_of_git_come_back_too(repo: Repo) -> None:
     assert repo.read("m.json") == b"1"
 
 
+def test_a_large_output_of_git_that_is_there_is_enough(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in out && cat in in > large, deps: [in], outs: [out, {large: {cache: false}}]}
+        """,
+    )
+    repo.write("in", b"x" * (2 << 20))
+    repo.run("repro")
+    assert not (repo.path / ".vml/cache/runs").exists()
+    (repo.path / "out").unlink()
+    assert states(repo) == {"a": "cached"}
+    (repo.path / "large").unlink()
+    assert states(repo) == {"a": "ran"}
+
+
 @pytest.mark.parametrize("text", ["cmd: date +%N > out, always_changed: true, deps: [in]", "cmd: date +%N > out"])
 def test_what_is_not_cached(repo: Repo, text: str) -> None:
     write(repo, f"stages: {{a: {{{text}, outs: [out]}}}}")

@@ -105,8 +105,8 @@ class Ledger:
 
     def flush(self) -> None:
         """Write everything, while the ledger is open, and go on."""
-        self.recording.flush()
         after, self._after = self._after, []
+        self.recording.flush()
         for action in after:
             action()
 
@@ -173,9 +173,6 @@ class Ledger:
     def _release(self) -> None:
         try:
             self.flush()
-        except BaseException:
-            self.recording.__exit__(RuntimeError, RuntimeError(), None)
-            raise
         finally:
             self._since = None
             self._held.close()

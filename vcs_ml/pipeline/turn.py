@@ -24,6 +24,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import clearing, relink
 from vcs_ml.workspace.clearing import Doomed
+from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
 from vcs_ml.workspace.project import Project
 
@@ -169,11 +170,13 @@ def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
     """Bring the outputs from the store, if they were once made of what is here now."""
     if run.options.force or not run.options.commit:
         return None
-    assert seen.now is not None
+    gauge = run.ledger.gauge
     known = False
     for outs in candidates(stage, seen, run.store, earlier_runs=run.options.run_cache):
-        if is_here(run.store, outs):
-            _restore(run, stage, seen, seen.now, outs)
+        ours = {path: gauge.measure(path) for path in {**signature.expanded(stage, run.project.root), **outs}}
+        other = {path: here for path, here in ours.items() if path not in outs or here != outs[path].item}
+        if is_here(run.store, {path: outs[path] for path in other if path in outs}):
+            _restore(run, stage, seen, outs, other)
             return Outcome("cached", why(seen.reasons))
         known = True
     if known and not run.options.pull:
@@ -181,15 +184,14 @@ def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
     return None
 
 
-def _restore(run: Run, stage: Stage, seen: Look, now: Inputs, outs: Mapping[str, OutItem]) -> None:
+def _restore(run: Run, stage: Stage, seen: Look, outs: Mapping[str, OutItem], other: Mapping[str, Item | None]) -> None:
+    """Let `outs` be what the workspace has; `other` is what it has in the places where it differs."""
+    assert seen.now is not None
     _refuse_in_git(run, stage)
-    gauge = run.ledger.gauge
-    ours = {path: gauge.measure(path) for path in {**signature.expanded(stage, run.project.root), **outs}}
-    other = {path: here for path, here in ours.items() if path not in outs or here != outs[path].item}
     _clear(run, [Doomed(path, here, _worthless(seen, path)) for path, here in other.items()])
     _bring_back(run, stage, {path: outs[path] for path in other if path in outs})
     run.say(f"{stage.address}: cached ({_told(run, seen)})")
-    record = now.record(outs, seen.record)
+    record = seen.now.record(outs, seen.record)
     if record != seen.record:
         run.ledger.recording.stage(source_of(stage), stage.name, record)
 
@@ -256,20 +258,20 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     run.say(f"{address}: running ({_told(run, seen)})")
     try:
         result = _command(run, stage, log)
-        if result.failed is None:
-            with run.ledger.open():
-                _refuse_changed(run, stage, now)
-                made = signature.expanded(stage, run.project.root)
-                _refuse_unmade(run, stage, made, log)
-                if run.options.commit:
-                    _record(run, stage, now, seen.record, made)
-            return Outcome("ran", why(seen.reasons))
     except BaseException:
         _leave(run, stage)
         raise
-    _leave(run, stage)
-    run.errors[address] = runner.failure(address, result, stage.cmds, log)
-    return Outcome("failed", runner.reason(result, stage.cmds))
+    if result.failed is not None:
+        _leave(run, stage)
+        run.errors[address] = runner.failure(address, result, stage.cmds, log)
+        return Outcome("failed", runner.reason(result, stage.cmds))
+    with run.ledger.open():
+        _refuse_changed(run, stage, now)
+        made = signature.expanded(stage, run.project.root)
+        _refuse_unmade(run, stage, made, log)
+        if run.options.commit:
+            _record(run, stage, now, seen.record, made)
+    return Outcome("ran", why(seen.reasons))
 
 
 def _command(run: Run, stage: Stage, log: Path) -> runner.Result:

@@ -106,15 +106,18 @@ class Recording:
         return self._job
 
     def flush(self) -> None:
-        """Make objects durable, then name them in lock files, then bring the stat index up to date."""
+        """Make objects durable, then name them in lock files, then bring the stat index up to date.
+
+        After an error, nothing of it is left to be flushed: what is not durable must not be named later.
+        """
+        stages, done = self._stages, self._done
+        self._stages, self._done, self._job = {}, [], None
         self._open.close()
-        self._job = None
-        if self._stages:
-            self._locks.write(self._stages)
+        if stages:
+            self._locks.write(stages)
         self._gauge.save()
-        for done in self._done:  # after what was measured before the stage ran
-            done.settle()
-        self._stages, self._done = {}, []
+        for each in done:  # after what was measured before the stage ran
+            each.settle()
 
     def _learn(self, source: str, name: str, stage: StageRecord | None) -> None:
         """Let the gauge know what is tracked now."""
