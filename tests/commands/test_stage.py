@@ -112,6 +112,9 @@ def test_where_no_stage_can_be(repo: Repo) -> None:
     repo.write("data/x", "1")
     repo.run("add", "data")
     assert "would be data" in repo.fails("stage", "add", "-n", "a", "x", code=3, cwd="data").err
+    repo.write("old/deep/keep", "1")
+    repo.write(".vmlignore", "/old/\n")
+    assert ".vmlignore names it" in repo.fails("stage", "add", "-n", "a", "x", code=3, cwd="old/deep").err
     repo.write("elsewhere", "stages:\n")
     (repo.path / "vml.yaml").symlink_to("elsewhere")
     assert "is a symbolic link" in repo.fails("stage", "add", "-n", "a", "x", code=3).err

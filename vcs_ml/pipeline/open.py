@@ -12,6 +12,7 @@ from vcs_ml.pipeline import graph, load
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.load import Pipeline
 from vcs_ml.workspace import pointer_files, sources, tracked
+from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
 
@@ -58,6 +59,8 @@ def write(project: Project, survey: Survey, changes: Mapping[str, bytes]) -> Gra
                 f"{quote(source)} would be data: {quote(owner[0].path)} is tracked",
                 hint="stages are written beside the data, not into it",
             )
+        if _is_ignored(project, source):
+            raise UserError(f"{quote(source)} would not be found: .vmlignore names it", hint="change that first")
     _, found = pipeline(project, survey, instead=changes)
     for source, raw in changes.items():
         path = project.root / source
@@ -65,3 +68,15 @@ def write(project: Project, survey: Survey, changes: Mapping[str, bytes]) -> Gra
         fs.write_atomic(path, raw, mode=mode, scratch=project.tmp_dir)
     pointer_files.stage(project, list(changes))
     return found
+
+
+def _is_ignored(project: Project, source: str) -> bool:
+    """Whether `.vmlignore` keeps the search for vml.yaml files away from this one."""
+    ignore, folder = Ignore(project.root), ""
+    names = source.split("/")
+    for depth, name in enumerate(names, 1):
+        ignored = ignore.at(folder)
+        if ignored is not None and ignored(name, depth < len(names)):
+            return True
+        folder = "/".join(names[:depth])
+    return False
