@@ -365,8 +365,8 @@ def test_start_up_imports_little(args: list[str], project: Path) -> None:
 
 
 def test_completion_lists_commands_without_importing_them(tmp_path: Path) -> None:
-    done = vml(tmp_path, _VML_COMPLETE="complete_bash", COMP_WORDS="vml st", COMP_CWORD="1", TYPER_USE_RICH="0")
-    assert done.stdout.split() == ["status"]
+    done = vml(tmp_path, _VML_COMPLETE="complete_bash", COMP_WORDS="vml sta", COMP_CWORD="1", TYPER_USE_RICH="0")
+    assert done.stdout.split() == ["status", "stage"]
 
 
 def test_every_command_has_its_row(tmp_path: Path) -> None:

@@ -149,6 +149,19 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
     shown("status", at=there)
 
 
+def test_pages_show_every_key_of_what_is_said_of_stages(repo: Repo) -> None:
+    repo.write("params.yaml", "lr: 1\n")
+    repo.write("out", "1")
+    repo.write("vml.yaml", "stages: {a: {cmd: x, params: [lr], env: [SEED], outs: [out]}}\n")
+    found = {"commit": repo.json("commit", "a")}
+    repo.write("params.yaml", "lr: 2\n")
+    found |= {name: repo.json(*name.split()) for name in ("status", "stage list", "dag")}
+    assert found["status"]["stages"][0]["reasons"]
+    for name, words in found.items():
+        page = text_of(DOCS / "commands" / f"{name.split()[0]}.md")
+        assert not {key for key in keys_of(words) if f'"{key}"' not in page and f"`{key}`" not in page}, name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_in_examples_exist(page: Path) -> None:
     for block in re.findall(r"^```(?:console|text)\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):

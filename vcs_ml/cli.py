@@ -59,6 +59,11 @@ COMMANDS: Final = {
     "pull": Command("Remotes", "Fetch data and check it out.", "pull"),
     "gc": Command("Remotes", "Remove data that nothing needs any more.", "gc"),
     "fsck": Command("Remotes", "Check the store or a remote for damage, and repair it.", "fsck"),
+    "repro": Command("Pipelines", "Bring stages up to date.", "repro"),
+    "stage": Command("Pipelines", "Write stages into vml.yaml, and list them.", "stage"),
+    "dag": Command("Pipelines", "Show which stage needs which.", "dag"),
+    "freeze": Command("Pipelines", "Keep stages from running again.", "freeze"),
+    "unfreeze": Command("Pipelines", "Let frozen stages run again.", "unfreeze"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.

@@ -36,16 +36,17 @@ def lock(
     shared: bool = False,
     timeout: float | None = None,
     waiting: Callable[[str], None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Hold the lock for the body; the kernel frees it with the process, however that ends.
 
     `timeout` is in seconds (None: for ever; 0: try once); `waiting` is told once, after two seconds, for
-    whom we wait. Taking the same lock twice in one process waits for itself. Raises UserError naming the
-    holder.
+    whom we wait, and `check`, which may raise, is called again and again while we do. Taking the same lock
+    twice in one process waits for itself. Raises UserError naming the holder.
     """
     fd = _open(path)
     try:
-        acquire(fd, path, shared=shared, timeout=timeout, waiting=waiting)
+        acquire(fd, path, shared=shared, timeout=timeout, waiting=waiting, check=check)
         # Without its signature, as on a full disk, a lock holds just as well.
         with contextlib.suppress(OSError):
             _sign(fd)
@@ -108,6 +109,7 @@ def acquire(
     shared: bool = False,
     timeout: float | None = None,
     waiting: Callable[[str], None] | None = None,
+    check: Callable[[], None] | None = None,
     who: str = "",
 ) -> None:
     """Lock an open file as `lock` does. `who` may have it is said where the file itself does not tell."""
@@ -136,6 +138,8 @@ def acquire(
         if waiting is not None and waited >= PATIENCE:
             waiting(f"waiting for {who or holder(fd)} (lock.timeout limits how long)")
             waiting = None
+        if check is not None:
+            check()
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
 

@@ -116,6 +116,11 @@ def one_line(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
+def line(text: str) -> str:
+    """The first line of a text from a file, with escapes for what a terminal would obey."""
+    return "".join(char if char.isprintable() else _escape(char) for char in text.partition("\n")[0])
+
+
 def wants_colour(env: Mapping[str, str], *, tty: bool) -> bool:
     """Whether a stream gets colour: a terminal that can, and nobody who said no (https://no-color.org)."""
     return tty and not env.get("NO_COLOR") and env.get("TERM") != "dumb"

@@ -65,6 +65,14 @@ class Session:
         if not self.quiet:
             self._say(text + "\n")
 
+    def live(self, raw: bytes) -> None:
+        """Pass on what a program that we run writes, unless quiet was asked for."""
+        if not self.quiet:
+            self._progress.clear()
+            sys.stderr.flush()
+            sys.stderr.buffer.write(raw)
+            sys.stderr.buffer.flush()
+
     def warn(self, text: str, hint: str | None = None) -> None:
         """Say something that must not be missed."""
         self._say(output.problem("warning", text, hint, colour=self._stderr_colour()))

@@ -18,10 +18,12 @@ from tests import oscalls
 from tests.commands.test_hostile import CONTENT, PATHS, point, put_on_remote, tree_of
 from tests.conftest import Repo
 from tests.servers import S3Bucket, web_server
+from tests.stages import record
 from tests.test_docs import DOCS, keys_of, text_of
 from tests.test_s3 import PREFIX, set_up
 from vcs_ml.cli import main
 from vcs_ml.store.page import FILE, SYMLINK
+from vcs_ml.workspace.lockfile import Flags
 
 LARGE = random.Random(7).randbytes(9 << 20)
 
@@ -271,6 +273,37 @@ def test_a_directory_with_several_things(fruit: Repo, here: Repo, address: str) 
     assert "left out" in here.run("get", address, "all", "-o", "again").err
     here.run("get", address, "all/raw")
     assert here.read("raw") == b"raw"
+
+
+def test_outputs_of_stages(fruit: Repo, here: Repo, address: str) -> None:
+    fruit.write("sub/keep", "by Git")
+    fruit.write("models/best/weights", "w")
+    fruit.write("models/best/deep/config", "c")
+    fruit.write("models/log", "by Git")
+    fruit.write("models/scratch", "s")
+    fruit.write("report", "good")
+    outs = {"models/best": Flags(), "models/scratch": Flags(push=False), "models/log": Flags(cache=False)}
+    record(fruit, "train", {**outs, "report": Flags()}, source="sub/vml.lock")
+    fruit.commit()
+    fruit.run("push")
+    if address == "../bare.git":
+        fruit.git("push", "-q", "../bare.git", "main")
+    here.run("get", address, "models/best", "-o", "all")
+    assert here.files("all") == fruit.files("models/best")
+    here.run("get", address, "models/best/deep/config")
+    assert here.read("config") == b"c"
+    here.run("get", address, "report")
+    assert here.read("report") == b"good"
+    assert here.json("get", address, "models")["left_out"] == ["models/scratch"]
+    assert here.files("models") == {"best/weights": b"w", "best/deep/config": b"c", "log": b"by Git"}
+    assert "did you mean report?" in here.fails("get", address, "reprt", code=3).err
+    assert "report is a file, it has no x" in here.fails("get", address, "report/x", code=3).err
+    fruit.write("sub/vml.lock", "{")
+    fruit.commit()
+    if address == "../bare.git":
+        fruit.git("push", "-q", "../bare.git", "main")
+    assert "HEAD: sub/vml.lock: not valid JSON" in here.fails("get", address, "report", "-o", "x", code=3).err
+    assert "labels.csv" in here.run("get", address, "labels.csv").err
 
 
 def test_files_of_git(fruit: Repo, here: Repo, address: str) -> None:

@@ -12,7 +12,7 @@ from tests.conftest import Repo
 
 COMMANDS = {
     "add data": {"recorded"},
-    "commit": {"recorded"},
+    "commit": {"recorded", "stages"},
     "status": {"clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial", "unmade"},
     "diff": {"a", "b", "added", "deleted", "modified", "renamed"},
     "ls": {"entries"},

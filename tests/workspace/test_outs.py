@@ -23,6 +23,22 @@ from vcs_ml.workspace.measure import Gauge
 from vcs_ml.workspace.outs import Recording
 
 
+def test_a_flush_that_fails_is_forgotten(repo: Repo) -> None:
+    project = project_of(repo)
+    store = opening.open_store(project)
+    repo.write("out", "1")
+    with opening.changing(project):
+        gauge = Gauge(project, store, tracked.in_workspace(project), SILENT)
+        with Recording(project, store, gauge, LockFiles(project), SILENT) as recording:
+            recording.stage("vml.lock", "a", StageRecord(("x",), {}, {}, recording.outs({"out": Flags()})))
+            (repo.path / "vml.lock").mkdir()
+            with pytest.raises(OSError):
+                recording.flush()
+            (repo.path / "vml.lock").rmdir()
+            assert not recording.pending
+        assert not (repo.path / "vml.lock").exists()
+
+
 def test_one_flush_for_a_chain(repo: Repo) -> None:
     project = project_of(repo)
     store = opening.open_store(project)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Repo
+from tests.stages import record
 from vcs_ml.errors import UserError
 from vcs_ml.workspace import tracked
 from vcs_ml.workspace.project import Project
@@ -36,6 +37,26 @@ def test_pointers_come_and_go(repo: Repo) -> None:
     repo.write("deep/er/a.vml", pointer)
     (repo.path / "deep").rename(repo.path / "other")
     assert here(repo) == ["data", "other/er/a", "z"]
+
+
+def test_files_of_stages_come_and_go(repo: Repo) -> None:
+    def stage_files() -> list[str]:
+        found = tracked.survey(project(repo)).stage_files
+        assert found == tracked.survey(project(repo), refresh=True).stage_files
+        return found
+
+    assert stage_files() == []
+    for path in ("vml.yaml", "b/vml.yaml", "a/deep/vml.yaml", "data/vml.yaml", "out/vml.yaml", "ignored/vml.yaml"):
+        repo.write(path, "stages:\n")
+    repo.write("link/real", "stages:\n")
+    (repo.path / "link/vml.yaml").symlink_to("real")
+    repo.write(".vmlignore", "ignored\n")
+    repo.run("add", "data")
+    record(repo, "train", ["out"])
+    assert stage_files() == ["a/deep/vml.yaml", "b/vml.yaml", "vml.yaml"]
+    (repo.path / "b/vml.yaml").unlink()
+    (repo.path / "a").rename(repo.path / "c")
+    assert stage_files() == ["c/deep/vml.yaml", "vml.yaml"]
 
 
 def test_every_edit_of_a_pointer_is_seen_at_once(repo: Repo) -> None:

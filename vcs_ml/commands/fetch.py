@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from vcs_ml import output
 from vcs_ml.errors import UsageError
+from vcs_ml.pipeline import shared_runs
 from vcs_ml.session import Session
 from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace import opening, sync
@@ -29,6 +31,9 @@ def fetch(
     all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
     metadata: Annotated[bool, typer.Option("--metadata", help="Only the lists of files, not the files.")] = False,
+    runs: Annotated[
+        bool, typer.Option("--run-cache", help="Also what is known of runs of stages; vml repro --pull uses it.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -67,9 +72,12 @@ def fetch(
             session.note("the local store has everything already")
         return
     moved = sync.fetch(store, there, items, jobs=sync.jobs(project, jobs), show=session.progress, metadata=metadata)
+    new_runs = shared_runs.fetch(store, there) if runs else 0
     if json:
-        session.json({"schema": 1, "remote": config.name, **moved.as_json()})
+        session.json({"schema": 1, "remote": config.name, **moved.as_json(), **({"runs": new_runs} if runs else {})})
     elif moved.objects:
         session.note(f"fetched from {config.name}: {sync.summary(moved, sent=False)}")
     else:
         session.note("the local store has everything already" if not metadata else "the lists of files are here")
+    if new_runs and not json:
+        session.note(f"run cache: {output.count(new_runs, 'run')} new here")

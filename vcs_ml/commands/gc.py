@@ -9,6 +9,7 @@ import typer
 
 from vcs_ml import output, settings
 from vcs_ml.errors import UsageError
+from vcs_ml.pipeline import run_cache
 from vcs_ml.session import Session
 from vcs_ml.store.condemn import GRACE, NOTHING, Done, Plan
 from vcs_ml.workspace import collect, collect_remote, opening, sync
@@ -131,7 +132,9 @@ def _local(
         collect.alone(project, store, session.env, forgotten, session.note) as everybody,
         session.progress("collecting") as meter,
     ):
-        return collect.collect(store, everybody, horizon, include_unpushed=include_unpushed, meter=meter)
+        done = collect.collect(store, everybody, horizon, include_unpushed=include_unpushed, meter=meter)
+        run_cache.prune(store)
+        return done
 
 
 def _as_json(done: Collected) -> dict[str, object]:

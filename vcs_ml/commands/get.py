@@ -80,7 +80,9 @@ def get(
         return
     if found.left_out:
         more = f", and {output.count(len(found.left_out) - 1, 'more path')}" if len(found.left_out) > 1 else ""
-        session.note(f"left out, being optional: {output.quote(found.left_out[0])}{more} (to be named itself)")
+        session.note(
+            f"left out, being optional or on no remote: {output.quote(found.left_out[0])}{more} (to be named itself)"
+        )
     got = f"fetched {sync.summary(done.moved, sent=False)}, " if done.moved.objects else ""
     wrote = f"{output.count(done.written, 'file')} written ({output.size(done.bytes)})"
     session.note(f"{output.quote(shown)}: {got}{wrote}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vcs_ml import output
+from vcs_ml.pipeline import shared_runs
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
 from vcs_ml.workspace import checkout, opening, sync, tracked
@@ -30,6 +31,9 @@ def pull(
     all_tags: Annotated[bool, typer.Option("--all-tags", help="Fetch what any tag names.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="Fetch what any commit names.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
+    runs: Annotated[
+        bool, typer.Option("--run-cache", help="Also what is known of runs of stages; vml repro --pull uses it.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -66,6 +70,9 @@ def pull(
         else:
             session.note("nothing would be fetched: the local store has everything already")
         return
+    new_runs = 0
+    if runs:
+        new_runs = shared_runs.fetch(store, opening.remote_at(project, config or project.remote()))
     with opening.changing(project, session.note), session.progress("checking out") as meter:
         pointers = tracked.in_workspace(project)
         selection = Selection(targets, group or ())
@@ -81,6 +88,7 @@ def pull(
                 "written": done.written,
                 "removed": done.removed,
                 "bytes": done.bytes,
+                **({"runs": new_runs} if runs else {}),
             }
         )
         return
@@ -91,4 +99,5 @@ def pull(
     got = f"fetched {sync.summary(moved, sent=False)}" if moved.objects else ""
     wrote = f"{output.count(done.written, 'file')} written ({output.size(done.bytes)})" if done.written else ""
     gone_now = f"{output.count(done.removed, 'file')} removed" if done.removed else ""
-    session.note(", ".join(filter(None, (got, wrote, gone_now))) or "everything is here already")
+    known = f"run cache: {output.count(new_runs, 'run')} new" if new_runs else ""
+    session.note(", ".join(filter(None, (got, wrote, gone_now, known))) or "everything is here already")

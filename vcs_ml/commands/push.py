@@ -6,11 +6,16 @@ from typing import Annotated
 
 import typer
 
+from vcs_ml import output
+from vcs_ml.pipeline import shared_runs
+from vcs_ml.pipeline.shared_runs import Shared
 from vcs_ml.session import Session
 from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace import opening, status, sync
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
+
+NONE = Shared({}, [])
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -27,6 +32,7 @@ def push(
     all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Look for every object there; believe no record.")] = False,
+    runs: Annotated[bool, typer.Option("--run-cache", help="Also what stages made in all their runs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -52,6 +58,8 @@ def push(
         opening.check_inside(store, status.selected(sync.pointers_of(project), targets))
     if said := sync.kept_back(each for each in kept if targets or not each.stays):
         session.note(said)
+    shared = shared_runs.local(store, project.id, config.name) if runs else NONE
+    roots = list(dict.fromkeys((*roots, *shared.roots)))
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.address}")
     there = opening.remote_at(project, config, create=True, dry_run=dry_run, note=session.note)
     if dry_run:
@@ -66,9 +74,12 @@ def push(
     if there.is_new:
         session.note(f"set up a new remote at {config.address}")
     done = sync.push(project, store, there, roots, jobs=sync.jobs(project, jobs), show=session.progress, check=check)
+    new_runs = shared_runs.push(there, shared.raw) if shared.raw else 0
     if json:
-        session.json({"schema": 1, "remote": config.name, **done.as_json()})
+        session.json({"schema": 1, "remote": config.name, **done.as_json(), **({"runs": new_runs} if runs else {})})
     elif done.moved.objects:
         session.note(f"pushed to {config.name}: {sync.summary(done.moved, sent=True)}")
     else:
         session.note(f"{config.name} has everything already")
+    if new_runs and not json:
+        session.note(f"run cache: {output.count(new_runs, 'run')} new there")

@@ -1,8 +1,8 @@
-"""`vml status`: what changed, what is not committed, what is missing, what is not pushed."""
+"""`vml status`: what changed, which stages are stale, what is not committed, missing, or not pushed."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,13 +18,19 @@ from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change, Status
 
+if TYPE_CHECKING:
+    from vcs_ml.pipeline.staleness import StageState, Staleness
+
+_REASONS = 3
+_BEHIND = 10
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def status(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these; also stages.")] = None,
     *,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 1 unless clean; with --remote, also pushed.")
@@ -34,7 +40,7 @@ def status(
     refresh: Annotated[bool, typer.Option("--refresh", help="Look for pointers in every directory anew.")] = False,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read every file, whatever its times say.")] = False,
 ) -> None:
-    """Show what differs: workspace from pointers, pointers from HEAD, and what is missing or not pushed.
+    """Show what differs: workspace from pointers, stages from vml.lock, pointers from HEAD; what is not pushed.
 
     Costs what changed: unchanged files are recognised without reading them. A remote is asked only with
     --remote; otherwise "not pushed" is what is known since the last push or fetch.
@@ -51,19 +57,34 @@ def status(
         raise UserError("a bare repository has no workspace", hint="vml ls and vml diff A B work here")
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
+    stages: Staleness | None = None
     with opening.looking(project) as keep, session.progress("hashing") as meter:
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
-    gone = [each.path for each in found.pointers]
-    unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in gone)]
+        if found.survey.stage_files:
+            # Importing it takes 20 ms and reading YAML 17, which projects without stages shall not pay.
+            from vcs_ml.pipeline import staleness  # noqa: PLC0415
+
+            stages = staleness.look(
+                project,
+                store,
+                found.survey,
+                session.env,
+                meter=meter,
+                keep=keep,
+                targets=dict(zip(paths or (), targets, strict=True)),
+            )
+    known = [*(each.path for each in found.pointers), *(stages.named if stages else ())]
+    unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in known)]
     opening.check_targets({each.path: each for each in (*found.tracked, *found.optional, *found.unmade)}, unknown)
     absent = {each.path for each in found.missing}
     made_here = [each for each in found.optional if each.oid in store]
     ours = [each for each in (*found.tracked, *made_here) if each.path not in absent]
     waiting = opening.not_pushed(project, store, ours, remote)
-    if json and not found.broken:  # a program gets an answer or an error
-        session.json(_as_json(found, waiting, project.algorithm))
+    broken = [*(error for _, error in found.broken), *(stages.broken if stages else ())]
+    if json and not broken:  # a program gets an answer or an error
+        session.json(_as_json(found, stages, waiting, project.algorithm))
     elif not json:
-        _print(session, found, waiting)
+        _print(session, found, stages, waiting)
         for line in saved.news(project):
             session.note(f"note: {line}")
     for path in relink.written_through(project, store, found.data):
@@ -71,27 +92,37 @@ def status(
             f"{output.quote(path)} is linked into the store, where its recorded version is damaged by this change",
             hint="vml add or vml unprotect keeps what it holds now; vml fsck --repair then mends the store",
         )
-    for _, error in found.broken[1:]:
+    for error in broken[1:]:
         session.warn(error.message, error.hint)
-    if found.broken:  # said last, after all that could be told
-        raise found.broken[0][1]
-    if exit_code and not (found.clean and (remote is None or not waiting.paths)):
+    if broken:  # said last, after all that could be told
+        raise broken[0]
+    if exit_code and not (_is_clean(found, stages) and (remote is None or not waiting.paths)):
         raise typer.Exit(1)
 
 
-def _as_json(found: Status, waiting: opening.NotPushed, algorithm: Algorithm) -> dict[str, object]:
+def _is_clean(found: Status, stages: Staleness | None) -> bool:
+    return found.clean and (stages is None or stages.clean)
+
+
+def _as_json(
+    found: Status, stages: Staleness | None, waiting: opening.NotPushed, algorithm: Algorithm
+) -> dict[str, object]:
     return {
         "schema": 1,
-        "clean": found.clean,
+        "clean": _is_clean(found, stages),
         "data": [_change_json(each, algorithm) for each in found.data],
         "pointers": [{"path": p.path, "change": p.change, "staged": p.staged} for p in found.pointers],
         "missing": [{"path": m.path, "hash": m.hash, "objects": m.objects} for m in found.missing],
         "not_pushed": [{"path": path, "remote": waiting.remote} for path in waiting.paths],
-        "stages": [],
+        "stages": [_stage_json(each) for each in stages.stages] if stages else [],
         "optional": [{"path": each.path, "size": each.size, "groups": each.groups} for each in found.optional],
         "partial": [each._asdict() for each in found.partial],
         "unmade": [{"path": each.path, "stage": each.maker} for each in found.unmade],
     }
+
+
+def _stage_json(each: StageState) -> dict[str, object]:
+    return {"name": each.name, "state": each.state, "reasons": [reason.as_json() for reason in each.reasons]}
 
 
 def _change_json(each: Change, algorithm: Algorithm) -> dict[str, object]:
@@ -110,7 +141,7 @@ def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] 
     return {"hash": objects.format_hash(objects.blob(entry.digest), algorithm), "size": entry.size}
 
 
-def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
+def _print(session: Session, found: Status, stages: Staleness | None, waiting: opening.NotPushed) -> None:
     outs = {each.path: each for each in found.tracked if each.lock}
     verb = "commit" if any(sources.owner(each.path, outs) for each in found.data) else "add"
     _section(
@@ -118,6 +149,13 @@ def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
         "Data that differs from its pointer:",
         f"vml {verb} PATH records it, vml checkout PATH brings the recorded version back",
         [(each.change, _describe(each)) for each in found.data],
+        "red",
+    )
+    _section(
+        session,
+        "Stages that are not up to date:",
+        "vml repro runs what is stale, vml commit STAGE takes what is there as its result",
+        _stage_rows(stages.stages) if stages else [],
         "red",
     )
     _section(
@@ -141,10 +179,10 @@ def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
         [("not pushed", output.quote(path)) for path in waiting.paths],
         "yellow",
     )
-    if found.clean and not waiting.paths:
+    if found.clean and not waiting.paths and not (stages and stages.stages):
         session.out(
             "nothing changed"
-            if found.tracked or found.optional or found.unmade
+            if found.tracked or found.optional or found.unmade or (stages and stages.total)
             else "nothing is tracked yet (vml add PATH)"
         )
     for part in found.partial:
@@ -154,6 +192,21 @@ def _print(session: Session, found: Status, waiting: opening.NotPushed) -> None:
         session.out(_optional(found.optional))
     for each in found.unmade:
         session.out(f"{output.quote(each.path)} was not made here, and no remote gets it (stage {each.maker})")
+
+
+def _stage_rows(stages: list[StageState]) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    behind = [each.name for each in stages if each.state == "behind"]
+    for each in stages:
+        if each.state != "behind" or len(behind) <= _BEHIND:
+            reasons = [output.line(str(reason)) for reason in each.reasons]
+            if len(reasons) > _REASONS:
+                reasons[_REASONS:] = [f"{len(reasons) - _REASONS:,} more"]
+            why = "; ".join(reasons) or "needs what another one will make"
+            rows.append((each.state, f"{output.quote(each.name)}  ({why})"))
+    if len(behind) > _BEHIND:
+        rows.append(("behind", f"{output.count(len(behind), 'stage')} that need what others will make"))
+    return rows
 
 
 def _optional(left_out: list[Pointer]) -> str:

@@ -68,6 +68,24 @@ def direct(graph: Graph, address: str) -> list[str]:
     return _addresses(graph, found)
 
 
+def waits(graph: Graph, addresses: Iterable[str]) -> dict[str, list[str]]:
+    """Which of these stages each of them needs by itself. A frozen stage, which does not run, waits for none."""
+    chosen = {graph.numbers[address]: address for address in addresses}
+    inside: dict[int, list[str]] = {}  # of a directory, once for all who read it
+    found = {}
+    for number, address in chosen.items():
+        upstream: list[str] = []
+        for source in () if graph.stages[address].frozen else graph.needs[number]:
+            if source < len(graph.stages):
+                upstream += [chosen[source]] if source in chosen else []
+            else:
+                if source not in inside:
+                    inside[source] = [chosen[each] for each in graph.needs[source] if each in chosen]
+                upstream += inside[source]
+        found[address] = upstream
+    return found
+
+
 def ancestors(graph: Graph, addresses: Iterable[str]) -> list[str]:
     """These stages and all that they need, in `order`. What a frozen stage needs is not followed: it does not run."""
     return _walk(graph, addresses, graph.needs, into_frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Final
 
 _MAGIC: Final = re.compile(r"[*?[]")
@@ -41,6 +43,33 @@ def fixed_text(pattern: str) -> str:
 def directory(pattern: str) -> str:
     """The directory that every match lies in; "" is the project's top."""
     return fixed_text(pattern).rpartition("/")[0]
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a pattern stands for `path`, or for a directory that it lies in."""
+    return path.startswith(fixed_text(pattern)) and _matches(path.split("/"), pattern.split("/"), above=False)
+
+
+def files(root: Path, pattern: str) -> list[str]:
+    """The files below `root` that a pattern stands for, sorted; neither those of Git and vml, nor what is in there."""
+    top = directory(pattern)
+    found = []
+    pending = [top]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                listed = list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in listed:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in (".git", ".vml"):
+                    pending.append(path)
+            elif entry.name != ".gitignore" and matches(path, pattern):
+                found.append(path)
+    return sorted(found)
 
 
 def _matches(path: list[str], pattern: list[str], above: bool) -> bool:

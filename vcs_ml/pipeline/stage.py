@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-FILE: Final = "vml.yaml"
+from vcs_ml.workspace import lockfile
+
+FILE: Final = lockfile.STAGES
 PARAMS: Final = "params.yaml"
 
 OutKind = Literal["out", "metric", "plot"]

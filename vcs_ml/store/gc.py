@@ -294,7 +294,7 @@ def _replace_indexes(store: LocalStore, packs: list[Pack]) -> None:
 def litter(directory: Path) -> Iterator[str]:
     """The temporary files in a store, by their paths."""
     yield from fs.scratch_in(directory)
-    for pattern in ("tmp", "index", "complete", "projects", "loose/*/*", "remotes/*", "remotes/*/*"):
+    for pattern in ("tmp", "index", "complete", "projects", "loose/*/*", "remotes/*", "remotes/*/*", "runs/*"):
         for place in directory.glob(pattern):
             yield from fs.scratch_in(place)
 

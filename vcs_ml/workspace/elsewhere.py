@@ -13,7 +13,7 @@ from vcs_ml import history, paths
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.foreign import Foreign, bring
 from vcs_ml.output import quote
-from vcs_ml.workspace import gitignore, pointer
+from vcs_ml.workspace import gitignore, lockfile, pointer, sources
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
@@ -24,8 +24,8 @@ _SHOWN: Final = 8
 
 
 class Tracked(NamedTuple):
-    """Data of a project: its pointer, the way into it that was asked for, and where it belongs below the path that
-    was asked for ("": it is that itself).
+    """Data of a project, or an output of a stage in it: its pointer, the way into it that was asked for, and where it
+    belongs below the path that was asked for ("": it is that itself).
     """
 
     project: Project
@@ -44,7 +44,7 @@ class Plain(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is at a path; `left_out` are the paths of optional data below it, which that does not name."""
+    """What is at a path; `left_out` are the paths of optional data, and of outputs that go to no remote, below it."""
 
     path: str
     data: list[Tracked]
@@ -104,6 +104,30 @@ class _Commit:
             raise UserError(f"{self._foreign.name} at {self._foreign.rev}: {message}", hint=error.hint) from None
         return found
 
+    def outs(self) -> dict[str, tuple[Project, Pointer]]:
+        """Every output of a stage, by its path from the repository's top; wherever its lock file is."""
+        found = _files(self._foreign, [f":(top,glob)**/{name}" for name in (lockfile.NAME, _CONFIG)])
+        self.files |= found
+        bring(self._foreign, [oid for mode, oid in found.values() if mode != _SUBMODULE])
+        locks = [path for path in found if sources.is_lock(path) and self.is_file(path)]
+        known = [(path, project) for path in locks if (project := self.project(path)) is not None]
+        raws = history.read_blobs(
+            self._foreign.git, [self.files[path][1] for path, _ in known], limit=lockfile.MAX_SIZE
+        )
+        outs = {}
+        for (path, project), raw in zip(known, raws, strict=True):
+            prefix = f"{project.prefix}/" if project.prefix else ""
+            for each in self._parsed(raw, path.removeprefix(prefix), project):
+                outs[prefix + each.path] = (project, each)
+        return outs
+
+    def _parsed(self, raw: bytes, source: str, project: Project) -> list[Pointer]:
+        try:
+            return sources.parse(raw, source, project.algorithm)
+        except UserError as error:
+            where = f"{self._foreign.name} at {self._foreign.rev}"
+            raise UserError(f"{where}: {error.message}", hint="another --rev may have a good one") from None
+
     def pointers(self, paths: Iterable[str]) -> Iterator[tuple[str, Project, Pointer]]:
         """What the pointers beside these paths say, for those that have one; read through one git."""
         here = [path for path in paths if self.is_file(path + SUFFIX)]
@@ -113,11 +137,7 @@ class _Commit:
         )
         for (path, project), raw in zip(known, raws, strict=True):
             source = f"{path}{SUFFIX}".removeprefix(f"{project.prefix}/" if project.prefix else "")
-            try:
-                yield path, project, pointer.parse(raw, source, project.algorithm)
-            except UserError as error:
-                where = f"{self._foreign.name} at {self._foreign.rev}"
-                raise UserError(f"{where}: {error.message}", hint="another --rev may have a good one") from None
+            yield path, project, self._parsed(raw, source, project)[0]
 
 
 def find(foreign: Foreign, path: str, env: Mapping[str, str]) -> Found:
@@ -129,13 +149,7 @@ def find(foreign: Foreign, path: str, env: Mapping[str, str]) -> Found:
     ends = [at for at, char in enumerate(path) if char == "/"]
     # The first from the top: in a tracked directory, what is named like a pointer is data.
     for above, project, each in commit.pointers(path[:end] for end in [*ends, len(path)]):
-        inner = path[len(above) + 1 :]
-        if inner and each.kind != "tree":
-            raise UserError(
-                f"{foreign.name} at {foreign.rev}: {quote(above)} is a file, it has no {quote(inner)}",
-                hint=f"vml get {foreign.name} {quote(above)}",
-            )
-        return Found(path, [Tracked(project, each, inner, "")], [], [])
+        return _one(foreign, path, above, project, each)
     if path.endswith(SUFFIX) and any(commit.pointers([path.removesuffix(SUFFIX)])):
         raise UserError(
             f"{foreign.name} at {foreign.rev}: {quote(path)} is a pointer",
@@ -148,20 +162,36 @@ def find(foreign: Foreign, path: str, env: Mapping[str, str]) -> Found:
                 f"{foreign.name} at {foreign.rev}: {quote(path)} is a symbolic link", hint="name what it leads to"
             )
         return Found(path, [], [found], [])
-    if not any(each.startswith(f"{path}/") for each in commit.files):
-        raise _nothing(foreign, path)
-    return _directory(foreign, commit, path)
+    outs = commit.outs()
+    if owner := sources.owner(path, outs):
+        (project, each), inner = owner
+        return _one(foreign, path, path[: len(path) - len(inner)].rstrip("/"), project, each)
+    if not any(each.startswith(f"{path}/") for each in (*commit.files, *outs)):
+        raise _nothing(foreign, path, outs)
+    return _directory(foreign, commit, path, outs)
 
 
-def _directory(foreign: Foreign, commit: _Commit, path: str) -> Found:
+def _one(foreign: Foreign, path: str, top: str, project: Project, each: Pointer) -> Found:
+    """What is tracked at `top`, or the part of it at `path`."""
+    inner = path[len(top) + 1 :]
+    if inner and each.kind != "tree":
+        raise UserError(
+            f"{foreign.name} at {foreign.rev}: {quote(top)} is a file, it has no {quote(inner)}",
+            hint=f"vml get {foreign.name} {quote(top)}",
+        )
+    return Found(path, [Tracked(project, each, inner, "")], [], [])
+
+
+def _directory(foreign: Foreign, commit: _Commit, path: str, outs: Mapping[str, tuple[Project, Pointer]]) -> Found:
     """A directory of Git's, in which other things may be tracked."""
     found = Found(path, [], [], [])
     own = [each for each in commit.files if each.startswith(f"{path}/") and ".vml" not in each.split("/")[:-1]]
     named = [each.removesuffix(SUFFIX) for each in own if each.endswith(SUFFIX) and posixpath.basename(each) != SUFFIX]
+    inside = ((data, *each) for data, each in outs.items() if data.startswith(f"{path}/"))
     pointers = set()
-    for data, project, each in commit.pointers(named):
+    for data, project, each in (*commit.pointers(named), *inside):
         pointers.add(data + SUFFIX)
-        if each.optional:
+        if each.optional or each.stays:
             found.left_out.append(data)
         else:
             found.data.append(Tracked(project, each, "", data[len(path) + 1 :]))
@@ -221,10 +251,9 @@ def _files(foreign: Foreign, specs: list[str]) -> dict[str, tuple[int, str]]:
     return {os.fsdecode(path): (mode, oid) for path, mode, oid in listed}
 
 
-def _nothing(foreign: Foreign, path: str) -> UserError:
+def _nothing(foreign: Foreign, path: str, outs: Iterable[str]) -> UserError:
     """The error for a path at which there is nothing, with what is near."""
-    files = _files(foreign, [":(top)"])
-    names = set(_names(files))
+    names = set(_names((*_files(foreign, [":(top)"]), *outs)))
     where = f"{foreign.name} at {foreign.rev}"
     above = posixpath.dirname(path)
     while above and above not in names:
@@ -237,7 +266,7 @@ def _nothing(foreign: Foreign, path: str) -> UserError:
     return UserError(f"{where}: {quote(path)} is not tracked", hint=hint if names else "nothing is")
 
 
-def _names(files: Mapping[str, tuple[int, str]]) -> Iterator[str]:
+def _names(files: Iterable[str]) -> Iterator[str]:
     """What people may name: files, directories, and data beside its pointer."""
     for source in files:
         if ".vml" in source.split("/")[:-1]:

@@ -24,6 +24,7 @@ from vcs_ml.workspace.item import Item, Kind
 from vcs_ml.workspace.strictjson import NotReadable
 
 NAME: Final = "vml.lock"
+STAGES: Final = "vml.yaml"
 SCHEMA: Final = 1
 MAX_SIZE: Final = 64 << 20
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

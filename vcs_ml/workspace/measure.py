@@ -33,12 +33,14 @@ class Gauge:
 
     Costs one stat a file where nothing changed. `pointers` is what is tracked in the workspace, to be kept up to date
     by whoever uses this for longer. The caller holds the worktree's lock from `refresh` (or the making) to `save`, or
-    never saves.
+    never saves. While nothing can change, `directories` may be set to a mapping: it keeps what was measured, and a
+    directory that many stages read is walked once. `refresh` ends that.
     """
 
     def __init__(self, project: Project, store: LocalStore, pointers: Mapping[str, Pointer], meter: Meter) -> None:
         self.pointers = dict(pointers)
         self.files = single.Files(project)
+        self.algorithm = project.algorithm
         self._project, self._store, self._meter = project, store, meter
         # Not with what is tracked: a checkout would take it away where no pointer names it.
         self._inside = single.Files(project, directory=project.read_index_dir)
@@ -54,6 +56,8 @@ class Gauge:
             files.refresh()
         self._ignore, self._ignore_outside = Ignore(self._project.root), Ignore(_TOP)
         self._indexes, self._changed, self._shots = {}, [], []
+        self._nodes: dict[ObjectId, bytes] = {}
+        self.directories: dict[str, Item] | None = None
 
     def save(self) -> None:
         """Keep what was learned, so that the next one hashes nothing."""
@@ -71,6 +75,15 @@ class Gauge:
         A directory has the id that it would have if it were tracked. UserError for what has no content, changes while
         it is read, or is the whole project.
         """
+        known = self.directories
+        if known is not None and path in known:
+            return known[path]
+        item = self._measure(path)
+        if known is not None and item is not None and item.kind == "tree":
+            known[path] = item
+        return item
+
+    def _measure(self, path: str) -> Item | None:
         project = self._project
         full = os.path.normpath(project.root / path)
         if os.path.islink(full) and not tree.is_object(os.fsencode(full), project.loose):
@@ -95,6 +108,14 @@ class Gauge:
         entry, _ = files.look(rel, meter=self._meter)
         return single.item_of(entry) if entry is not None and entry.size >= 0 else None
 
+    def read(self, oid: ObjectId) -> bytes:
+        """A page of a list of files: of a stored directory, or of a tracked one that was measured since `refresh`.
+
+        MissingObject, CorruptError.
+        """
+        data = self._nodes.get(oid)
+        return self._store.read(oid) if data is None else data
+
     def _tracked(self, path: str) -> Item:
         project = self._project
         shot = snapshot.take(project, path, self._ignore, snapshot.measurer(project, self._meter))
@@ -105,7 +126,8 @@ class Gauge:
         if not shot.edits:
             return _known(shot.past, base)
         try:
-            found = manifest.edit(base, shot.edits, project.algorithm, self._store.read, _discard)
+            # Few pages, and without them nobody can say what changed.
+            found = manifest.edit(base, shot.edits, project.algorithm, self._store.read, self._nodes.__setitem__)
         except MissingObject:
             return _build(shot)
         return Item(found.root, "tree", found.size, found.count)

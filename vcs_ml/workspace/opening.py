@@ -47,9 +47,15 @@ def _links(project: Project) -> Sequence[str]:
 
 
 @contextmanager
-def changing(project: Project, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold this worktree's lock: what is read of pointers and files in the body stays so until it ends."""
-    with locks.lock(project.lock_dir / "index", timeout=project.config.lock_timeout, waiting=waiting):
+def changing(
+    project: Project, waiting: Callable[[str], None] | None = None, *, check: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold this worktree's lock: what is read of pointers and files in the body stays so until it ends.
+
+    `waiting` and `check` as in locks.lock.
+    """
+    timeout = project.config.lock_timeout
+    with locks.lock(project.lock_dir / "index", timeout=timeout, waiting=waiting, check=check):
         yield
 
 

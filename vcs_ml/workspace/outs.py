@@ -12,7 +12,9 @@ from vcs_ml import paths
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
+from vcs_ml.store import objects
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import record, tracked
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.item import Item
@@ -84,8 +86,18 @@ class Recording:
         return {path: OutItem(*found[path], flags) for path, flags in wanted.items()}
 
     def stage(self, source: str, name: str, stage: StageRecord | None) -> None:
-        """With the next flush, the lock file `source` has this stage (None: not any more); its outputs are tracked."""
+        """With the next flush, the lock file `source` has this stage (None: not any more); its outputs are tracked,
+        which the gauge knows at once.
+        """
         self._stages.setdefault(source, {})[name] = stage
+        self._learn(source, name, stage)
+
+    def keep(self, path: str, oid: ObjectId) -> None:
+        """Store also a small file at `path` that Git has, or nobody. UserError if it no longer is `oid`."""
+        raw = (self._project.root / path).read_bytes()
+        if objects.blob(self._project.algorithm.digest(raw)) != oid:
+            raise UserError(f"{quote(path)} changed meanwhile", hint="let its stage be done when its command ends")
+        self._begin().batch.add(oid, raw)
 
     def _begin(self) -> Job:
         if self._job is None:
@@ -94,18 +106,18 @@ class Recording:
         return self._job
 
     def flush(self) -> None:
-        """Make objects durable, then name them in lock files, then bring the stat index up to date."""
+        """Make objects durable, then name them in lock files, then bring the stat index up to date.
+
+        After an error, nothing of it is left to be flushed: what is not durable must not be named later.
+        """
+        stages, done = self._stages, self._done
+        self._stages, self._done, self._job = {}, [], None
         self._open.close()
-        self._job = None
-        if self._stages:
-            self._locks.write(self._stages)
-        for source, stages in self._stages.items():
-            for name, stage in stages.items():
-                self._learn(source, name, stage)
+        if stages:
+            self._locks.write(stages)
         self._gauge.save()
-        for done in self._done:  # after what was measured before the stage ran
-            done.settle()
-        self._stages, self._done = {}, []
+        for each in done:  # after what was measured before the stage ran
+            each.settle()
 
     def _learn(self, source: str, name: str, stage: StageRecord | None) -> None:
         """Let the gauge know what is tracked now."""

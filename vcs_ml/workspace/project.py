@@ -36,7 +36,7 @@ _GITIGNORE: Final = """\
 """
 _OWN: Final = (
     "", "cache", "index", "index/read", "index/read/outside", "lock", "saved", "tmp", "logs",
-    "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/tmp",
+    "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/runs", "cache/tmp",
 )  # fmt: skip
 
 
@@ -158,7 +158,7 @@ class Project:
         store = self.cache_dir
         if not self._is_inside(store):
             return
-        above = [store, *(store / name for name in ("loose", "packs", "remotes"))]
+        above = [store, *(store / name for name in ("loose", "packs", "remotes", "runs"))]
         for folder in (*above, *store.glob("loose/*"), *store.glob("remotes/*")):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""The search for pointers and lock files in the workspace, with what earlier searches have found."""
+"""The search for pointers, lock files and files of stages in the workspace, with what earlier searches have found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
-_CACHE_VERSION: Final = 3
+_CACHE_VERSION: Final = 4
 
 
 class Workspace:
@@ -39,6 +39,7 @@ class Workspace:
         self._locks: dict[str, list[Any]] = {}
         self._changed = False
         self.broken: dict[str, UserError] = {}  # what cannot be read, by the path of the file
+        self.stage_files: list[str] = []
         self._head = [_CACHE_VERSION, project.algorithm.name, _stamp(project.root / ignore_files.NAME)]
         if not refresh:
             self._load()
@@ -63,7 +64,8 @@ class Workspace:
 
     def find(self) -> dict[str, Pointer]:
         """All that is tracked by the path of the data, sorted; `broken` has the files that cannot be read, or that
-        name what another one names. What lies below an output is data, whatever it is called.
+        name what another one names, `stage_files` the vml.yaml files. What lies below an output is data, whatever it
+        is called.
         """
         found: dict[str, Pointer] = {}
         outs: dict[str, list[Pointer]] = {}
@@ -88,6 +90,9 @@ class Workspace:
             prefix = f"{rel}/" if rel else ""
             names = set(known[2])
             for name in known[2]:
+                if name == lockfile.STAGES:
+                    self.stage_files.append(prefix + name)
+                    continue
                 try:
                     if name == lockfile.NAME:
                         if lock := self._lock(f"{full}/{name}", prefix + name):
@@ -104,11 +109,13 @@ class Workspace:
             ]
         if self._changed or parsed.keys() != self._parsed.keys() or locks.keys() != self._locks.keys():
             self._save({"directories": directories, "pointers": parsed, "locks": locks})
+        self.stage_files.sort()
         if not outs:
             return dict(sorted(found.items()))
         # A lock file that was met later may name a directory that was searched.
         outs = {path: [out for out in each if not _below(out.lock, outs)] for path, each in outs.items()}
         self.broken = {source: error for source, error in self.broken.items() if not _below(source, outs)}
+        self.stage_files = [source for source in self.stage_files if not _below(source, outs)]
         ours = [each for path, each in found.items() if not _below(path, outs)]
         return sources.together([*ours, *itertools.chain(*outs.values())], self.broken)
 
@@ -128,7 +135,7 @@ class Workspace:
                         continue
                     if is_dir:
                         below.append(name)
-                    elif sources.is_source(name) and entry.is_file(follow_symlinks=False):
+                    elif (sources.is_source(name) or name == lockfile.STAGES) and entry.is_file(follow_symlinks=False):
                         names.append(name)
         except (PermissionError, FileNotFoundError, NotADirectoryError):
             return [], []

@@ -20,6 +20,7 @@ from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.tracked import Survey
 
 What = Literal["added", "modified", "deleted", "renamed", "absent"]
 
@@ -58,7 +59,7 @@ class Status(NamedTuple):
 
     `tracked` are the pointers that were looked at, `broken` files that cannot be read, `optional` pointers of data
     that nobody asked for here, `partial` directories of which only a part was, `unmade` outputs that no remote gets
-    and that were not made here: nothing of that is missing.
+    and that were not made here: nothing of that is missing. `survey` is what was seen in the workspace, all of it.
     """
 
     data: list[Change]
@@ -69,6 +70,7 @@ class Status(NamedTuple):
     optional: list[Pointer]
     partial: list[Part]
     unmade: list[Pointer]
+    survey: Survey
 
     @property
     def clean(self) -> bool:
@@ -92,8 +94,8 @@ def status(
         git.start([*git.STATUS, *pathspecs], project.git.cwd) as changes,
         git.start(["ls-files", "-z", *pathspecs], project.git.cwd) as in_index,
     ):
-        broken: dict[str, UserError] = {}
-        pointers = tracked.in_workspace(project, ignore, refresh=refresh, broken=broken)
+        survey = tracked.survey(project, ignore, refresh=refresh)
+        pointers, broken = survey.tracked, dict(survey.broken)
         chosen = selected(pointers, targets)
         optional = {each.path: each for each, _ in chosen if groups.is_left_out(project, each)}
         unmade = {each.path: each for each, _ in chosen if is_unmade(project, store, each)}
@@ -110,7 +112,7 @@ def status(
     unreadable = [(path, error) for path, error in sorted(broken.items()) if _speaks_of(path, targets or [""])]
     looked_at = [each for each, _ in wanted]
     left_out = list(optional.values())
-    return Status(data, to_commit, missing, looked_at, unreadable, left_out, partial, list(unmade.values()))
+    return Status(data, to_commit, missing, looked_at, unreadable, left_out, partial, list(unmade.values()), survey)
 
 
 def is_unmade(project: Project, store: LocalStore, each: Pointer) -> bool:

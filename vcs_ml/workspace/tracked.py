@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from vcs_ml import git, history
 from vcs_ml.errors import UserError
@@ -21,6 +22,23 @@ from vcs_ml.workspace.search import Workspace
 _CONFIG = ".vml/config.toml"
 
 
+class Survey(NamedTuple):
+    """What is in the workspace: all that is tracked by the path of the data, the vml.yaml files by theirs, both sorted,
+    and what cannot be read, by the path of the file.
+    """
+
+    tracked: dict[str, Pointer]
+    stage_files: list[str]
+    broken: dict[str, UserError]
+
+
+def survey(project: Project, ignore: Ignore | None = None, *, refresh: bool = False) -> Survey:
+    """One look at the workspace, which reads what changed since the last; with `refresh` all."""
+    workspace = Workspace(project, ignore or Ignore(project.root), refresh=refresh)
+    found = workspace.find()
+    return Survey(found, workspace.stage_files, workspace.broken)
+
+
 def in_workspace(
     project: Project,
     ignore: Ignore | None = None,
@@ -32,13 +50,12 @@ def in_workspace(
 
     Files that cannot be read are put into `broken`, by their paths; without it, the first of them is raised.
     """
-    workspace = Workspace(project, ignore or Ignore(project.root), refresh=refresh)
-    found = workspace.find()
-    if broken is None and workspace.broken:
-        raise workspace.broken[min(workspace.broken)]
+    found = survey(project, ignore, refresh=refresh)
+    if broken is None and found.broken:
+        raise found.broken[min(found.broken)]
     if broken is not None:
-        broken.update(workspace.broken)
-    return found
+        broken.update(found.broken)
+    return found.tracked
 
 
 def read_pointer(project: Project, source: str) -> Pointer:
@@ -100,7 +117,7 @@ def owner_in_workspace(project: Project, path: str) -> tuple[Pointer, str] | Non
 def refuse_out(each: Pointer, what: str) -> None:
     """UserError if this is the output of a stage, which cannot be `what`, because vml.yaml names it."""
     if each.lock:
-        name, stages = quote(each.path), quote(each.lock.removesuffix(lockfile.NAME) + "vml.yaml")
+        name, stages = quote(each.path), quote(each.lock.removesuffix(lockfile.NAME) + lockfile.STAGES)
         raise UserError(
             f"{name} is the output of the stage {quote(each.maker)}: it cannot be {what}",
             hint=f"change the stage in {stages} and run it; vml commit {name} records what is there now",

@@ -1,0 +1,98 @@
+"""`vml repro`: what it prints, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.conftest import Repo
+from tests.pipelines import write
+from tests.test_docs import keys_of
+
+TWO = """
+    stages:
+      a: {cmd: echo from a && cp in a, deps: [in], outs: [a]}
+      b: {cmd: echo from b && cp a b, deps: [a], params: [lr], outs: [b]}
+"""
+
+
+def test_the_table_has_what_was_done_and_why(repo: Repo) -> None:
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("in", "1")
+    result = repo.run("repro")
+    rows = [line.split(maxsplit=3) for line in result.out.splitlines()]
+    assert rows[0] == ["stage", "state", "seconds", "why"]
+    assert [(name, state, why) for name, state, _, why in rows[1:]] == [
+        ("a", "ran", "never run"),
+        ("b", "ran", "never run"),
+    ]
+    assert result.err.splitlines() == ["a: running (never run)", "from a", "b: running (never run)", "from b"]
+    result = repo.run("repro")
+    assert (result.out, result.err) == ("", "2 stages up to date\n")
+
+
+def test_output_side_by_side_has_names(repo: Repo) -> None:
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("in", "1")
+    err = repo.run("repro", "-j", "2").err
+    assert "a> from a\n" in err
+    assert "b> from b\n" in err
+
+
+def test_quiet_says_what_was_asked_for(repo: Repo) -> None:
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("in", "1")
+    assert repo.run("-q", "repro").err == ""
+
+
+def test_no_stages(repo: Repo) -> None:
+    assert "there are no stages" in repo.run("repro").err
+
+
+def test_json_is_as_documented(repo: Repo) -> None:
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("in", "1")
+    repo.run("repro")
+    repo.write("params.yaml", "lr: 2\n")
+    found = repo.json("repro")
+    page = (Path(__file__).parents[2] / "docs/commands/repro.md").read_text("utf-8")
+    assert not {key for key in keys_of(found) if f'"{key}"' not in page}
+    example = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    assert [list(each) for each in (example, example["stages"][0])] == [list(found), list(found["stages"][0])]
+    assert found["stages"][1]["reasons"][0] == {
+        "kind": "param",
+        "text": "params.yaml: lr 1 -> 2",
+        "path": "params.yaml",
+        "key": "lr",
+        "old": 1,
+        "new": 2,
+    }
+    log = Path(found["stages"][1]["log"])
+    assert re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z-\d+", log.parent.name)
+    assert log.read_text() == "from b\n"
+
+
+def test_json_stays_whole_when_a_stage_fails(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo words; exit 4}}")
+    result = repo.run("repro", "--json", ok=False)
+    assert result.code == 3
+    assert json.loads(result.out)["stages"][0]["state"] == "failed"
+    assert "stage a failed (exit code 4)" in result.err
+
+
+def test_options_that_exclude_each_other(repo: Repo) -> None:
+    repo.fails("repro", "--single-item", "--downstream", "a", code=2)
+    repo.fails("repro", "--single-item", code=2)
+
+
+def test_bad_files(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: x, dep: [y]}}")
+    assert "did you mean deps?" in repo.fails("repro", code=3).err
+    write(repo, "stages: {a: {cmd: x, deps: [b], outs: [a]}, b: {cmd: x, deps: [a], outs: [b]}}")
+    assert "the stages form a cycle: a -> b -> a" in repo.fails("repro", code=3).err
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("vml.lock", "<<<<<<< HEAD\n{}\n=======\n")
+    assert "conflict markers" in repo.fails("repro", code=3).err
+    repo.write("vml.lock", '{"schema": 99, "stages": {}}')
+    assert "newer vml" in repo.fails("repro", code=3).err

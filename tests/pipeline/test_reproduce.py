@@ -1,0 +1,643 @@
+"""Reproducing pipelines: what runs and what does not, side by side, killed, interrupted, and by several at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import pipelines
+from tests.conftest import Repo
+from tests.pipelines import Dag, lock, states, whys, write
+
+CHAIN = """
+    stages:
+      clean:
+        cmd: sort raw > clean && echo clean >> .ran
+        deps: [raw]
+        outs: [clean]
+      train:
+        cmd: cat clean > model && echo train >> .ran
+        deps: [clean]
+        params: [lr]
+        outs: [model]
+"""
+
+
+@pytest.fixture
+def chain(repo: Repo) -> Repo:
+    write(repo, CHAIN, raw="b\na\n", params_yaml="lr: 0.1\nother: 1\n")
+    return repo
+
+
+def ran(repo: Repo) -> list[str]:
+    """The stages whose commands ran since the last time this was asked."""
+    path = repo.path / ".ran"
+    found = path.read_text().split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return found
+
+
+def clean(repo: Repo) -> None:
+    """Nothing is damaged, and nothing is lacking."""
+    assert repo.json("fsck")["clean"]
+
+
+# ---------------------------------------------------------------------- what runs
+
+
+def test_only_what_changed_runs(chain: Repo) -> None:
+    assert states(chain) == {"clean": "ran", "train": "ran"}
+    assert ran(chain) == ["clean", "train"]
+    assert states(chain) == {"clean": "skipped", "train": "skipped"}
+    assert ran(chain) == []
+    chain.write("params.yaml", "lr: 0.2\nother: 1\n")
+    assert whys(chain)["train"] == ["params.yaml: lr 0.1 -> 0.2"]
+    assert ran(chain) == ["train"]
+    chain.write("params.yaml", "lr: 0.2\nother: 2\n")
+    assert states(chain) == {"clean": "skipped", "train": "skipped"}
+    chain.write("raw", "b\na\nc\n")
+    assert states(chain) == {"clean": "ran", "train": "ran"}
+    assert chain.read("model") == b"a\nb\nc\n"
+    clean(chain)
+
+
+def test_same_output_ends_the_chain(chain: Repo) -> None:
+    states(chain)
+    chain.write("raw", "a\nb\n")
+    assert states(chain) == {"clean": "ran", "train": "skipped"}
+
+
+def test_going_back_comes_from_the_cache(chain: Repo) -> None:
+    states(chain)
+    chain.write("raw", "z\n")
+    states(chain)
+    ran(chain)
+    chain.write("raw", "b\na\n")
+    assert states(chain) == {"clean": "cached", "train": "cached"}
+    assert (ran(chain), chain.read("model")) == ([], b"a\nb\n")
+    assert states(chain) == {"clean": "skipped", "train": "skipped"}
+    clean(chain)
+
+
+def test_missing_outputs_come_back(chain: Repo) -> None:
+    states(chain)
+    ran(chain)
+    (chain.path / "model").unlink()
+    assert whys(chain)["train"] == ["model: missing"]
+    assert (ran(chain), chain.read("model")) == ([], b"a\nb\n")
+
+
+def test_a_hand_on_an_output_is_seen_and_its_bytes_are_kept(chain: Repo) -> None:
+    states(chain)
+    chain.write("model", "by hand")
+    result = chain.run("repro")
+    assert "model: changed in the workspace" in result.out
+    assert "its bytes are kept as" in result.err
+    assert chain.read("model") == b"a\nb\n"
+    saved = json.loads(next((chain.path / ".vml/saved").glob("*.json")).read_bytes())["files"]
+    assert [each["path"] for each in saved] == ["model"]
+    digits = saved[0]["hash"].removeprefix("xxh128:")
+    assert (chain.path / f".vml/cache/loose/xxh128/{digits[:2]}/{digits[2:]}").read_bytes() == b"by hand"
+
+
+def test_what_lay_there_before_the_first_run_is_kept(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: mkdir out && echo x > out/x, outs: [out]}}")
+    repo.write("out/mine/deep", "mine")
+    repo.write(".vmlignore", "*.tmp\n")
+    repo.write("out/scratch.tmp", "ignored")
+    repo.run("repro")
+    assert repo.files("out") == {"x": b"x\n"}
+    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
+    assert {each["path"] for files in records for each in files} == {"out/mine/deep", "out/scratch.tmp"}
+
+
+def test_directories_are_made_for_outputs(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo x > deep/er/x, outs: [deep/er/x]}}")
+    repo.run("repro")
+    assert repo.read("deep/er/x") == b"x\n"
+    assert repo.read("deep/er/.gitignore").startswith(b"# >>> vml")
+
+
+def test_a_directory_says_how_it_differs(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: ls data > list, deps: [data], outs: [list]}}")
+    for i in range(3):
+        repo.write(f"data/{i}", str(i))
+    repo.run("add", "data")
+    repo.run("repro")
+    repo.write("data/3", "3")
+    repo.write("data/0", "new")
+    result = repo.run("repro")
+    assert "data: 1 added, 1 modified" in result.out
+    assert "data differs from data.vml" in result.err
+    assert "vml commit data" in result.err
+    assert lock(repo)["a"]["deps"]["data"]["nfiles"] == 4
+    repo.run("commit", "data")
+    assert "differs" not in repo.run("repro").err
+
+
+def test_globs_are_recorded_file_by_file(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cp src/* out, deps: [src], outs: ['out/*.txt']}}")
+    repo.write("src/1.txt", "1")
+    repo.write("src/2.txt", "2")
+    repo.write("src/no.log", "3")
+    repo.run("repro")
+    assert set(lock(repo)["a"]["outs"]) == {"out/1.txt", "out/2.txt"}
+    (repo.path / "src/2.txt").unlink()
+    assert states(repo) == {"a": "ran"}
+    assert set(repo.files("out")) == {"1.txt", "no.log", ".gitignore"}
+    (repo.path / "out/1.txt").unlink()
+    assert states(repo) == {"a": "cached"}
+    assert repo.read("out/1.txt") == b"1"
+
+
+def test_persistent_outputs_are_continued(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cat in >> log, deps: [in], outs: [{log: {persist: true}}]}}")
+    repo.write("in", "1\n")
+    repo.run("repro")
+    repo.write("in", "2\n")
+    repo.run("repro")
+    assert repo.read("log") == b"1\n2\n"
+    repo.write("in", "1\n")
+    assert states(repo) == {"a": "ran"}
+
+
+def test_small_outputs_of_git_come_back_too(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in out && cp in m.json, deps: [in], outs: [out], metrics: [{m.json: {cache: false}}]}
+        """,
+    )
+    repo.write("in", "1")
+    repo.run("repro")
+    repo.write("in", "2")
+    repo.run("repro")
+    repo.write("in", "1")
+    assert states(repo) == {"a": "cached"}
+    assert repo.read("m.json") == b"1"
+    assert b"m.json" not in repo.read(".gitignore")
+    repo.git("add", "-A")
+    repo.run("checkout")
+    assert repo.read("m.json") == b"1"
+
+
+def test_a_large_output_of_git_that_is_there_is_enough(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in out && cat in in > large, deps: [in], outs: [out, {large: {cache: false}}]}
+        """,
+    )
+    repo.write("in", b"x" * (2 << 20))
+    repo.run("repro")
+    assert not (repo.path / ".vml/cache/runs").exists()
+    (repo.path / "out").unlink()
+    assert states(repo) == {"a": "cached"}
+    (repo.path / "large").unlink()
+    assert states(repo) == {"a": "ran"}
+
+
+@pytest.mark.parametrize("text", ["cmd: date +%N > out, always_changed: true, deps: [in]", "cmd: date +%N > out"])
+def test_what_is_not_cached(repo: Repo, text: str) -> None:
+    write(repo, f"stages: {{a: {{{text}, outs: [out]}}}}")
+    repo.write("in", "1")
+    states(repo)
+    assert not (repo.path / ".vml/cache/runs").exists()
+
+
+def test_always(repo: Repo) -> None:
+    write(
+        repo, "stages: {a: {cmd: 'true', always_changed: true}, b: {cmd: 'true'}, c: {cmd: 'true', deps: [vml.yaml]}}"
+    )
+    states(repo)
+    assert whys(repo) == {"a": ["always_changed"], "b": ["it has neither deps nor outs"], "c": []}
+
+
+def test_frozen_stages_stay(chain: Repo) -> None:
+    states(chain)
+    write(chain, CHAIN.replace("deps: [raw]", "deps: [raw]\n        frozen: true"))
+    chain.write("raw", "new\n")
+    ran(chain)
+    assert states(chain) == {"clean": "skipped", "train": "skipped"}
+    (chain.path / "clean").unlink()
+    assert states(chain) == {"clean": "cached", "train": "skipped"}
+    assert (ran(chain), chain.read("clean")) == ([], b"a\nb\n")
+
+
+def test_other_flags_are_recorded_without_a_run(chain: Repo) -> None:
+    states(chain)
+    ran(chain)
+    write(chain, CHAIN.replace("outs: [model]", "outs: [{model: {push: false}}]"))
+    assert states(chain)["train"] == "skipped"
+    assert lock(chain)["train"]["outs"]["model"]["push"] is False
+    assert ran(chain) == []
+
+
+def test_env_wdir_and_shell_are_part_of_it(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEED", "1")
+    repo.write("sub/x", "")
+    text = "stages: {a: {cmd: 'echo $SEED > x.out', wdir: sub, env: [SEED], outs: [x.out]}}"
+    write(repo, text)
+    states(repo)
+    assert repo.read("sub/x.out") == b"1\n"
+    monkeypatch.setenv("SEED", "2")
+    assert whys(repo)["a"] == ["env SEED changed"]
+    assert b'"2"' not in repo.read("vml.lock")
+    write(repo, text.replace("wdir: sub,", "wdir: sub, shell: bash,"))
+    assert whys(repo)["a"] == ["shell changed"]
+    write(repo, text.replace("wdir: sub, ", "").replace("x.out]", "sub/x.out]").replace("> x.out", "> sub/x.out"))
+    assert whys(repo)["a"] == ["cmd changed", "shell changed", "wdir changed"]
+    assert states(repo) == {"a": "skipped"}
+
+
+# ---------------------------------------------------------------------- what is wrong
+
+
+def failed(repo: Repo, text: str, *args: str) -> str:
+    """The error and hint that a run of this pipeline ends with."""
+    write(repo, text)
+    return repo.fails("repro", *args, code=3).err
+
+
+def test_command_that_fails(repo: Repo) -> None:
+    err = failed(repo, "stages: {a: {cmd: 'echo words; exit 7', outs: [x]}}")
+    assert "error: stage a failed (exit code 7): echo words; exit 7" in err
+    log = Path(err.rpartition("its output is in ")[2].strip())
+    assert log.read_text() == "words\n"
+    assert "command not found" in failed(repo, "stages: {a: {cmd: no-such-program, outs: [x]}}")
+    assert "killed by SIGTERM" in failed(repo, "stages: {a: {cmd: 'kill -TERM $$', outs: [x]}}")
+    assert "timed out" in failed(repo, "stages: {a: {cmd: sleep 30, timeout: 0.1, outs: [x]}}")
+    assert not (repo.path / "vml.lock").exists()
+
+
+def test_output_that_is_not_made(repo: Repo) -> None:
+    err = failed(repo, "stages: {a: {cmd: echo > x, outs: [x, y]}}")
+    assert "did not make y" in err
+    assert "did not make out/*.txt" in failed(repo, "stages: {a: {cmd: 'true', outs: ['out/*.txt']}}")
+    assert not (repo.path / "vml.lock").exists()
+
+
+def test_output_that_git_has(repo: Repo) -> None:
+    repo.write("out/x", "mine")
+    repo.commit()
+    err = failed(repo, "stages: {a: {cmd: mkdir -p out && echo > out/x, outs: [out]}}")
+    assert "its output out is tracked by Git" in err
+    assert "git rm -r --cached out" in err
+    assert repo.read("out/x") == b"mine"
+
+
+def test_what_is_missing_is_named_with_the_nearest(repo: Repo) -> None:
+    repo.write("data/train.csv", "")
+    err = failed(repo, "stages: {a: {cmd: 'true', deps: [data/trian.csv]}}")
+    assert "the dep data/trian.csv does not exist" in err
+    assert "did you mean data/train.csv?" in err
+    repo.write("params.yaml", "train: {rate: 1}\n")
+    err = failed(repo, "stages: {a: {cmd: 'true', params: [train.rat]}}")
+    assert "params.yaml has no train.rat" in err
+    assert "did you mean train.rate?" in err
+    err = failed(repo, "stages: {a: {cmd: 'true', params: [{parms.yaml: [x]}]}}")
+    assert "the params file parms.yaml does not exist" in err
+    assert "did you mean params.yaml?" in err
+
+
+def test_dep_that_changes_meanwhile(repo: Repo) -> None:
+    err = failed(repo, "stages: {a: {cmd: echo more >> in; echo > x, deps: [vml.yaml, in], outs: [x]}}")
+    assert "the dep in does not exist" in err
+    repo.write("in", "1\n")
+    err = failed(repo, "stages: {a: {cmd: echo more >> in; echo > x, deps: [vml.yaml, in], outs: [x]}}")
+    assert "stage a: in changed while it ran" in err
+    assert not (repo.path / "vml.lock").exists()
+
+
+def test_failure_leaves_what_was_recorded(chain: Repo) -> None:
+    states(chain)
+    before = lock(chain)
+    write(chain, CHAIN.replace("cat clean > model", "echo half > model && false"))
+    chain.write("raw", "c\n")
+    chain.fails("repro", code=3)
+    assert lock(chain)["train"] == before["train"]
+    assert lock(chain)["clean"] != before["clean"]
+    assert chain.read("model") == b"half\n"
+    assert chain.read(".gitignore").splitlines()[1:3] == [b"/clean", b"/model"]
+    chain.fails("repro", code=3)
+    assert not (chain.path / ".vml/saved").exists()  # nobody has to keep what a failed command left
+    chain.run("checkout", "model", "--force")
+    assert chain.read("model") == b"a\nb\n"
+    chain.write("model", "half, and mine")
+    chain.fails("repro", code=3)
+    assert list((chain.path / ".vml/saved").iterdir())
+    clean(chain)
+
+
+def test_after_a_failure(repo: Repo) -> None:
+    text = """
+        stages:
+          bad: {cmd: 'false', outs: [bad]}
+          below: {cmd: cp bad below, deps: [bad], outs: [below]}
+          other: {cmd: echo > other, outs: [other]}
+          worse: {cmd: exit 2, outs: [worse]}
+    """
+    write(repo, text)
+    assert states(repo, ok=False) == {"bad": "failed", "below": "not run", "other": "not run", "worse": "not run"}
+    result = repo.run("repro", "--keep-going", ok=False)
+    assert result.code == 3
+    assert "2 stages failed: bad, worse" in result.err
+    assert set(lock(repo)) == {"other"}
+
+
+# ---------------------------------------------------------------------- options
+
+
+def test_targets(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: echo > a, outs: [a]}
+          b: {cmd: cp a b, deps: [a], outs: [b]}
+          c: {cmd: cp b c, deps: [b], outs: [c]}
+          d: {cmd: echo > d, outs: [d]}
+        """,
+    )
+    assert states(repo, "b") == {"a": "ran", "b": "ran"}
+    assert states(repo, "--single-item", "d", "b") == {"b": "skipped", "d": "ran"}
+    assert states(repo, "--downstream", "b") == {"b": "skipped", "c": "ran"}
+    assert states(repo, "--force", "a") == {"a": "ran"}
+    assert repo.fails("repro", "--downstream", code=2).err
+    assert "did you mean" in repo.fails("repro", "aa", code=3).err
+    repo.write("sub/vml.yaml", "stages: {a: {cmd: echo > x, outs: [x]}}")
+    found = json.loads(repo.run("repro", "--json", "a", cwd="sub").out)
+    assert [each["name"] for each in found["stages"]] == ["sub/vml.yaml:a"]
+
+
+def test_dry_writes_nothing(chain: Repo) -> None:
+
+    def everything() -> dict[Path, int]:
+        """All but what is known of directories, which every command may keep."""
+        found = (path for path in chain.path.rglob("*") if ".vml/index" not in str(path) and path.name != ".vml")
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = everything()
+    assert states(chain, "--dry") == {"clean": "would run", "train": "would run"}
+    assert everything() == before
+    states(chain)
+    chain.write("raw", "z\n")
+    assert states(chain, "--dry") == {"clean": "would run", "train": "may run"}
+    states(chain)
+    chain.write("raw", "b\na\n")
+    assert states(chain, "--dry") == {"clean": "would be cached", "train": "may run"}
+    assert chain.read("model") == b"z\n"
+
+
+def test_explain_gives_every_reason(chain: Repo) -> None:
+    states(chain)
+    write(chain, CHAIN.replace("cat clean", "cat  clean"))
+    chain.write("params.yaml", "lr: 3\n")
+    assert "cmd changed, and 1 more" in chain.run("repro", "--dry").out
+    assert "cmd changed; params.yaml: lr 0.1 -> 3" in chain.run("repro", "--dry", "--explain").out
+
+
+def test_without_run_cache(chain: Repo) -> None:
+    states(chain, "--no-run-cache")
+    assert not (chain.path / ".vml/cache/runs").exists()
+    states(chain, "--force")
+    chain.write("raw", "z\n")
+    states(chain)
+    chain.write("raw", "b\na\n")
+    assert states(chain, "--no-run-cache") == {"clean": "ran", "train": "ran"}
+
+
+def test_without_commit(chain: Repo) -> None:
+    assert states(chain, "--no-commit") == {"clean": "ran", "train": "ran"}
+    assert chain.read("model") == b"a\nb\n"
+    assert not (chain.path / "vml.lock").exists()
+    assert not list((chain.path / ".vml").glob("cache/loose/*/*/*"))
+
+
+def test_junit(chain: Repo) -> None:
+    write(chain, CHAIN.replace("cat clean", "echo words; exit 3; cat clean"))
+    chain.fails("repro", "--junit", "out.xml", code=3)
+    text = chain.read("out.xml").decode()
+    assert 'failures="1"' in text
+    assert "words" in text
+
+
+def test_pull(repo: Repo, remote: Path) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp data/x out && echo a >> .ran, deps: [data], outs: [out]}
+          b: {cmd: cp out last && echo b >> .ran, deps: [out], outs: [last]}
+        """,
+    )
+    repo.write("data/x", "1")
+    repo.run("add", "data")
+    repo.run("repro")
+    repo.write(".gitignore", repo.read(".gitignore") + b".ran\n")
+    repo.commit()
+    repo.run("push")
+    there = repo.clone("clone")
+    assert "the dep data does not exist" in there.fails("repro", code=3).err
+    assert states(there, "--pull") == {"a": "cached", "b": "cached"}
+    assert (ran(there), there.read("last")) == ([], b"1")
+    again = repo.clone("again")
+    again.write("vml.yaml", again.read("vml.yaml").replace(b"cp data/x out", b"cp  data/x out"))
+    assert states(again, "--pull") == {"a": "ran", "b": "cached"}
+
+
+def test_logs_of_the_last_runs_are_kept(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo words, always_changed: true}}")
+    for i in range(25):
+        (repo.path / f".vml/logs/20200101T0000{i:02}.000Z-1").mkdir(parents=True)
+    repo.run("repro")
+    kept = sorted((repo.path / ".vml/logs").iterdir())
+    assert len(kept) == 20
+    assert (kept[-1] / "a.log").read_text() == "words\n"
+
+
+# ---------------------------------------------------------------------- side by side
+
+
+def test_parallel_equals_serial_equals_the_model(repo: Repo, chance: random.Random) -> None:
+    dag = Dag(chance, 25)
+    dag.put(repo)
+    repo.commit()
+    serial, parallel = repo.clone("serial"), repo.clone("parallel")
+    states(serial)
+    states(parallel, "-j", "4")
+    dag.check(serial)
+    dag.check(parallel)
+    assert serial.read("vml.lock") == parallel.read("vml.lock")
+    assert serial.read(".gitignore") == parallel.read(".gitignore")
+    for _ in range(3):
+        name = chance.choice(list(dag.sources))
+        dag.sources[name] = f"{chance.random()}\n"
+        for each in (serial, parallel):
+            each.write(name, dag.sources[name])
+            ran(each)
+        first, second = states(serial), states(parallel, "-j", "4")
+        assert first == second
+        assert {name for name, state in first.items() if state == "ran"} == dag.affected({name})
+        assert sorted(ran(serial)) == sorted(ran(parallel)) == sorted(dag.affected({name}))
+        dag.check(parallel)
+        assert serial.read("vml.lock") == parallel.read("vml.lock")
+    clean(parallel)
+
+
+def test_eight_at_once(repo: Repo, chance: random.Random) -> None:
+    dag = Dag(chance, 10)
+    dag.put(repo)
+    processes = [pipelines.start(repo, "-j", str(1 + i % 2)) for i in range(8)]
+    for process in processes:
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, out + err
+    dag.check(repo)
+    assert sorted(ran(repo)) == sorted(name for name, *_ in dag.stages)
+    assert set(states(repo).values()) == {"skipped"}
+    clean(repo)
+
+
+def test_kill_at_any_moment(repo: Repo, chance: random.Random, soak: int) -> None:
+    dag = Dag(chance, 12)
+    dag.put(repo)
+    start = time.monotonic()
+    repo.run("repro")
+    length = time.monotonic() - start + 0.5
+    for _ in range(max(soak // 2, 1)):
+        for name in dag.sources:
+            dag.sources[name] = f"{chance.random()}\n"
+            repo.write(name, dag.sources[name])
+        process = pipelines.start(repo, "-j", str(chance.randint(1, 3)))
+        time.sleep(chance.uniform(0, length))
+        pipelines.kill(process)
+        clean(repo)
+        assert set(states(repo).values()) <= {"ran", "cached", "skipped"}
+        dag.check(repo)
+        assert set(states(repo).values()) == {"skipped"}
+        clean(repo)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt(repo: Repo, number: int) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: echo > a, outs: [a]}
+          b: {cmd: 'echo half > b; echo $$ > .pid; sleep 60', deps: [a], outs: [b]}
+        """,
+    )
+    process = pipelines.start(repo)
+    until = time.monotonic() + 60
+    while not (repo.path / ".pid").exists() or not repo.read(".pid").endswith(b"\n"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, out + err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(repo.read(".pid")), 0)
+    assert list(lock(repo)) == ["a"]
+    write(repo, "stages: {a: {cmd: echo > a, outs: [a]}, b: {cmd: echo all > b, deps: [a], outs: [b]}}")
+    assert states(repo) == {"a": "skipped", "b": "ran"}
+    clean(repo)
+
+
+def test_waiting_for_another_names_it(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
+    first = pipelines.start(repo)
+    until = time.monotonic() + 60
+    while not (repo.path / ".started").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    second = pipelines.start(repo)
+    assert second.stderr is not None
+    said = second.stderr.readline()
+    assert said.startswith(f"a: waiting for vml repro (pid {first.pid})")
+    repo.write(".go", "")
+    assert first.wait(60) == 0
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert "1 stage up to date" in err
+    first.communicate()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interrupt_while_waiting(repo: Repo, jobs: str) -> None:
+    write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
+    first = pipelines.start(repo)
+    until = time.monotonic() + 60
+    while not (repo.path / ".started").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    second = pipelines.start(repo, "-j", jobs)
+    assert second.stderr is not None
+    assert second.stderr.readline().startswith("a: waiting for")
+    second.send_signal(signal.SIGINT)
+    assert second.wait(60) == 130
+    second.communicate()
+    repo.write(".go", "")
+    assert first.wait(60) == 0
+    first.communicate()
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_outputs_that_are_linked_to_the_store(repo: Repo, link: str) -> None:
+    repo.run("config", "cache.link", link)
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: mkdir d && cp in d/x && cp in out, deps: [in], outs: [out, d]}
+          b: {cmd: cat out d/x >> log, deps: [out, d], outs: [{log: {persist: true}}]}
+        """,
+    )
+    for text in ("1", "2", "1", "3"):
+        repo.write("in", text)
+        states(repo)
+        assert (repo.read("out"), repo.files("d").keys()) == (text.encode(), {"x"})
+        assert set(states(repo).values()) == {"skipped"}
+        clean(repo)
+    assert repo.read("log") == b"11221133"
+    for path in ("out", "d/x", "log"):
+        (repo.path / path).unlink()
+    assert set(states(repo).values()) == {"cached"}
+    clean(repo)
+
+
+def test_others_get_in_while_a_command_runs(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
+    process = pipelines.start(repo)
+    until = time.monotonic() + 60
+    while not (repo.path / ".started").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    repo.write("data", "1")
+    repo.run("add", "data")
+    repo.write(".go", "")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert repo.changes() == {}
+    assert sorted(lock(repo)) == ["a"]
+
+
+def test_a_worktree_shares_the_store_and_the_runs(chain: Repo) -> None:
+    chain.write(".gitignore", ".ran\n")
+    chain.commit()
+    tree = chain.beside("tree")
+    chain.git("worktree", "add", "-q", str(tree.path))
+    states(chain)
+    assert states(tree) == {"clean": "cached", "train": "cached"}
+    assert tree.read("model") == b"a\nb\n"
+    assert ran(tree) == []
+    subprocess.run(["git", "-C", str(tree.path), "status"], check=True, capture_output=True)

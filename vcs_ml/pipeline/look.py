@@ -1,0 +1,85 @@
+"""What there is to do for a stage: as it was recorded, as it is, and where its outputs could come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from vcs_ml.pipeline import patterns, run_cache, signature
+from vcs_ml.pipeline.signature import Inputs, Reader, Reason
+from vcs_ml.pipeline.stage import Out, Stage
+from vcs_ml.store.local import LocalStore
+from vcs_ml.workspace import lockfile
+from vcs_ml.workspace.item import Item
+from vcs_ml.workspace.lock_files import LockFiles
+from vcs_ml.workspace.lockfile import OutItem, StageRecord
+
+
+class Look(NamedTuple):
+    """A stage as it was recorded and as it is: what it reads (None if it is frozen), and why it has to run."""
+
+    record: StageRecord | None
+    now: Inputs | None
+    reasons: list[Reason]
+
+    @property
+    def same_inputs(self) -> bool:
+        """Whether it reads what it read when it was recorded."""
+        return self.record is not None and all(each.kind == "out" for each in self.reasons)
+
+
+def source_of(stage: Stage) -> str:
+    """The lock file in which a stage is recorded."""
+    return lockfile.source_in(stage.file.rpartition("/")[0])
+
+
+def look(stage: Stage, known: LockFiles, reader: Reader, *, force: bool = False) -> Look:
+    """What there is to do for a stage. UserError for what cannot be read."""
+    record = known.read(source_of(stage)).stages.get(stage.name)
+    now = None if stage.frozen else signature.inputs(stage, reader)
+    reasons = signature.stale(stage, record, reader, now=now)
+    if force and not stage.frozen:
+        reasons = reasons or [Reason("force")]
+    return Look(record, now, reasons)
+
+
+def why(reasons: list[Reason]) -> str:
+    """The first reason, and how many more there are."""
+    if not reasons:
+        return ""
+    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}"
+
+
+def candidates(
+    stage: Stage, seen: Look, store: LocalStore, *, earlier_runs: bool = True
+) -> Iterator[Mapping[str, OutItem]]:
+    """What a stage has made of what it reads now, the likeliest first; whether the store has it is not asked.
+
+    Without `earlier_runs` only what was recorded, and only where it is gone from the workspace.
+    """
+    if (
+        seen.record is not None
+        and seen.same_inputs
+        and (earlier_runs or all(each.what == "missing" for each in seen.reasons))
+    ):
+        known = {path: each.item for path, each in seen.record.outs.items()}
+        if run_cache.fits(stage, known):
+            yield _flagged(stage, known)
+    if earlier_runs and seen.now is not None and run_cache.takes(stage):
+        under = run_cache.key(stage, signature.signature(seen.now, store.algorithm))
+        for outs in run_cache.find(store, under, stage):
+            yield _flagged(stage, outs)
+
+
+def _flagged(stage: Stage, outs: Mapping[str, Item]) -> dict[str, OutItem]:
+    return {path: OutItem(*each, signature.flags(_out_of(stage, path))) for path, each in outs.items()}
+
+
+def _out_of(stage: Stage, path: str) -> Out:
+    return next(out for out in stage.outs if (patterns.matches(path, out.path) if out.is_glob else out.path == path))
+
+
+def is_here(store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
+    """Whether the store has all of these outputs."""
+    return not any(store.missing(each.oid) for each in outs.values())

@@ -1,0 +1,82 @@
+"""The pipeline of a project: all its vml.yaml files read and put together, and written again."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+
+from vcs_ml import fs, values
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.pipeline import graph, load
+from vcs_ml.pipeline.graph import Graph
+from vcs_ml.pipeline.load import Pipeline
+from vcs_ml.workspace import pointer_files, sources, tracked
+from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.tracked import Survey
+
+
+def pipeline(
+    project: Project, survey: Survey | None = None, *, instead: Mapping[str, bytes] | None = None
+) -> tuple[Pipeline, Graph]:
+    """What the vml.yaml files of the workspace say, and the graph of their stages; both empty where there are none.
+
+    `survey` is what was seen in the workspace just now; `instead` are bytes that count in the place of those of a file.
+    UserError in a bare repository, and as in `load.load` and `graph.build`.
+    """
+    if project.git.worktree is None:
+        raise UserError("a bare repository has no workspace", hint="vml works on stages in a clone or a worktree")
+    found = survey or tracked.survey(project)
+    new = instead or {}
+
+    def read(path: str) -> bytes | None:
+        return new[path] if path in new else values.read(project.root / path)
+
+    loaded = load.load(project.root, {*found.stage_files, *new}, read)
+    data = (path for path, each in found.tracked.items() if not each.lock)
+    return loaded, graph.build(loaded.stages, data)
+
+
+def read(project: Project, source: str) -> bytes:
+    """The bytes of the vml.yaml at a project-relative path, none where nothing is. UserError if it is no file."""
+    path = project.root / source
+    project.refuse_link_above(source)
+    if path.is_symlink():
+        raise UserError(f"{quote(source)} is a symbolic link", hint="vml does not write through links")
+    return values.read(path) or b""
+
+
+def write(project: Project, survey: Survey, changes: Mapping[str, bytes]) -> Graph:
+    """Write these vml.yaml files, each whole or not at all, and return the new graph.
+
+    Nothing is written where they would not fit together: UserError as in `pipeline`. The caller holds the worktree's
+    lock, and has read the files under it.
+    """
+    for source in changes:
+        if owner := sources.owner(source, survey.tracked):
+            raise UserError(
+                f"{quote(source)} would be data: {quote(owner[0].path)} is tracked",
+                hint="stages are written beside the data, not into it",
+            )
+        if _is_ignored(project, source):
+            raise UserError(f"{quote(source)} would not be found: .vmlignore names it", hint="change that first")
+    _, found = pipeline(project, survey, instead=changes)
+    for source, raw in changes.items():
+        path = project.root / source
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        fs.write_atomic(path, raw, mode=mode, scratch=project.tmp_dir)
+    pointer_files.stage(project, list(changes))
+    return found
+
+
+def _is_ignored(project: Project, source: str) -> bool:
+    """Whether `.vmlignore` keeps the search for vml.yaml files away from this one."""
+    ignore, folder = Ignore(project.root), ""
+    names = source.split("/")
+    for depth, name in enumerate(names, 1):
+        ignored = ignore.at(folder)
+        if ignored is not None and ignored(name, depth < len(names)):
+            return True
+        folder = "/".join(names[:depth])
+    return False

@@ -1,0 +1,343 @@
+"""One stage's turn: it is found up to date, its outputs come from the store, or its command runs and is recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from vcs_ml import hashing, locks
+from vcs_ml.errors import UserError, VmlError
+from vcs_ml.output import count, quote
+from vcs_ml.pipeline import lacking, patterns, run_cache, runner, signature
+from vcs_ml.pipeline.groups import Groups
+from vcs_ml.pipeline.ledger import Ledger
+from vcs_ml.pipeline.look import Look, candidates, is_here, look, source_of, why
+from vcs_ml.pipeline.scheduler import Outcome
+from vcs_ml.pipeline.signature import Inputs, Reader, Reason
+from vcs_ml.pipeline.stage import Out, Stage
+from vcs_ml.pipeline.transcript import Write, log_name
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.workspace import clearing, relink
+from vcs_ml.workspace.clearing import Doomed
+from vcs_ml.workspace.item import Item
+from vcs_ml.workspace.lockfile import OutItem, StageRecord
+from vcs_ml.workspace.project import Project
+
+
+class Options(NamedTuple):
+    """What a run was asked for. run_cache: what other runs made may be used; commit: what it makes is recorded; pull:
+    what is missing comes from the default remote.
+    """
+
+    force: bool = False
+    run_cache: bool = True
+    commit: bool = True
+    explain: bool = False
+    pull: bool = False
+
+
+class Run(NamedTuple):
+    """What all turns of one run share. `say` and `write` may be called by several threads.
+
+    `made` are the outputs of all stages; `in_git` tells which paths Git has. `reasons` and `errors` are filled by the
+    turns, by the address of the stage.
+    """
+
+    project: Project
+    store: LocalStore
+    stages: Mapping[str, Stage]
+    made: Mapping[str, int]
+    ledger: Ledger
+    env: Mapping[str, str]
+    reader: Callable[[], Reader]
+    groups: Groups
+    logs: Path
+    write: Write
+    say: Callable[[str], None]
+    in_git: Callable[[], set[str]]
+    options: Options
+    prefix: bool
+    reasons: dict[str, list[Reason]]
+    errors: dict[str, VmlError]
+
+
+def take(run: Run, address: str) -> Outcome:
+    """Bring one stage up to date. What is wrong with it is in `run.errors` then; signals end it after its command."""
+    try:
+        with run.groups.held():
+            return _take(run, run.stages[address])
+    except VmlError as error:
+        run.errors[address] = error
+        return Outcome("failed", error.message)
+
+
+def _take(run: Run, stage: Stage) -> Outcome:
+    ledger = run.ledger
+    with ExitStack() as locked:
+        with ledger.open():
+            seen = _look(run, stage)
+            if done := _nothing_to_do(run, stage, seen):
+                return done
+            mine = _try_lock(run, stage, locked)
+            generation = ledger.generation
+        if not mine:
+            ledger.settle()  # who holds it may wait for the worktree
+            _wait(run, stage, locked)
+        with ledger.open():
+            if not mine or ledger.generation != generation:
+                seen = _look(run, stage)
+                if done := _nothing_to_do(run, stage, seen):
+                    return done
+            assert seen.now is not None
+            if done := _restored(run, stage, seen):
+                return done
+            lacking.refuse(stage, seen.now, run.reader(), run.made)
+            _make_room(run, stage, seen)
+        return _make(run, stage, seen, seen.now)
+
+
+def _look(run: Run, stage: Stage) -> Look:
+    seen = look(stage, run.ledger.locks, run.reader(), force=run.options.force)
+    run.reasons[stage.address] = seen.reasons
+    return seen
+
+
+def _lock_path(run: Run, stage: Stage) -> Path:
+    return run.project.lock_dir / f"stage-{hashing.SHA256.digest(stage.address.encode()).hex()[:32]}"
+
+
+def _try_lock(run: Run, stage: Stage, locked: ExitStack) -> bool:
+    """Take the stage's lock if nobody has it."""
+    try:
+        locked.enter_context(locks.lock(_lock_path(run, stage), timeout=0))
+    except UserError:
+        return False
+    return True
+
+
+def _wait(run: Run, stage: Stage, locked: ExitStack) -> None:
+    """Take the stage's lock when whoever has it is done."""
+
+    def waiting(text: str) -> None:
+        run.say(f"{stage.address}: {text}")
+
+    timeout = run.project.config.lock_timeout
+    place = _lock_path(run, stage)
+    locked.enter_context(locks.lock(place, timeout=timeout, waiting=waiting, check=run.groups.check))
+
+
+# ---------------------------------------------------------------------- nothing to run
+
+
+def _nothing_to_do(run: Run, stage: Stage, seen: Look) -> Outcome | None:
+    if stage.frozen:
+        return _frozen(run, stage, seen)
+    if seen.reasons:
+        return None
+    assert seen.record is not None and seen.now is not None
+    ours = signature.expanded(stage, run.project.root)
+    if (
+        all(seen.record.outs[path].flags == signature.flags(out) for path, out in ours.items())
+        or not run.options.commit
+    ):
+        return Outcome("skipped")
+    _refuse_in_git(run, stage)
+    _record(run, stage, seen.now, seen.record, ours)
+    return Outcome("skipped", "recorded with other flags")
+
+
+def _frozen(run: Run, stage: Stage, seen: Look) -> Outcome:
+    """A frozen stage is not run. What is gone of its outputs comes back, if the store has it."""
+    if seen.record is None:
+        return Outcome("skipped", "frozen, never run")
+    gone = {each.name for each in seen.reasons if each.kind == "out" and each.what == "missing"}
+    outs = {path: each for path, each in seen.record.outs.items() if path in gone}
+    if outs and run.options.commit and is_here(run.store, outs):
+        _bring_back(run, stage, outs)
+        return Outcome("cached", "frozen")
+    return Outcome("skipped", f"frozen ({why(seen.reasons)})" if seen.reasons else "frozen")
+
+
+# ---------------------------------------------------------------------- from the store
+
+
+def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
+    """Bring the outputs from the store, if they were once made of what is here now."""
+    if run.options.force or not run.options.commit:
+        return None
+    gauge = run.ledger.gauge
+    known = False
+    for outs in candidates(stage, seen, run.store, earlier_runs=run.options.run_cache):
+        ours = {path: gauge.measure(path) for path in {**signature.expanded(stage, run.project.root), **outs}}
+        other = {path: here for path, here in ours.items() if path not in outs or here != outs[path].item}
+        if is_here(run.store, {path: outs[path] for path in other if path in outs}):
+            _restore(run, stage, seen, outs, other)
+            return Outcome("cached", why(seen.reasons))
+        known = True
+    if known and not run.options.pull:
+        run.say(f"{stage.address}: this was made before, but it is not here: vml repro --pull would fetch it")
+    return None
+
+
+def _restore(run: Run, stage: Stage, seen: Look, outs: Mapping[str, OutItem], other: Mapping[str, Item | None]) -> None:
+    """Let `outs` be what the workspace has; `other` is what it has in the places where it differs."""
+    assert seen.now is not None
+    _refuse_in_git(run, stage)
+    _clear(run, [Doomed(path, here, _worthless(seen, path)) for path, here in other.items()])
+    _bring_back(run, stage, {path: outs[path] for path in other if path in outs})
+    run.say(f"{stage.address}: cached ({_told(run, seen)})")
+    record = seen.now.record(outs, seen.record)
+    if record != seen.record:
+        run.ledger.recording.stage(source_of(stage), stage.name, record)
+
+
+def _bring_back(run: Run, stage: Stage, outs: Mapping[str, OutItem]) -> None:
+    for each in run.ledger.restore(outs, (source_of(stage), stage.name)):
+        run.say(each.line(run.store.algorithm))
+
+
+def _told(run: Run, seen: Look) -> str:
+    return "; ".join(map(str, seen.reasons)) if run.options.explain else why(seen.reasons)
+
+
+def _clear(run: Run, doomed: list[Doomed]) -> None:
+    for each in clearing.clear(run.project, run.store, doomed, run.ledger.meter):
+        run.say(each.line(run.store.algorithm))
+    run.ledger.forget()
+
+
+def _worthless(seen: Look, path: str) -> frozenset[ObjectId]:
+    """What a stage made and the project does not want to keep."""
+    known = seen.record.outs.get(path) if seen.record else None
+    return frozenset() if known is None or known.flags.cache else frozenset((known.oid,))
+
+
+# ---------------------------------------------------------------------- by its command
+
+
+def _make_room(run: Run, stage: Stage, seen: Look) -> None:
+    """Take the outputs away before the command makes them anew, and make the directories that they lie in."""
+    _refuse_in_git(run, stage)
+    gauge = run.ledger.gauge
+    ours = signature.expanded(stage, run.project.root)
+    there = {path: out for path, out in ours.items() if os.path.lexists(run.project.root / path)}
+    _clear(run, [Doomed(path, gauge.measure(path), _worthless(seen, path), out.persist) for path, out in there.items()])
+    kept = [path for path, out in there.items() if out.persist and path in gauge.pointers]
+    if kept and run.store.shares:  # what is one file with an object must not be written to
+        relink.unprotect(run.project, [(gauge.pointers[path], "") for path in kept], run.ledger.meter)
+        gauge.refresh()
+    for out in stage.outs:
+        folder = patterns.directory(out.path) if out.is_glob else os.path.dirname(out.path)
+        if folder:
+            run.project.refuse_link_above(f"{folder}/x")
+            (run.project.root / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _refuse_in_git(run: Run, stage: Stage) -> None:
+    refuse_in_git(run.project, stage, run.in_git())
+
+
+def refuse_in_git(project: Project, stage: Stage, in_git: Collection[str]) -> None:
+    """UserError for an output that would be in the store and is in Git."""
+    for path, out in signature.expanded(stage, project.root).items():
+        if out.cache and project.in_git(path) in in_git:
+            raise UserError(
+                f"stage {stage.address}: its output {quote(path)} is tracked by Git",
+                hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
+            )
+
+
+def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
+    address = stage.address
+    log = run.logs / log_name(address)
+    run.say(f"{address}: running ({_told(run, seen)})")
+    try:
+        result = _command(run, stage, log)
+    except BaseException:
+        _leave(run, stage)
+        raise
+    if result.failed is not None:
+        _leave(run, stage)
+        run.errors[address] = runner.failure(address, result, stage.cmds, log)
+        return Outcome("failed", runner.reason(result, stage.cmds))
+    with run.ledger.open():
+        _refuse_changed(run, stage, now)
+        made = signature.expanded(stage, run.project.root)
+        _refuse_unmade(run, stage, made, log)
+        if run.options.commit:
+            _record(run, stage, now, seen.record, made)
+    return Outcome("ran", why(seen.reasons))
+
+
+def _command(run: Run, stage: Stage, log: Path) -> runner.Result:
+    with run.ledger.closed():
+        return runner.run(
+            stage.address,
+            stage.cmds,
+            directory=run.project.root / stage.wdir,
+            root=run.project.root,
+            env=run.env,
+            log=log,
+            write=run.write,
+            groups=run.groups,
+            prefix=run.prefix,
+            shell=stage.shell,
+            timeout=stage.timeout,
+            retries=stage.retries,
+        )
+
+
+def _leave(run: Run, stage: Stage) -> None:
+    """What a command that failed has left stays for whoever looks, but nobody has to store it."""
+    with run.ledger.open():
+        clearing.leave(run.project, signature.expanded(stage, run.project.root))
+        run.ledger.forget()
+
+
+def _refuse_changed(run: Run, stage: Stage, before: Inputs) -> None:
+    reader = run.reader()
+    changed = signature.changes(signature.inputs(stage, reader), before.record({}), reader.gauge)
+    if changed:
+        names = ", ".join(dict.fromkeys(quote(each.name) for each in changed))
+        raise UserError(
+            f"stage {stage.address}: {names} changed while it ran, so what it made is not recorded",
+            hint="if the command itself writes there, it is an output and no dep; else: vml repro",
+        )
+
+
+def _refuse_unmade(run: Run, stage: Stage, made: Mapping[str, Out], log: Path) -> None:
+    missing = [path for path in made if not os.path.lexists(run.project.root / path)]
+    missing += [out.path for out in stage.outs if out.is_glob and out not in made.values()]
+    if missing:
+        more = f" (and {count(len(missing) - 1, 'more output')})" if len(missing) > 1 else ""
+        raise UserError(
+            f"stage {stage.address}: its command ended well, but did not make {quote(missing[0])}{more}",
+            hint=f"does it write elsewhere? its output is in {quote(log)}",
+        )
+
+
+def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, made: Mapping[str, Out]) -> None:
+    """Store what is there, and put it into the lock file and the run cache, with the next flush."""
+    recording = run.ledger.recording
+    outs = recording.outs({path: signature.flags(out) for path, out in made.items()})
+    small = {path: out for path, out in outs.items() if not out.flags.cache and _is_small(out)}
+    for path, out in small.items():
+        recording.keep(path, out.oid)
+    recording.stage(source_of(stage), stage.name, now.record(outs, before))
+    if run.options.run_cache and run_cache.takes(stage) and all(o.flags.cache or p in small for p, o in outs.items()):
+        under = run_cache.key(stage, signature.signature(now, run.store.algorithm))
+        items = {path: out.item for path, out in outs.items()}
+        entry = run_cache.Entry(items, run.project.id, run_cache.remotes(stage))
+        run.ledger.after_flush(partial(run_cache.put, run.store, under, stage, entry))
+    if any(out.kind == "tree" for out in outs.values()):
+        # Whoever reads it next would hash it once more: the stat index has it only then.
+        run.ledger.flush()
+
+
+def _is_small(out: OutItem) -> bool:
+    return out.kind != "tree" and out.size <= run_cache.SMALL

@@ -1,0 +1,153 @@
+"""Outputs going from the workspace before their stage makes them anew: what no store has is stored first."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from vcs_ml import fs
+from vcs_ml.hashing import SHA256
+from vcs_ml.progress import Meter
+from vcs_ml.store import ingest, objects
+from vcs_ml.store.ingest import Folder, stat_numbers
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.workspace import delete, saved, tree, write
+from vcs_ml.workspace.item import Item
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.saved import Saved
+
+_LEFT: Final = "left"
+
+
+class Doomed(NamedTuple):
+    """An output that is about to be removed, or (`stays`) to be changed in its place.
+
+    `here` is its content, None where that is not known; `worthless` are the ids of contents that nobody wants to keep.
+    """
+
+    path: str
+    here: Item | None
+    worthless: frozenset[ObjectId] = frozenset()
+    stays: bool = False
+
+
+def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: Meter) -> list[Saved]:
+    """Store what of these paths no store has, name that in `.vml/saved/`, and then remove them; what was stored.
+
+    UserError, with nothing removed, where a directory above is a symbolic link; for a file that changes meanwhile.
+    The caller holds the worktree's lock.
+    """
+    seen: dict[str, Mapping[bytes, bytes]] = {}
+    unsaved: list[str] = []
+    every = [each for each in doomed if os.path.lexists(project.root / each.path)]
+    left = _left(project) if every else {}
+    for each in every:
+        project.refuse_link_above(each.path)
+        stats = _stats(project, each.path)
+        seen[each.path] = stats
+        worthless = each.here is not None and each.here.oid in each.worthless
+        if not worthless and left.get(each.path) != _mark(stats):
+            unsaved += _in_no_store(project, store, each, stats, meter)
+    kept = saved.keep(project, store, unsaved, meter) if unsaved else []
+    for each in every:
+        if not each.stays:
+            _remove(project, each.path, seen[each.path])
+    return kept
+
+
+def leave(project: Project, paths: Iterable[str]) -> None:
+    """Remember what a command that failed left at these paths: as long as it lies there unchanged, `clear` removes it
+    without storing it. The caller holds the worktree's lock.
+    """
+    there = {path: _mark(_stats(project, path)) for path in paths if os.path.lexists(project.root / path)}
+    known = {path: mark for path, mark in _left(project).items() if os.path.lexists(project.root / path)}
+    if there:
+        raw = json.dumps({**known, **there}, sort_keys=True).encode()
+        fs.make_directory(project.index_dir)
+        fs.write_atomic(project.index_dir / _LEFT, raw, sync=False)
+
+
+def _left(project: Project) -> dict[str, str]:
+    try:
+        found = json.loads((project.index_dir / _LEFT).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _mark(stats: Mapping[bytes, bytes]) -> str:
+    """The stats of some files in short; files that were written since have another mark."""
+    hasher = SHA256.new()
+    for path, raw in sorted(stats.items()):
+        hasher.update(b"%d %s%s" % (len(path), path, raw))
+    return hasher.digest().hex()
+
+
+def _is_directory(project: Project, path: str) -> bool:
+    return stat.S_ISDIR(os.lstat(project.root / path).st_mode)
+
+
+def _stats(project: Project, path: str) -> dict[bytes, bytes]:
+    """The stats of every file at or below a path, ignored or not; of a single one under its name."""
+    full = os.fsencode(project.root / path)
+    if not _is_directory(project, path):
+        return {os.path.basename(full): array("q", stat_numbers(os.lstat(full))).tobytes()}
+    found: dict[bytes, bytes] = {}
+    pending = [b""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(os.path.join(full, folder)) as entries:
+            for entry in entries:
+                below = tree.join(folder, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(below)
+                else:
+                    found[below] = array("q", stat_numbers(entry.stat(follow_symlinks=False))).tobytes()
+    return found
+
+
+def _in_no_store(
+    project: Project, store: LocalStore, each: Doomed, stats: Mapping[bytes, bytes], meter: Meter
+) -> list[str]:
+    """The files at or below a path whose bytes are in no store, from the project's top."""
+    here = each.here
+    if here is not None and here.kind != "tree" and not store.unsafe([here.oid]):
+        return []
+    # Files that are linked to the store may hold other bytes than its objects should: they are read.
+    trusted = here is not None and here.kind == "tree" and here.nfiles == len(stats) and not store.shares
+    if trusted and here is not None and not store.missing(here.oid):
+        return []
+    top = each.path if _is_directory(project, each.path) else os.path.dirname(each.path)
+    groups: dict[bytes, Folder] = {}
+    for path, raw in stats.items():
+        numbers = array("q", raw)
+        if stat.S_ISREG(numbers[4]):  # a link is only a name of what it leads to
+            folder, _, name = path.rpartition(b"/")
+            group = groups.setdefault(folder, Folder(folder, [], array("q")))
+            group.names.append(name)
+            group.stats.extend(numbers)
+    folders = list(groups.values())
+    measured = ingest.measure(store.algorithm, os.fsencode(project.root / top), folders, meter)
+    size = store.algorithm.size
+    found: dict[ObjectId, list[str]] = {}
+    for group, many in zip(folders, measured, strict=True):
+        for i, name in enumerate(group.names):
+            oid = objects.blob(many.digests[i * size : (i + 1) * size])
+            found.setdefault(oid, []).append(os.path.join(top, os.fsdecode(tree.join(group.path, name))))
+    return [path for oid in store.unsafe(found) for path in found[oid]]
+
+
+def _remove(project: Project, path: str, seen: Mapping[bytes, bytes]) -> None:
+    is_directory = _is_directory(project, path)
+    base = write.open_below(project.root, path if is_directory else os.path.dirname(path))
+    try:
+        delete.files(base, seen, seen)
+    finally:
+        os.close(base)
+    if is_directory:
+        delete.empty_directories(project.root / path)
