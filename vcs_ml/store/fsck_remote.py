@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from vcs_ml.errors import CorruptError, RemoteError, UserError
 from vcs_ml.hashing import NAMES, SHA256, by_code
 from vcs_ml.output import count, quote, size
 from vcs_ml.progress import Meter
-from vcs_ml.store import catalog, inspect, objects, pack, recipe, transfer, workers
+from vcs_ml.store import catalog, inspect, objects, pack, recipe, threads, transfer, workers
 from vcs_ml.store.catalog import Index
 from vcs_ml.store.fsck import Checked, Info, Problem, Report, damage, named
 from vcs_ml.store.holdings import Holdings, judge_indexes, take_pack
@@ -205,7 +204,7 @@ def _read_packs(
             meter.advance(1)
             return i, state
 
-        with ThreadPoolExecutor(max(jobs // workers_, 1)) as pool:
+        with threads.pool(max(jobs // workers_, 1)) as pool:
             return list(pool.map(look, part))
 
     same: dict[tuple[bytes, bytes], int] = {}
