@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from conftest import Repo
+from tests.conftest import Repo
 
 
 def small(count: int, start: int = 0) -> dict[str, bytes]:
