@@ -507,6 +507,17 @@ def test_eight_at_once(repo: Repo, chance: random.Random) -> None:
     clean(repo)
 
 
+def test_who_waits_for_a_stage_lets_others_record(repo: Repo) -> None:
+    stages = "".join(f"  s{i}: {{cmd: 'sleep 0.3; echo s{i} >> .ran; echo > s{i}', outs: [s{i}]}}\n" for i in range(6))
+    write(repo, f"stages:\n{stages}")
+    processes = [pipelines.start(repo, "-j", "2") for _ in range(6)]
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+    assert sorted(ran(repo)) == [f"s{i}" for i in range(6)]
+    clean(repo)
+
+
 def test_kill_at_any_moment(repo: Repo, chance: random.Random, soak: int) -> None:
     dag = Dag(chance, 12)
     dag.put(repo)

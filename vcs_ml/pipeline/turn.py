@@ -87,7 +87,8 @@ def _take(run: Run, stage: Stage) -> Outcome:
             generation = ledger.generation
         if not mine:
             ledger.settle()  # who holds it may wait for the worktree
-            _wait(run, stage, locked)
+            with ledger.closed():  # also where another thread opens the ledger meanwhile
+                _wait(run, stage, locked)
         with ledger.open():
             if not mine or ledger.generation != generation:
                 seen = _look(run, stage)
