@@ -236,7 +236,7 @@ def test_what_no_remote_gets(repo: Repo, remote: Path) -> None:
     repo.commit()
     assert [each["path"] for each in repo.json("status")["not_pushed"]] == ["model"]
     assert repo.json("push")["roots"] == 1
-    assert repo.json("push", "--all-commits", "--check")["roots"] == 1
+    assert repo.json("push", "--all-commits", "--check")["roots"] == 0
     assert repo.json("status", "--remote", "")["not_pushed"] == []
     clone = repo.clone("clone")
     assert "left out: cache (no remote gets it, its stage train makes it)" in clone.run("pull").err
