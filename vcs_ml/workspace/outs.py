@@ -92,6 +92,15 @@ class Recording:
         self._stages.setdefault(source, {})[name] = stage
         self._learn(source, name, stage)
 
+    def learn(self, source: str) -> None:
+        """Let the gauge know what somebody else has put into this lock file."""
+        stages = self._locks.read(source).stages
+        pointers = self._gauge.pointers
+        for path in [path for path, each in pointers.items() if each.lock == source]:
+            del pointers[path]
+        for name, stage in stages.items():
+            pointers.update(_pointers(source, name, stage))
+
     def keep(self, path: str, oid: ObjectId) -> None:
         """Store also a small file at `path` that Git has, or nobody. UserError if it no longer is `oid`."""
         raw = (self._project.root / path).read_bytes()
@@ -124,6 +133,9 @@ class Recording:
         pointers = self._gauge.pointers
         for path in [path for path, each in pointers.items() if (each.lock, each.stage) == (source, name)]:
             del pointers[path]
-        for path, out in stage.outs.items() if stage else ():
-            if out.flags.cache:
-                pointers[path] = Pointer(path, *out.item, {}, name, source)
+        if stage:
+            pointers.update(_pointers(source, name, stage))
+
+
+def _pointers(source: str, name: str, stage: StageRecord) -> dict[str, Pointer]:
+    return {path: Pointer(path, *out.item, {}, name, source) for path, out in stage.outs.items() if out.flags.cache}
