@@ -655,6 +655,18 @@ def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
     clean(repo)
 
 
+def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> None:
+    repo.write(".vmlignore", "*.tmp\n")
+    write(repo, "stages: {a: {cmd: mkdir o && cp in o/x, deps: [in], outs: [{o: {cache: false}}]}}")
+    repo.write("in", "1")
+    states(repo)
+    repo.write("o/notes.tmp", "precious")
+    repo.write("in", "2")
+    assert states(repo) == {"a": "ran"}
+    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
+    assert "o/notes.tmp" in {each["path"] for files in records for each in files}
+
+
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
     process = pipelines.start(repo)
