@@ -667,6 +667,20 @@ def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> N
     assert "o/notes.tmp" in {each["path"] for files in records for each in files}
 
 
+def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
+    stage = "{cmd: cp in o && cp in p, deps: [in], outs: [o, p]}"
+    write(repo, f"stages: {{a: {stage}}}")
+    repo.write("in", "1")
+    states(repo)
+    write(repo, f"stages: {{b: {stage}}}")
+    states(repo)
+    assert (sorted(lock(repo)), states(repo)) == (["b"], {"b": "skipped"})
+    write(repo, "stages: {a: {cmd: cp in p, deps: [in], outs: [p]}, b: {cmd: cp in o, deps: [in], outs: [o]}}")
+    states(repo, "a")
+    assert {name: sorted(each["outs"]) for name, each in lock(repo).items()} == {"a": ["p"], "b": ["o"]}
+    clean(repo)
+
+
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
     process = pipelines.start(repo)
