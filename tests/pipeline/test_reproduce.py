@@ -626,6 +626,61 @@ def test_outputs_that_are_linked_to_the_store(repo: Repo, link: str) -> None:
     clean(repo)
 
 
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_links_to_the_store_that_no_lock_file_names(repo: Repo, link: str) -> None:
+    repo.run("config", "cache.link", link)
+    outs = "[{m: {persist: true}}, {d: {persist: true}}]"
+    write(repo, f"stages: {{a: {{cmd: mkdir -p d && cat in >> m && cat in >> d/x, outs: {outs}}}}}")
+    repo.write("in", "1")
+    states(repo)
+    (repo.path / "vml.lock").unlink()
+    repo.write("in", "2")
+    assert states(repo, "--force") == {"a": "ran"}
+    assert (repo.read("m"), repo.read("d/x")) == (b"12", b"12")
+    clean(repo)
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
+    repo.run("config", "cache.link", link)
+    write(
+        repo,
+        "stages: {a: {cmd: sleep 1; echo x >> m, always_changed: true, outs: [{m: {persist: true}}]}}",
+    )
+    both = [pipelines.start(repo), pipelines.start(repo)]
+    for process in both:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert repo.read("m") == b"x\nx\n"
+    clean(repo)
+
+
+def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> None:
+    repo.write(".vmlignore", "*.tmp\n")
+    write(repo, "stages: {a: {cmd: mkdir o && cp in o/x, deps: [in], outs: [{o: {cache: false}}]}}")
+    repo.write("in", "1")
+    states(repo)
+    repo.write("o/notes.tmp", "precious")
+    repo.write("in", "2")
+    assert states(repo) == {"a": "ran"}
+    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
+    assert "o/notes.tmp" in {each["path"] for files in records for each in files}
+
+
+def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
+    stage = "{cmd: cp in o && cp in p, deps: [in], outs: [o, p]}"
+    write(repo, f"stages: {{a: {stage}}}")
+    repo.write("in", "1")
+    states(repo)
+    write(repo, f"stages: {{b: {stage}}}")
+    states(repo)
+    assert (sorted(lock(repo)), states(repo)) == (["b"], {"b": "skipped"})
+    write(repo, "stages: {a: {cmd: cp in p, deps: [in], outs: [p]}, b: {cmd: cp in o, deps: [in], outs: [o]}}")
+    states(repo, "a")
+    assert {name: sorted(each["outs"]) for name, each in lock(repo).items()} == {"a": ["p"], "b": ["o"]}
+    clean(repo)
+
+
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
     process = pipelines.start(repo)

@@ -167,6 +167,8 @@ class Ledger:
             self._recording = Recording(self.project, self.store, self._gauge, self.locks, self.meter)
         else:
             self._gauge.refresh()
+            for source in self.locks.changed():
+                self.recording.learn(source)
         self.forget()
         self._wake.set()
 

@@ -22,7 +22,7 @@ from vcs_ml.pipeline.stage import Out, Stage
 from vcs_ml.pipeline.transcript import Write, log_name
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import clearing, relink
+from vcs_ml.workspace import clearing, detach, relink
 from vcs_ml.workspace.clearing import Doomed
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
@@ -228,9 +228,13 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
     ours = signature.expanded(stage, run.project.root)
     there = {path: out for path, out in ours.items() if os.path.lexists(run.project.root / path)}
     _clear(run, [Doomed(path, gauge.measure(path), _worthless(seen, path), out.persist) for path, out in there.items()])
-    kept = [path for path, out in there.items() if out.persist and path in gauge.pointers]
-    if kept and run.store.shares:  # what is one file with an object must not be written to
-        relink.unprotect(run.project, [(gauge.pointers[path], "") for path in kept], run.ledger.meter)
+    kept = [path for path, out in there.items() if out.persist]
+    known = [(gauge.pointers[path], "") for path in kept if path in gauge.pointers]
+    if known and run.store.shares:  # what is one file with an object must not be written to
+        relink.unprotect(run.project, known, run.ledger.meter)
+        gauge.refresh()
+    detached = [detach.below(run.project, path) for path in kept]  # also what nothing here tracks
+    if any(detached):
         gauge.refresh()
     for out in stage.outs:
         folder = patterns.directory(out.path) if out.is_glob else os.path.dirname(out.path)

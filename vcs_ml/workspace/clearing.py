@@ -50,7 +50,7 @@ def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: 
         project.refuse_link_above(each.path)
         stats = _stats(project, each.path)
         seen[each.path] = stats
-        worthless = each.here is not None and each.here.oid in each.worthless
+        worthless = each.here is not None and each.here.oid in each.worthless and _is_all(each.here, stats)
         if not worthless and left.get(each.path) != _mark(stats):
             unsaved += _in_no_store(project, store, each, stats, meter)
     kept = saved.keep(project, store, unsaved, meter) if unsaved else []
@@ -88,6 +88,11 @@ def _mark(stats: Mapping[bytes, bytes]) -> str:
     return hasher.digest().hex()
 
 
+def _is_all(here: Item, stats: Mapping[bytes, bytes]) -> bool:
+    """Whether the item tells of every file: that of a directory does not of ignored ones."""
+    return here.kind != "tree" or here.nfiles == len(stats)
+
+
 def _is_directory(project: Project, path: str) -> bool:
     return stat.S_ISDIR(os.lstat(project.root / path).st_mode)
 
@@ -119,7 +124,7 @@ def _in_no_store(
     if here is not None and here.kind != "tree" and not store.unsafe([here.oid]):
         return []
     # Files that are linked to the store may hold other bytes than its objects should: they are read.
-    trusted = here is not None and here.kind == "tree" and here.nfiles == len(stats) and not store.shares
+    trusted = here is not None and here.kind == "tree" and _is_all(here, stats) and not store.shares
     if trusted and here is not None and not store.missing(here.oid):
         return []
     top = each.path if _is_directory(project, each.path) else os.path.dirname(each.path)

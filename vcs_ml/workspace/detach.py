@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from vcs_ml.store import content, page
 from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.store.link import THROUGH
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import write
+from vcs_ml.workspace import tree, write
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.project import Project
 
@@ -23,7 +24,8 @@ from vcs_ml.workspace.project import Project
 def file(project: Project, top: Path, entry: Entry, stats: bytes) -> bytes:
     """Replace a file below `top` by a writable copy of it; the new stats.
 
-    `entry` and `stats` are what it was seen to hold and to be: UserError if that is no longer so.
+    `entry` and `stats` are what it was seen to hold (no digest: whatever it holds) and to be: UserError if that is no
+    longer so.
     """
     folder, _, name = entry.path.rpartition(b"/")
     directory = write.open_below(project.root, os.path.normpath(top.relative_to(project.root) / os.fsdecode(folder)))
@@ -31,6 +33,32 @@ def file(project: Project, top: Path, entry: Entry, stats: bytes) -> bytes:
         return _file(project, directory, name, entry, stats)
     finally:
         os.close(directory)
+
+
+def below(project: Project, path: str) -> bool:
+    """Replace every file at or below `path`, ignored or not, that is a symlink to an object or has other hard links, by
+    a private copy, whatever is tracked there; whether there was one. The caller holds the worktree's lock.
+    """
+    found = False
+    for full in _files(os.fsencode(project.root / path)):
+        st = os.lstat(full)
+        linked = stat.S_ISLNK(st.st_mode) or (stat.S_ISREG(st.st_mode) and st.st_nlink > 1)
+        numbers = tree.look(full, st, project.loose) if linked else None
+        if numbers is None or stat.S_ISLNK(numbers[4]):
+            continue
+        top = Path(os.fsdecode(os.path.dirname(full)))
+        entry = Entry(os.path.basename(full), tree.entry_kind(numbers[4]), numbers[0], b"")
+        file(project, top, entry, array("q", numbers).tobytes())
+        found = True
+    return found
+
+
+def _files(path: bytes) -> Iterator[bytes]:
+    if os.path.islink(path) or not os.path.isdir(path):
+        yield path
+        return
+    for folder, _, names in os.walk(path):  # a link to a directory stands for no object
+        yield from (os.path.join(folder, name) for name in names)
 
 
 def _file(project: Project, directory: int, name: bytes, entry: Entry, stats: bytes) -> bytes:
@@ -42,7 +70,8 @@ def _file(project: Project, directory: int, name: bytes, entry: Entry, stats: by
         target = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             cloned = content.clone(source, target)
-            if not cloned and content.copy(source, target, project.algorithm, SILENT) != entry.digest:
+            copied = None if cloned else content.copy(source, target, project.algorithm, SILENT)
+            if copied and entry.digest and copied != entry.digest:
                 raise UserError(f"{quote(entry.path)} changed meanwhile", hint="run the command again")
             write.check_unchanged(directory, name, entry.path, {entry.path: stats})
             os.rename(tmp, name, dst_dir_fd=directory)

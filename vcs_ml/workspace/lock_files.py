@@ -29,6 +29,10 @@ class LockFiles:
         """The lock file at the project-relative `source`, empty where there is none. UserError if it is damaged."""
         return self._writer(source).lock
 
+    def changed(self) -> list[str]:
+        """Those that were read, and that somebody else has changed since."""
+        return [source for source, known in self._known.items() if known[0] != _stamp(self._project.root / source)]
+
     def _writer(self, source: str) -> LockWriter:
         path = self._project.root / source
         stamp = _stamp(path)

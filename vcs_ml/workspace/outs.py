@@ -87,10 +87,41 @@ class Recording:
 
     def stage(self, source: str, name: str, stage: StageRecord | None) -> None:
         """With the next flush, the lock file `source` has this stage (None: not any more); its outputs are tracked,
-        which the gauge knows at once.
+        which the gauge knows at once. Another stage that was recorded with one of them, or with what lies in or around
+        one, has that no more, and is dropped with its last output.
         """
+        for each in self._others(source, name, stage) if stage else ():
+            self._take(each)
         self._stages.setdefault(source, {})[name] = stage
         self._learn(source, name, stage)
+
+    def _others(self, source: str, name: str, stage: StageRecord) -> list[Pointer]:
+        """Outputs of other stages that lie at, in or around those of this one."""
+        pointers = self._gauge.pointers
+        ours = [path for path, out in stage.outs.items() if out.flags.cache]
+        inside = tuple(f"{path}/" for path in ours)
+        found = {path: each for path, each in pointers.items() if path.startswith(inside)}
+        for path in ours:
+            if above := tracked.owner(path, pointers):
+                found[above[0].path] = above[0]
+        return [each for each in found.values() if each.lock and (each.lock, each.stage) != (source, name)]
+
+    def _take(self, out: Pointer) -> None:
+        """Take an output from the stage that was recorded with it."""
+        stages = self._stages.setdefault(out.lock, {})
+        before = stages[out.stage] if out.stage in stages else self._locks.read(out.lock).stages.get(out.stage)
+        outs = {path: each for path, each in before.outs.items() if path != out.path} if before else {}
+        stages[out.stage] = before._replace(outs=outs) if before and outs else None
+        self._learn(out.lock, out.stage, stages[out.stage])
+
+    def learn(self, source: str) -> None:
+        """Let the gauge know what somebody else has put into this lock file."""
+        stages = self._locks.read(source).stages
+        pointers = self._gauge.pointers
+        for path in [path for path, each in pointers.items() if each.lock == source]:
+            del pointers[path]
+        for name, stage in stages.items():
+            pointers.update(_pointers(source, name, stage))
 
     def keep(self, path: str, oid: ObjectId) -> None:
         """Store also a small file at `path` that Git has, or nobody. UserError if it no longer is `oid`."""
@@ -124,6 +155,9 @@ class Recording:
         pointers = self._gauge.pointers
         for path in [path for path, each in pointers.items() if (each.lock, each.stage) == (source, name)]:
             del pointers[path]
-        for path, out in stage.outs.items() if stage else ():
-            if out.flags.cache:
-                pointers[path] = Pointer(path, *out.item, {}, name, source)
+        if stage:
+            pointers.update(_pointers(source, name, stage))
+
+
+def _pointers(source: str, name: str, stage: StageRecord) -> dict[str, Pointer]:
+    return {path: Pointer(path, *out.item, {}, name, source) for path, out in stage.outs.items() if out.flags.cache}
