@@ -74,6 +74,29 @@ def test_one_flush_for_a_chain(repo: Repo) -> None:
     assert list(lock_of(repo, "sub/vml.lock").stages["more"].outs) == ["more"]
 
 
+def test_the_gauge_knows_at_once_which_stage_tracks_what(repo: Repo) -> None:
+    project = project_of(repo)
+    for path in ("old", "x", "y"):
+        repo.write(path, path)
+    record(repo, "first", ["old", "x"])
+    with opening.changing(project):
+        gauge = Gauge(project, opening.open_store(project), tracked.in_workspace(project), SILENT)
+        with Recording(project, opening.open_store(project), gauge, LockFiles(project), SILENT) as recording:
+
+            def owners(stage: str, *paths: str, cache: bool = True) -> dict[str, str]:
+                outs = recording.outs(dict.fromkeys(paths, Flags(cache=cache)))
+                recording.stage("vml.lock", stage, StageRecord(outs=outs))
+                return {path: each.stage for path, each in gauge.pointers.items()}
+
+            assert owners("second", "x") == {"old": "first", "x": "second"}
+            assert owners("first", "y") == {"y": "first", "x": "second"}
+            assert owners("first") == {"x": "second"}
+            assert owners("second", "x", cache=False) == {}
+            assert owners("first", "x", "y") == {"x": "first", "y": "first"}
+            recording.stage("vml.lock", "first", None)
+            assert gauge.pointers == {}
+
+
 def test_an_error_names_nothing(repo: Repo) -> None:
     project = project_of(repo)
     store = opening.open_store(project)

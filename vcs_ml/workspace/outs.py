@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -40,6 +40,8 @@ class Recording:
         self._job: Job | None = None
         self._done: list[Done] = []
         self._stages: dict[str, dict[str, StageRecord | None]] = {}
+        # Directories that something tracked lies in, or once lay in: only these are looked through.
+        self._around = {folder for path in gauge.pointers for folder in _above(path)}
 
     def __enter__(self) -> Self:
         return self
@@ -92,27 +94,38 @@ class Recording:
         """
         for each in self._others(source, name, stage) if stage else ():
             self._take(each)
-        self._stages.setdefault(source, {})[name] = stage
-        self._learn(source, name, stage)
+        self._put(source, name, stage)
 
     def _others(self, source: str, name: str, stage: StageRecord) -> list[Pointer]:
         """Outputs of other stages that lie at, in or around those of this one."""
         pointers = self._gauge.pointers
         ours = [path for path, out in stage.outs.items() if out.flags.cache]
-        inside = tuple(f"{path}/" for path in ours)
-        found = {path: each for path, each in pointers.items() if path.startswith(inside)}
-        for path in ours:
-            if above := tracked.owner(path, pointers):
-                found[above[0].path] = above[0]
+        found = {above[0].path: above[0] for path in ours if (above := tracked.owner(path, pointers))}
+        if inside := tuple(f"{path}/" for path in ours if path in self._around):
+            found |= {path: each for path, each in pointers.items() if path.startswith(inside)}
         return [each for each in found.values() if each.lock and (each.lock, each.stage) != (source, name)]
 
     def _take(self, out: Pointer) -> None:
         """Take an output from the stage that was recorded with it."""
-        stages = self._stages.setdefault(out.lock, {})
-        before = stages[out.stage] if out.stage in stages else self._locks.read(out.lock).stages.get(out.stage)
-        outs = {path: each for path, each in before.outs.items() if path != out.path} if before else {}
-        stages[out.stage] = before._replace(outs=outs) if before and outs else None
-        self._learn(out.lock, out.stage, stages[out.stage])
+        if before := self._known(out.lock, out.stage):
+            outs = {path: each for path, each in before.outs.items() if path != out.path}
+            self._put(out.lock, out.stage, before._replace(outs=outs) if outs else None)
+
+    def _known(self, source: str, name: str) -> StageRecord | None:
+        """What the stage is recorded with now, if only with the next flush."""
+        stages = self._stages.get(source, {})
+        return stages[name] if name in stages else self._locks.read(source).stages.get(name)
+
+    def _put(self, source: str, name: str, stage: StageRecord | None) -> None:
+        pointers = self._gauge.pointers
+        before = self._known(source, name)
+        for path in before.outs if before else ():
+            each = pointers.get(path)
+            if each is not None and (each.lock, each.stage) == (source, name):
+                del pointers[path]
+        self._stages.setdefault(source, {})[name] = stage
+        if stage:
+            self._track(source, name, stage)
 
     def learn(self, source: str) -> None:
         """Let the gauge know what somebody else has put into this lock file."""
@@ -121,7 +134,7 @@ class Recording:
         for path in [path for path, each in pointers.items() if each.lock == source]:
             del pointers[path]
         for name, stage in stages.items():
-            pointers.update(_pointers(source, name, stage))
+            self._track(source, name, stage)
 
     def keep(self, path: str, oid: ObjectId) -> None:
         """Store also a small file at `path` that Git has, or nobody. UserError if it no longer is `oid`."""
@@ -150,14 +163,15 @@ class Recording:
         for each in done:  # after what was measured before the stage ran
             each.settle()
 
-    def _learn(self, source: str, name: str, stage: StageRecord | None) -> None:
-        """Let the gauge know what is tracked now."""
-        pointers = self._gauge.pointers
-        for path in [path for path, each in pointers.items() if (each.lock, each.stage) == (source, name)]:
-            del pointers[path]
-        if stage:
-            pointers.update(_pointers(source, name, stage))
+    def _track(self, source: str, name: str, stage: StageRecord) -> None:
+        """Let the gauge know what this stage tracks."""
+        for path, out in stage.outs.items():
+            if out.flags.cache:
+                self._gauge.pointers[path] = Pointer(path, *out.item, {}, name, source)
+                self._around.update(_above(path))
 
 
-def _pointers(source: str, name: str, stage: StageRecord) -> dict[str, Pointer]:
-    return {path: Pointer(path, *out.item, {}, name, source) for path, out in stage.outs.items() if out.flags.cache}
+def _above(path: str) -> Iterator[str]:
+    """The directories that a path lies in."""
+    while path := path.rpartition("/")[0]:
+        yield path
