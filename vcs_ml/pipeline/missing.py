@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,65 +13,77 @@ from vcs_ml.pipeline.stage import Stage
 from vcs_ml.pipeline.turn import Run
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.records import Root
+from vcs_ml.store.remote import Remote
 from vcs_ml.workspace import checkout, opening, sync, tracked
 from vcs_ml.workspace.lockfile import OutItem
 from vcs_ml.workspace.sync import Wanted
 
 
-def fetch(run: Run, stage: Stage, show: Callable[[str], Any]) -> VmlError | None:
-    """Bring what is missing for this stage into the store, and what it reads into the workspace; what went wrong.
+class Fetcher:
+    """Fetches from the default remote, which is opened once and serves one stage after the other."""
 
-    Outputs that the remote does not have are made by the command instead: that is no error.
-    """
-    try:
-        _fetch_deps(run, stage, show)
-        _fetch_outs(run, stage, show)
-    except VmlError as error:
-        return error
-    return None
+    def __init__(self, run: Run, show: Callable[[str], Any]) -> None:
+        self._run, self._show = run, show
+        self._remote: Remote | None = None
+        self._turn = threading.Lock()
 
+    def fetch(self, stage: Stage) -> VmlError | None:
+        """Bring what is missing for this stage into the store, and what it reads into the workspace; what went wrong.
 
-def _fetch_deps(run: Run, stage: Stage, show: Callable[[str], Any]) -> None:
-    if stage.frozen:
-        return
-    with run.ledger.open():
-        pointers = run.ledger.gauge.pointers
-        wanted = [
-            above
-            for path in (*stage.deps, *(each.file for each in stage.params))
-            if not os.path.lexists(run.project.root / path) and (above := tracked.owner(path, pointers))
-        ]
-    if not wanted:
-        return
-    _bring(run, [Wanted(Root(each.path, each.oid), each.size, [inner]) for each, inner in wanted], show)
-    with run.ledger.open():
-        run.ledger.flush()
-        checkout.checkout(run.project, run.store, wanted, meter=run.ledger.meter)
-        run.ledger.gauge.refresh()
-
-
-def _fetch_outs(run: Run, stage: Stage, show: Callable[[str], Any]) -> None:
-    with run.ledger.open():
-        seen = look.look(stage, run.ledger.locks, run.reader(), force=run.options.force)
-        if not seen.reasons or run.options.force:
-            return
-        if stage.frozen and seen.record is not None:
-            known: Iterable[dict[str, OutItem]] = [dict(seen.record.outs)]
-        else:
-            known = [dict(each) for each in look.candidates(stage, seen, run.store, earlier_runs=run.options.run_cache)]
-    for outs in known:
-        items = [Wanted(Root(path, out.oid), out.size, [""]) for path, out in outs.items()]
+        Outputs that the remote does not have are made by the command instead: that is no error.
+        """
         try:
-            _bring(run, items, show)
+            self._fetch_deps(stage)
+            self._fetch_outs(stage)
+        except VmlError as error:
+            return error
+        return None
+
+    def _fetch_deps(self, stage: Stage) -> None:
+        run = self._run
+        if stage.frozen:
             return
-        except MissingObject:
-            continue
+        with run.ledger.open():
+            pointers = run.ledger.gauge.pointers
+            wanted = [
+                above
+                for path in (*stage.deps, *(each.file for each in stage.params))
+                if not os.path.lexists(run.project.root / path) and (above := tracked.owner(path, pointers))
+            ]
+        if not wanted:
+            return
+        self._bring([Wanted(Root(each.path, each.oid), each.size, [inner]) for each, inner in wanted])
+        with run.ledger.open():
+            run.ledger.flush()
+            checkout.checkout(run.project, run.store, wanted, meter=run.ledger.meter)
+            run.ledger.gauge.refresh()
 
+    def _fetch_outs(self, stage: Stage) -> None:
+        run = self._run
+        with run.ledger.open():
+            seen = look.look(stage, run.ledger.locks, run.reader(), force=run.options.force)
+            if not seen.reasons or run.options.force:
+                return
+            if stage.frozen and seen.record is not None:
+                known: Iterable[dict[str, OutItem]] = [dict(seen.record.outs)]
+            else:
+                earlier = look.candidates(stage, seen, run.store, earlier_runs=run.options.run_cache)
+                known = [dict(each) for each in earlier]
+        for outs in known:
+            items = [Wanted(Root(path, out.oid), out.size, [""]) for path, out in outs.items()]
+            try:
+                self._bring(items)
+                return
+            except MissingObject:
+                continue
 
-def _bring(run: Run, items: list[Wanted], show: Callable[[str], Any]) -> None:
-    """Fetch what the store lacks of these, one stage after the other."""
-    if not sync.lacking(run.store, items):
-        return
-    run.ledger.settle()
-    there = opening.remote_at(run.project, run.project.remote())
-    sync.fetch(run.store, there, items, jobs=sync.jobs(run.project, None), show=show)
+    def _bring(self, items: list[Wanted]) -> None:
+        """Fetch what the store lacks of these."""
+        run = self._run
+        if not sync.lacking(run.store, items):
+            return
+        run.ledger.settle()
+        with self._turn:
+            if self._remote is None:
+                self._remote = opening.remote_at(run.project, run.project.remote())
+            sync.fetch(run.store, self._remote, items, jobs=sync.jobs(run.project, None), show=self._show)

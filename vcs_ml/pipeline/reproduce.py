@@ -140,9 +140,11 @@ def run(
             in_git, options, jobs > 1, {}, {},
         )  # fmt: skip
 
+        fetcher = missing.Fetcher(shared, voice.show)
+
         def work(address: str) -> Outcome:
             if options.pull:
-                error = missing.fetch(shared, stages[address], voice.show)
+                error = fetcher.fetch(stages[address])
                 if error is not None:
                     shared.errors[address] = error
                     return Outcome("failed", error.message)
