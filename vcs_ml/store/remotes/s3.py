@@ -8,7 +8,6 @@ import datetime
 import hashlib
 import os
 import re
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,13 +26,11 @@ from vcs_ml import settings
 from vcs_ml.config import address
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.hashing import Buffer
-from vcs_ml.output import one_line
 from vcs_ml.settings import Value
 from vcs_ml.store.remotes import body, retry
 from vcs_ml.store.remotes.clock import Clock
 from vcs_ml.store.remotes.protocol import (
     PROBE,
-    CannotList,
     Denied,
     Item,
     NotFound,
@@ -42,52 +39,17 @@ from vcs_ml.store.remotes.protocol import (
     Traits,
     check_key,
     check_size,
-    insecure,
     is_scratch,
-    not_found,
     size_limit,
     too_short,
     valid_key,
 )
+from vcs_ml.store.remotes.s3_errors import ANSWERED, Conflict, Errors, Exists
 
 _CONNECTIONS: Final = 16
 _SAID_MAX: Final = 16 << 20  # bytes of an answer that is no object: a list of a thousand keys may have 8 MB
-# What helps where a server refuses something with this code, whatever the status is.
-_HELP: Final = {
-    "InvalidAccessKeyId": "the server does not know this access key: is it one for another server (endpoint_url)?",
-    "SignatureDoesNotMatch": "the secret key is wrong, or something between changes what is sent",
-    "ExpiredToken": "log in again (aws sso login, or new temporary credentials)",
-    "ExpiredTokenException": "log in again (aws sso login, or new temporary credentials)",
-    "TokenRefreshRequired": "log in again (aws sso login, or new temporary credentials)",
-    "InvalidToken": "the session token does not belong to these keys",
-    "AllAccessDisabled": "the owner has closed this bucket",
-    "AccessControlListNotSupported": "the bucket takes no ACLs: vml remote modify --unset {name} acl",
-    "InvalidEncryptionAlgorithmError": "vml remote modify {name} sse AES256",
-    "KMS.NotFoundException": "name another key: vml remote modify {name} sse_kms_key_id KEY",
-    "KMS.DisabledException": "enable the key, or name another: vml remote modify {name} sse_kms_key_id KEY",
-    "NotImplemented": "do its settings ask for something the server cannot do (sse, acl)? vml remote list --json",
-    "EntityTooLarge": "the server, or a proxy before it, has to take objects of 52 MB",
-    "BadDigest": "something changes what is sent; run the command again",
-    "InvalidDigest": "something changes what is sent; run the command again",
-}
-_FULL: Final = frozenset(
-    {"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "StorageFull"}
-)
-_PASSING: Final = frozenset({"RequestTimeout", "IncompleteBody", "InternalError", "OperationAborted"})
-_LOGIN: Final = (
-    failures.SSOError,
-    failures.LoginError,
-    failures.TokenRetrievalError,
-    failures.NoAuthTokenError,
-    failures.CredentialRetrievalError,
-)
 # Keys that nobody else writes: what is there already was stored by a try of ours whose answer was lost.
 _ONCE: Final = ("gc/", "index/", "pushing/", "roots/")
-_ANSWERED: Final = "VmlAnswered"
-_SHOW: Final = "vml remote list --json shows the settings"
-_REGION: Final = frozenset(
-    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "TemporaryRedirect"}
-)
 # Where a connection breaks while a body is read, which botocore does not try again.
 _BROKEN: Final = (
     failures.IncompleteReadError,
@@ -155,6 +117,14 @@ class Bucket:
         self._spare: list[bytearray] = []
         self._counter = retry.Counter()
         self._clock = Clock()
+        self._wrong = Errors(
+            self._place,
+            self._bucket,
+            self._prefix,
+            endpoint=self._text("endpoint_url"),
+            anonymous=options.get("anonymous") is True,
+            clock=self._clock,
+        )
         self._tags_are_md5 = True  # as long as we know
 
     # ------------------------------------------------------------------ the protocol
@@ -199,8 +169,8 @@ class Bucket:
 
     def write_new(self, key: str, data: Buffer) -> bool:
         try:
-            retry.again(lambda: self._put(key, data, IfNoneMatch="*"), (_Conflict,), self._waiting)
-        except _Exists:
+            retry.again(lambda: self._put(key, data, IfNoneMatch="*"), (Conflict,), self._waiting)
+        except Exists:
             if key.startswith(_ONCE):
                 self._check_kept(key, data)
             return False
@@ -233,13 +203,11 @@ class Bucket:
         for _ in range(retry.TRIES):
             answer = self._call("put_object", key, Body=content, **extra, **conditions)
             if not answer.get("ETag"):  # a server that says yes to everything has stored nothing
-                raise self._no_server("a PUT without an ETag")
+                raise self._wrong.no_server("a PUT without an ETag")
             if self._has_arrived(key, content, digest.hexdigest(), answer):
                 return
             conditions = {}  # what is there now is ours
-        raise RemoteError(
-            f"{self._place}: {key}: the server stores other bytes than were sent", hint=_HELP["BadDigest"]
-        )
+        raise self._wrong.changed(key)
 
     def _has_arrived(self, key: str, content: bytes | bytearray, digest: str, answer: Mapping[str, Any]) -> bool:
         """Whether what is stored is what was sent, for all that the ETag tells: some servers ignore Content-MD5."""
@@ -267,7 +235,7 @@ class Bucket:
             if not token:
                 return
             if token in tokens:
-                raise self._no_server("a list that goes round")
+                raise self._wrong.no_server("a list that goes round")
             tokens.append(token)
 
     def stat(self, key: str) -> Item | None:
@@ -347,7 +315,7 @@ class Bucket:
                 "payload_signing_enabled": False,
             },
             "tcp_keepalive": True,
-            # Content-MD5 travels instead, which every server checks; checksums of ranges are none of our objects'.
+            # Content-MD5 travels instead; checksums of ranges are none of our objects'.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
             "user_agent_extra": "vcs-ml",
@@ -356,7 +324,7 @@ class Bucket:
             config["signature_version"] = UNSIGNED
         lacks = [option for option in ("access_key_id", "secret_access_key") if not self._text(option)]
         if lacks and any(map(self._text, settings.SECRETS)):  # boto3 would send what there is
-            raise self._half(lacks[0], f"vml remote modify --local {self._place.name} {lacks[0]} ...")
+            raise self._wrong.half(lacks[0], f"vml remote modify --local {self._place.name} {lacks[0]} ...")
         try:
             session = boto3.session.Session(
                 aws_access_key_id=self._text("access_key_id"),
@@ -375,9 +343,9 @@ class Bucket:
             )
         except failures.PartialCredentialsError as error:
             place = "in the environment" if error.kwargs["provider"] == "env" else "in ~/.aws/credentials"
-            raise self._half(error.kwargs["cred_var"], f"set it {place}, beside the other half") from None
+            raise self._wrong.half(error.kwargs["cred_var"], f"set it {place}, beside the other half") from None
         except (failures.BotoCoreError, ValueError) as error:
-            raise UserError(f"{self._place}: {error}", hint=self._advice(error)) from None
+            raise UserError(f"{self._place}: {error}", hint=self._wrong.advice(error)) from None
         client.meta.events.register("before-send.s3", lambda request, **_: self._send(client, request))
         client.meta.events.register("before-call.s3", _begin)
         client.meta.events.register("before-parse.*", _keep_status)  # a wildcard comes before botocore's own handlers
@@ -403,11 +371,11 @@ class Bucket:
         finally:
             answer.raw.close()
         if len(said) > _SAID_MAX:
-            raise self._no_server(f"more than {_SAID_MAX} bytes of it")
+            raise self._wrong.no_server(f"more than {_SAID_MAX} bytes of it")
         return AWSResponse(answer.url, answer.status_code, answer.headers, _Said(said))
 
     def _call(self, name: str, key: str | None = None, **parameters: Any) -> Any:
-        """One operation on the bucket or one of its keys; NotFound, _Exists, _Conflict, CannotList, RemoteError."""
+        """One operation on the bucket or one of its keys; NotFound, Exists, Conflict, CannotList, RemoteError."""
         if key is not None:
             check_key(self._place, key)
             parameters["Key"] = self._prefix + key
@@ -418,11 +386,11 @@ class Bucket:
             answer = getattr(client, name)(Bucket=self._bucket, **parameters)
         except failures.ClientError as error:
             self._take_time(error.response)
-            raise self._refused(error, name, key) from None
+            raise self._wrong.refused(error, name, key) from None
         except (failures.BotoCoreError, OSError, urllib3.exceptions.HTTPError) as error:
-            raise self._failed(error, key) from None
+            raise self._wrong.failed(error, key) from None
         except (ResponseParserError, ValueError, TypeError, LookupError, OverflowError) as error:
-            raise self._no_server(str(error).partition("\n")[0]) from None
+            raise self._wrong.no_server(str(error).partition("\n")[0]) from None
         self._take_time(answer)
         return answer
 
@@ -433,31 +401,31 @@ class Bucket:
         answer = self._call("list_objects_v2", Prefix=self._prefix + prefix, **parameters)
         token = answer.get("NextContinuationToken", "")
         if not {"Name", "KeyCount", "Contents"} & answer.keys() or (answer.get("IsTruncated") and not token):
-            raise self._no_server("a list without what it should have")
+            raise self._wrong.no_server("a list without what it should have")
         items = []
         for each in answer.get("Contents", ()):
             key = each.get("Key")
             if not isinstance(key, str) or not key.startswith(self._prefix):
-                raise self._no_server(f"a list with {key!r} in it")
+                raise self._wrong.no_server(f"a list with {key!r} in it")
             if not key.endswith("/"):  # what consoles make to show a folder
                 items.append(self._item(key.removeprefix(self._prefix), each.get("Size"), each.get("LastModified")))
         return items, token
 
     def _item(self, key: str, size: object, modified: object) -> Item:
         if not isinstance(modified, datetime.datetime):
-            raise self._no_server(f"no time for {key}")
+            raise self._wrong.no_server(f"no time for {key}")
         return Item(key, self._size(size), modified.timestamp())
 
     def _size(self, size: object) -> int:
         if not isinstance(size, int) or size < 0:
-            raise self._no_server("no size" if size is None else f"the size {size!r}")
+            raise self._wrong.no_server("no size" if size is None else f"the size {size!r}")
         return size
 
     def _again(self, key: str, work: Callable[[], bytes]) -> bytes:
         try:
             return retry.again(work, _BROKEN, self._waiting)
         except _BROKEN as error:
-            raise self._failed(error, key) from None
+            raise self._wrong.failed(error, key) from None
 
     def _tell(
         self, response: Any, attempts: int, caught_exception: Any, request_dict: dict[str, Any], **_: object
@@ -474,166 +442,10 @@ class Bucket:
     def _take_time(self, answer: Mapping[str, Any]) -> None:
         self._clock.hear(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
-    # ------------------------------------------------------------------ what goes wrong
-
-    def _refused(self, error: failures.ClientError, name: str, key: str | None) -> RemoteError:
-        """The error for an answer that is none of success."""
-        said = error.response.get("Error", {})
-        code = one_line(str(said.get("Code", "")))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        place = self._place
-        where = f"{place}: {key}" if key else f"{place}"
-        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        message = one_line(str(said.get("Message") or code))
-        if error.response.get(_ANSWERED) == 200 and code == "500":
-            return self._no_server("what came is no XML")
-        if code in ("PreconditionFailed", "412"):
-            return _Exists(f"{where} is there already")
-        if code == "ConditionalRequestConflict":
-            return _Conflict(f"{where}: the server answers {status} {code}: {message}", hint="run the command again")
-        if code == "NoSuchBucket":
-            return RemoteError(
-                f"{place}: there is no bucket {self._bucket!r}",
-                hint="check the name and the server (endpoint_url); vml does not make buckets",
-            )
-        if code == "InvalidRange" or status == 416:
-            return RemoteError(f"{where} is truncated", hint=place.repair)
-        if key and status == 404:
-            return not_found(place, key)
-        moved = settings.masked(headers.get("location", ""))
-        if 300 <= status < 400 and moved and code not in _REGION:
-            there = re.match(r"[a-z]+://[^/?#]+", moved)
-            hint = "is endpoint_url right? a server of S3 sends nobody there"
-            if there and settings.is_server(there[0]):
-                hint = f"vml remote modify {place.name} endpoint_url {shlex.quote(there[0])}"
-            return RemoteError(f"{place}: the server sends us elsewhere, to {moved}", hint=hint)
-        if code in _REGION or status == 301:
-            region = one_line(str(said.get("Region") or headers.get("x-amz-bucket-region") or ""))
-            hint = f"vml remote modify {place.name} region {shlex.quote(region or 'REGION')}"
-            return RemoteError(f"{place}: the bucket is in another region ({message})", hint=hint)
-        if code == "RequestTimeTooSkewed":
-            return RemoteError(
-                f"{place}: this machine's clock is {self._clock.skew():+.0f} s off the server's", hint="set the clock"
-            )
-        if code == "InvalidObjectState":
-            return RemoteError(
-                f"{where} is archived, and must be restored before it can be read",
-                hint="restore it (aws s3api restore-object); no lifecycle rule may archive what is in a remote",
-            )
-        if code in _HELP:
-            return RemoteError(f"{where}: {message} ({code})", hint=_HELP[code].format(name=place.name))
-        if code in _FULL or status == 507:
-            return RemoteError(
-                f"{where}: the server is full ({message})",
-                hint=f"make room there (vml gc --remote {place.name}), then run the command again",
-            )
-        if self._options.get("anonymous") is True and (
-            status == 400 or (status in (401, 403) and name != "list_objects_v2")
-        ):
-            return Denied(
-                f"{where}: the server wants credentials ({code}: {message})",
-                hint=f"vml remote modify --unset {place.name} anonymous",
-            )
-        if status in (401, 403):
-            return self._denied(name, key)
-        if code in ("SlowDown", "ServiceUnavailable", "Throttling", "TooManyRequests") or status in (429, 503):
-            return RemoteError(
-                f"{where}: the server asks for fewer requests ({code or status}), also after {retry.TRIES} tries",
-                hint="run the command again later, or with --jobs 2; nothing that was sent is lost",
-            )
-        hint = "run the command again; nothing that was sent is lost"
-        if status < 500 and code not in _PASSING:
-            hint = f"it would say so again: is endpoint_url right, and are the other settings? {_SHOW}"
-        answer = " ".join(filter(None, dict.fromkeys((str(status or ""), code))))
-        return RemoteError(f"{where}: the server answers {answer}: {message}", hint=hint)
-
-    def _denied(self, name: str, key: str | None) -> RemoteError:
-        place = self._place
-        if name == "list_objects_v2":
-            anonymous = self._options.get("anonymous") is True
-            who = "who has no credentials may" if anonymous else "these credentials may"
-            needs = f"vml remote modify --unset {place.name} anonymous" if anonymous else "they need s3:ListBucket"
-            return CannotList(
-                f"{place}: {who} not list the bucket (s3:ListBucket)",
-                hint=f"{needs}; or somebody who may write runs: vml remote modify {place.name} public true, "
-                "and vml push",
-            )
-        action = {
-            "get_object": "s3:GetObject",
-            "head_object": "s3:GetObject",
-            "put_object": "s3:PutObject",
-            "delete_object": "s3:DeleteObject",
-        }.get(name, name)
-        also = " (or it is not there: who may not list a bucket cannot tell)" if action == "s3:GetObject" else ""
-        return Denied(
-            f"{place}: access denied to {key or 'the bucket'}{also}",
-            hint=f"these credentials need {action} on arn:aws:s3:::{self._bucket}/{self._prefix}*",
-        )
-
-    def _no_server(self, why: str) -> RemoteError:
-        """The error for an answer that no S3 server gives."""
-        why = one_line(why)
-        hint = "something answers in its place: a proxy, or a page to log in to the network?"
-        if endpoint := self._text("endpoint_url"):
-            hint = (
-                f"is {endpoint} its S3 address, and not that of its console or web page? "
-                f"vml remote modify {self._place.name} endpoint_url URL"
-            )
-        return RemoteError(f"{self._place} does not answer like an S3 server ({why})", hint=hint)
-
-    def _half(self, lacks: str, hint: str) -> UserError:
-        return UserError(f"{self._place}: half of the credentials are there, {lacks} is missing", hint=hint)
-
-    def _advice(self, error: BaseException) -> str:
-        """What helps where botocore does not take a setting."""
-        modify = f"vml remote modify {self._place.name}"
-        match error:
-            case failures.ProfileNotFound():
-                return f"aws configure list-profiles lists those there are; {modify} profile PROFILE"
-            case failures.InvalidS3AddressingStyleError():
-                return f"{modify} addressing_style path (or virtual, or auto)"
-            case failures.InvalidRegionError():
-                return f"{modify} region REGION"
-            case ValueError() if "endpoint" in str(error):
-                return f"{modify} endpoint_url https://HOST (or http://)"
-            case _ if isinstance(error, _LOGIN):
-                return "log in again (aws sso login, or new temporary credentials)"
-        return f"{_SHOW}; those of AWS itself are in ~/.aws/config"
-
-    def _failed(self, error: BaseException, key: str | None) -> RemoteError:
-        """The error where no answer came, or no whole one."""
-        place = self._place
-        where = f"{place}: {key}" if key else f"{place}"
-        modify = f"vml remote modify {place.name}"
-        match error:
-            case failures.NoCredentialsError():
-                hint = f"set AWS_PROFILE or AWS_ACCESS_KEY_ID, or: {modify} profile PROFILE; "
-                return RemoteError(f"{place}: no credentials were found", hint=f"{hint}public: {modify} anonymous true")
-            case _ if isinstance(error, _LOGIN):
-                return RemoteError(f"{place}: no credentials could be had ({error})", hint=self._advice(error))
-            case failures.NoRegionError():
-                return RemoteError(f"{place}: no region is known", hint=f"{modify} region REGION")
-            case failures.SSLError():
-                return insecure(place, error, "endpoint_url")
-            case failures.EndpointConnectionError() | failures.ConnectTimeoutError() | failures.ProxyConnectionError():
-                hint = "is the address right (endpoint_url, region), and the network up?"
-                return RemoteError(f"{place}: no connection ({error})", hint=hint)
-            case failures.ReadTimeoutError() | urllib3.exceptions.ReadTimeoutError() | TimeoutError():
-                hint = f"run the command again; a slow server: {modify} timeout 120"
-                return RemoteError(f"{where}: the server fell silent, {retry.TRIES} times", hint=hint)
-            case failures.EndpointResolutionError():  # asked nobody
-                return RemoteError(f"{place}: {error}", hint=f"{modify} endpoint_url https://HOST (or http://)")
-            case failures.ParamValidationError() | failures.InvalidRegionError():
-                return RemoteError(f"{where}: {' '.join(str(error).split())}", hint=self._advice(error))
-        return RemoteError(
-            f"{where}: the connection broke, {retry.TRIES} times ({type(error).__name__}: {error})",
-            hint="run the command again; nothing that was sent is lost",
-        )
-
 
 def _keep_status(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
     """Keep the status of an answer: where a 200 comes with no XML, botocore makes it a 500."""
-    customized_response_dict[_ANSWERED] = response_dict["status_code"]
+    customized_response_dict[ANSWERED] = response_dict["status_code"]
 
 
 def _begin(params: dict[str, Any], **_: object) -> None:
@@ -655,11 +467,3 @@ class _Said(NamedTuple):
 
     def stream(self) -> Iterator[bytes]:
         yield self.data
-
-
-class _Exists(RemoteError):
-    """A key that was to be new has a value."""
-
-
-class _Conflict(RemoteError):
-    """Somebody else is writing to the same key: whether it is new will be known in a moment."""
