@@ -189,6 +189,11 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 # --- A web server ------------------------------------------------------------------------------------------
 
 
+class _Quiet(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep standard error free of access logs."""
+
+
 @contextmanager
 def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iterator[str]:
     """The address at which anybody may read a directory's files; without `ranges`, only as a whole.
@@ -196,7 +201,7 @@ def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iter
     What has `moved` is elsewhere.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -227,9 +232,6 @@ def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iter
 
         do_HEAD = do_PUT = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
     with _serving(Handler) as address:
         yield address
 
@@ -238,7 +240,7 @@ def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iter
 def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -> Iterator[str]:
     """The address of a server that gives these answers, status, headers and text, to (method, path, authorization)."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -253,9 +255,6 @@ def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -
 
         do_HEAD = do_PUT = do_DELETE = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
     with _serving(Handler) as address:
         yield address
 
@@ -264,7 +263,7 @@ def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -
 def raw_server(answer: Callable[[str, str], Iterable[bytes]]) -> Iterator[str]:
     """The address of a server that sends these bytes, heads included, to (method, path), until the client goes away."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Quiet):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", "0")))
             with suppress(OSError):
@@ -273,15 +272,12 @@ def raw_server(answer: Callable[[str, str], Iterable[bytes]]) -> Iterator[str]:
 
         do_HEAD = do_PUT = do_DELETE = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
     with _serving(Handler) as address:
         yield address
 
 
 @contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def _serving(handler: type[_Quiet]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=[0.01])

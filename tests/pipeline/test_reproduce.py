@@ -564,13 +564,19 @@ def test_interrupt(repo: Repo, number: int) -> None:
     clean(repo)
 
 
-def test_waiting_for_another_names_it(repo: Repo) -> None:
+def held(repo: Repo) -> subprocess.Popen[str]:
+    """A run in the midst of its command, which ends when there is `.go`."""
     write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
-    first = pipelines.start(repo)
+    process = pipelines.start(repo)
     until = time.monotonic() + 60
     while not (repo.path / ".started").exists():
         assert time.monotonic() < until
         time.sleep(0.01)
+    return process
+
+
+def test_waiting_for_another_names_it(repo: Repo) -> None:
+    first = held(repo)
     second = pipelines.start(repo)
     assert second.stderr is not None
     said = second.stderr.readline()
@@ -585,12 +591,7 @@ def test_waiting_for_another_names_it(repo: Repo) -> None:
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interrupt_while_waiting(repo: Repo, jobs: str) -> None:
-    write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
-    first = pipelines.start(repo)
-    until = time.monotonic() + 60
-    while not (repo.path / ".started").exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    first = held(repo)
     second = pipelines.start(repo, "-j", jobs)
     assert second.stderr is not None
     assert second.stderr.readline().startswith("a: waiting for")
@@ -682,12 +683,7 @@ def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
 
 
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:
-    write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
-    process = pipelines.start(repo)
-    until = time.monotonic() + 60
-    while not (repo.path / ".started").exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    process = held(repo)
     repo.write("data", "1")
     repo.run("add", "data")
     repo.write(".go", "")

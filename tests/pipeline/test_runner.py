@@ -25,7 +25,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.pipeline import runner
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.runner import Result, failure, reason
-from vcs_ml.pipeline.transcript import Transcript, log_name, serialised
+from vcs_ml.pipeline.transcript import Transcript, log_name
 
 Run = Callable[..., Result]
 
@@ -36,7 +36,11 @@ class Room:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.shown = io.BytesIO()
-        self.write = serialised(self.shown)
+        self._turn = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        with self._turn:
+            self.shown.write(data)
 
     def run(self, *commands: str, name: str = "train", **options: Any) -> Result:
         options = {"directory": self.path, "root": self.path, "env": os.environ, "write": self.write} | options

@@ -60,14 +60,6 @@ def build(stages: Iterable[Stage], pointers: Iterable[str] = ()) -> Graph:
     )
 
 
-def direct(graph: Graph, address: str) -> list[str]:
-    """The stages that this one needs by itself, in the order of their files."""
-    found: set[int] = set()
-    for source in graph.needs[graph.numbers[address]]:
-        found.update((source,) if source < len(graph.stages) else graph.needs[source])
-    return _addresses(graph, found)
-
-
 def waits(graph: Graph, addresses: Iterable[str]) -> dict[str, list[str]]:
     """Which of these stages each of them needs by itself. A frozen stage, which does not run, waits for none."""
     chosen = {graph.numbers[address]: address for address in addresses}

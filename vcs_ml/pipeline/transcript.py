@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from vcs_ml import fs
 
@@ -33,18 +32,6 @@ def log_name(stage: str) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-def serialised(stream: BinaryIO) -> Write:
-    """A `write` to a stream that several stages share."""
-    lock = threading.Lock()
-
-    def write(data: bytes) -> None:
-        with lock:
-            stream.write(data)
-            stream.flush()
-
-    return write
 
 
 class Transcript:
