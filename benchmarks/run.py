@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import machine, report, rows, s3, scale, story, tools, workload
+from benchmarks import machine, pipelines, report, rows, s3, scale, story, tools, workload
 from benchmarks.measure import CommandFailed, Sample
 from benchmarks.story import Results, WrongResult
 from tests import servers
@@ -51,6 +51,8 @@ def _section(options: argparse.Namespace) -> tuple[str, Section, set[str]]:
         return "scale", _scale, set(scale.PARTS)
     if options.s3:
         return "s3", _s3, set(s3.PARTS)
+    if options.pipelines:
+        return "pipelines", _pipelines, set(pipelines.PARTS)
     return "benchmark", _bench, {row.step for row in (*rows.STORY, *rows.START_UP)}
 
 
@@ -147,6 +149,26 @@ def _s3(options: argparse.Namespace, argv: list[str], parts: set[str], scratch: 
     return 0
 
 
+def _pipelines(options: argparse.Namespace, argv: list[str], parts: set[str], scratch: Path) -> int:
+    env = tools.environment(scratch)
+    dvc = options.dvc if "dvc" in options.tools else None
+    where = machine.describe(
+        scratch,
+        command=shlex.join(["scripts/bench", *_as_typed(argv)]),
+        versions=_versions(options),
+        workload=f"Median of {options.runs} runs, but one of stages that DVC runs and of the 5,000.",
+    )
+    others = machine.Others()
+    story.warm_up([tools.vml(options.vml), *([tools.dvc(dvc)] if dvc else [])], scratch=scratch, env=env)
+    bench = scale.Bench(options.vml, dvc, scratch, env, options.pipelines, options.runs)
+    found = report.of_parts(pipelines.PARTS, bench, parts)
+    _show(options, "pipelines", f"{where} {others.sentence()}", found)
+    missed = pipelines.missed(found)
+    for line in missed:
+        print(f"missed: {line}", file=sys.stderr)
+    return 1 if missed and options.check else 0
+
+
 def _show(options: argparse.Namespace, section: str, where: str, found: Sequence[report.Table]) -> None:
     markdown = report.as_markdown(found, machine=where)
     print(markdown if options.markdown else f"{where}\n\n{report.as_text(found)}")
@@ -201,6 +223,14 @@ def _options(argv: list[str]) -> argparse.Namespace:
         const=1.0,
         metavar="SHARE",
         help="a bucket on this machine, beside rclone, aws s3 and DVC; or with a share of the data",
+    )
+    parser.add_argument(
+        "--pipelines",
+        type=float,
+        nargs="?",
+        const=1.0,
+        metavar="SHARE",
+        help="pipelines of up to 5,000 stages, beside DVC; or with a share of the stages",
     )
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")
     parser.add_argument("--files", type=int, default=20_000)

@@ -19,32 +19,37 @@ from benchmarks.story import WrongResult
 
 
 class Bench(NamedTuple):
-    """What every part works with: the programs (no DVC: None), where, and the share of the full size to play at."""
+    """What every part works with: the programs (no DVC: None), where, the share of the full size to play at, and how
+    often, where a median counts.
+    """
 
     vml: str
     dvc: str | None
     scratch: Path
     env: Mapping[str, str]
     factor: float
+    runs: int = 3
 
     def size(self, full: int) -> int:
         return max(round(full * self.factor), 4)
 
-    def run(self, cwd: Path, *words: str | Path) -> Sample:
+    def run(self, cwd: Path, *words: str | Path, together: bool = True) -> Sample:
         """One command, measured, and shown as it happens."""
         command = list(map(str, words))
         os.sync()
-        sample = measure.run([command], cwd=cwd, env=self.env, log=self.scratch / "log", together=True)
+        sample = measure.run([command], cwd=cwd, env=self.env, log=self.scratch / "log", together=together)
         shown = " ".join([Path(command[0]).name, *command[1:]])[:50]
-        numbers = f"{sample.seconds:9.3f} s {sample.processor:9.3f} s {sample.together / 1e6:7.0f} MB"
+        memory = max(sample.peak, sample.together)
+        numbers = f"{sample.seconds:9.3f} s {sample.processor:9.3f} s {memory / 1e6:7.0f} MB"
         print(f"  {shown:50} {numbers}", file=sys.stderr, flush=True)
         return sample
 
-    def repo(self, name: str) -> Path:
-        """A new repo for vml; its remote is the directory `remote` beside it."""
+    def repo(self, name: str, program: str = "") -> Path:
+        """A new repo for vml, or for DVC if that is the program; its remote is the directory `remote` beside it."""
         place = self.scratch / name / "repo"
         place.mkdir(parents=True)
-        setup = [["git", "init", "-q"], *tools.vml(self.vml).setup]
+        tool = tools.dvc(program) if program and program == self.dvc else tools.vml(self.vml)
+        setup = [["git", "init", "-q"], *tool.setup]
         for command in setup:
             words = [word.format(remote=place.parent / "remote") for word in command]
             subprocess.run(words, cwd=place, env=self.env, check=True, stderr=subprocess.DEVNULL)
@@ -77,14 +82,7 @@ def one_by_one(bench: Bench) -> Table:
 
 
 def _one_by_one(bench: Bench, program: str, count: int) -> dict[str, float]:
-    place = bench.scratch / "single"
-    if program == bench.vml:
-        repo = bench.repo("single")
-    else:
-        repo = place / "repo"
-        repo.mkdir(parents=True)
-        for command in [["git", "init", "-q"], *tools.dvc(program).setup]:
-            subprocess.run([w.format(remote=place / "remote") for w in command], cwd=repo, env=bench.env, check=True)
+    repo = bench.repo("single", program)
     workload.write_small(repo / "data", range(count), directories=0)
     names = [f"data/{i:07}.bin" for i in range(count)]
     # vml takes a quoted glob; for DVC the shell would write the names.
@@ -94,7 +92,7 @@ def _one_by_one(bench: Bench, program: str, count: int) -> dict[str, float]:
     found["status, nothing changed"] = bench.run(repo, program, "status")
     workload.write_small(repo / "data", [count], directories=0)
     found["add one more"] = bench.run(repo, program, "add", f"data/{count:07}.bin")
-    shutil.rmtree(place)
+    shutil.rmtree(repo.parent)
     return {step: sample.seconds for step, sample in found.items()}
 
 
@@ -199,12 +197,12 @@ def _history(bench: Bench, commits: int) -> dict[str, float]:
 # --- One large file --------------------------------------------------------------------------------------
 
 
-def large_file(bench: Bench, runs: int = 3) -> Table:
+def large_file(bench: Bench) -> Table:
     """One file beside `cp`, in turn; and one that is nearly all hole."""
     size, sparse = bench.size(2_000_000_000), bench.size(10_000_000_000)
     shown = ("add", "checkout", "add, hardlink", "checkout, hardlink")
     steps: dict[str, list[Sample]] = {step: [] for step in ("cp", *shown)}
-    for n in range(runs):
+    for n in range(bench.runs):
         repo = bench.repo("large")
         workload.write_large(repo / "model.bin", size, seed=n)
         workload.touch_memory(bench.scratch, size)

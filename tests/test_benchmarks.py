@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, report, rows, run, tools, workload
+from benchmarks import measure, pipelines, report, rows, run, tools, workload
 from benchmarks.measure import Sample
 from benchmarks.rows import Goal
 
@@ -141,6 +141,35 @@ def test_bucket_is_measured_with_a_small_share(tmp_path: Path, capsys: pytest.Ca
     assert "A CSV of 0 MB: bytes sent to the server" in shown
     assert "Peak memory of all processes, one file of 2 MB" in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pipelines_are_measured_with_a_small_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--pipelines", "0.002", "--runs", "1", "--tools", "vml", "--dir", str(tmp_path)]
+
+    assert run.main(options) == 0
+
+    shown = capsys.readouterr().out
+    assert "A chain of 4 stages that copy a file" in shown
+    assert "8 independent stages that sleep for 0.002 s" in shown
+    assert "A chain of 10 stages, which ran in" in shown
+    assert [line.split()[0] for line in shown.partition("sh -c cp alone")[2].splitlines()[2:7]] == ["4"] * 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pipeline_rows_tell_whether_their_goals_are_met() -> None:
+    assert pipelines.row("cold", 0.5, 5.0, Goal("DVC", 1 / 10)) == [
+        "cold",
+        "500 ms",
+        "5.00 s",
+        "10.0",
+        "DVC / 10",
+        "yes",
+    ]
+    assert pipelines.row("cold", 0.5, 4.9, Goal("DVC", 1 / 10))[-1] == "NO"
+    assert pipelines.row("cold", 0.5, None, Goal("DVC", 1 / 10)) == ["cold", "500 ms", "", "", "DVC / 10", ""]
+    assert pipelines.row("status", 0.3, None, 0.25) == ["status", "300 ms", "", "", "250 ms", "NO"]
+    lines = [pipelines.row(step, took, None, 0.25) for step, took in (("repro", 0.2), ("status", 0.3))]
+    assert pipelines.missed([report.Table("A chain", pipelines.HEADER, lines)]) == ["A chain: status"]
 
 
 def test_csv_grows_by_one_row_where_told(tmp_path: Path) -> None:
