@@ -34,6 +34,11 @@ class Patterns:
                     yield pattern, number
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a path stands for others."""
+    return _MAGIC.search(path) is not None
+
+
 def fixed_text(pattern: str) -> str:
     """What every match begins with."""
     found = _MAGIC.search(pattern)

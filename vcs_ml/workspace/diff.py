@@ -82,7 +82,7 @@ def _to_workspace(
     files, others = single.Files(project), single.Files(project)  # `others` is not kept: nobody tracks them now
     for path in sorted(old.keys() | now.keys()):
         before = old.get(path)
-        if path in now and _was_never_here(project, files, now[path]):  # then its pointer speaks for it
+        if path in now and was_never_here(project, files, now[path]):  # then its pointer speaks for it
             yield from _pairs(store, {path: before} if before is not None else {}, {path: now[path]}, read)
             continue
         if before is not None and before.kind == "tree" and (project.root / path).is_dir():
@@ -106,7 +106,8 @@ def _to_workspace(
         files.save()
 
 
-def _was_never_here(project: Project, files: single.Files, each: Pointer) -> bool:
+def was_never_here(project: Project, files: single.Files, each: Pointer) -> bool:
+    """Whether tracked data was not checked out yet, so that its pointer says what it is."""
     if os.path.lexists(project.root / each.path):
         return False
     if groups.is_left_out(project, each):
