@@ -16,6 +16,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.records import Root
 from vcs_ml.store.remote import Remote
+from vcs_ml.values import MAX_SIZE
 from vcs_ml.workspace import opening, single, sync
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -63,29 +64,29 @@ class Data:
         UserError if its bytes are not here.
         """
         try:
-            found = self._content(each)
-            if found is None:
+            if (oid := self._content(each)) is None:
                 return None
-            oid, length = found
             place = self.store.locate(oid)
         except MissingObject:
             hint = "--fetch gets it from the default remote"
             if self._show is not None:
                 hint = "the default remote has not got it either: vml push where it is"
             raise UserError(f"{quote(each.path)} is not in the local store", hint=hint) from None
-        if isinstance(place, Path):
+        # Not the size that a pointer or list of files gives: these are other people's.
+        length = place.stat().st_size if isinstance(place, Path) else place[1].raw
+        if isinstance(place, Path) and length > MAX_SIZE:
             return lambda: place.open("rb"), length
         return lambda: io.BytesIO(self.store.read(oid)), length
 
-    def _content(self, each: Stored) -> tuple[ObjectId, int] | None:
-        """The object that holds a file, and its size."""
+    def _content(self, each: Stored) -> ObjectId | None:
+        """The object that holds a file."""
         if each.pointer.kind != "tree":
-            return None if each.inner else (each.pointer.oid, each.pointer.size)
+            return None if each.inner else each.pointer.oid
         entry = manifest.lookup(each.pointer.oid, os.fsencode(each.inner), self.store.algorithm, self._page)
         if entry is None:
             return None
         single.kind_of(entry)  # no link
-        return objects.blob(entry.digest), entry.size
+        return objects.blob(entry.digest)
 
     def _page(self, oid: ObjectId) -> bytes:
         """A page of a list of files, also from the remote if things come from there."""
