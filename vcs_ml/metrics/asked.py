@@ -36,7 +36,9 @@ def _named(root: GitRoot, names: Sequence[str], scope: Scope) -> Iterator[tuple[
         if (ref.kind == "branch" and scope.all_branches) or (ref.kind == "tag" and scope.all_tags):
             yield ref.name, ref.commit
     if scope.all_commits:
-        yield from (("", commit) for commit in git.run(["rev-list", "--date-order", "--all"], root.cwd).decode().split())
+        yield from (
+            ("", commit) for commit in git.run(["rev-list", "--date-order", "--all"], root.cwd).decode().split()
+        )
 
 
 def _range(root: GitRoot, name: str) -> list[str]:
