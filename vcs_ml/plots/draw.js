@@ -37,8 +37,8 @@
 
   // Panels side by side as far as they fit, which Vega-Lite does not do.
   const arrange = (spec, panels, width) => {
-    const columns = Math.max(1, Math.min(panels, Math.floor(width / 340)));
-    const side = Math.max(140, Math.min(300, Math.floor(width / columns) - 90));
+    const columns = Math.max(1, Math.min(panels, Math.floor(width / 280)));
+    const side = Math.max(140, Math.min(300, Math.floor(width / columns) - 80));
     spec.columns = columns;
     spec.spec.width = spec.spec.height = side;
   };
@@ -98,7 +98,8 @@
     const read = (event) => {
       const scale = view.scale("x");
       const drawing = box.querySelector("svg, canvas").getBoundingClientRect();
-      const left = drawing.left + view.origin()[0];
+      const left = drawing.left + view.padding().left + view.origin()[0];
+      const top = drawing.top + view.padding().top + view.origin()[1];
       const at = event.clientX - left;
       if (!lines.length || at < -4 || at > view.width() + 4) return hide();
       const wanted = Number(scale.invert(at));
@@ -116,7 +117,7 @@
       showTip(event, `${chart.x_title} ${shown(first.line.shownX[first.at])}`, texts);
       const outer = box.getBoundingClientRect();
       rule.style.left = `${left - outer.left + scale(here)}px`;
-      rule.style.top = `${drawing.top - outer.top + view.origin()[1]}px`;
+      rule.style.top = `${top - outer.top}px`;
       rule.style.height = `${view.height()}px`;
       rule.hidden = false;
       return undefined;

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import line, quote
 from vcs_ml.plots import figures, theme
 from vcs_ml.plots.figures import Chart
 
 _WIDTH: Final = 640  # pixels, where a page would give its own width
+_REASON_MAX: Final = 300  # it may have the data inside
 _INK, _PAPER = "#1c2430", "#ffffff"
 
 
@@ -42,8 +43,8 @@ def _convert(chart: Chart, call: Callable[[Any, dict[str, Any], dict[str, Any]],
     try:
         return call(vl_convert, spec, options)
     except ValueError as error:
-        reason = str(error).strip().splitlines()
+        reason = str(error).partition("\n")[2] or str(error)  # the first line says what was tried
         raise UserError(
-            f"{quote(chart.id)} cannot be drawn: {reason[-1] if reason else 'vl-convert failed'}",
-            hint="check its template: it must be Vega-Lite",
+            f"{quote(chart.id)} cannot be drawn: {line(reason)[:_REASON_MAX]}",
+            hint="its template must be Vega-Lite: vml plots templates shows one",
         ) from None

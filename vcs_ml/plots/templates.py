@@ -125,6 +125,19 @@ def fill(value: Any, given: Mapping[str, Any]) -> Any:
     return _ANCHOR.sub(lambda match: _inside(match, given), value)
 
 
+def with_colours(value: Any) -> Any:
+    """A project's template in which a revision has the colour that it has in all charts, unless it says which."""
+    if isinstance(value, list):
+        return [with_colours(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made = {key: with_colours(each) for key, each in value.items()}
+    colour = made.get("color")
+    if isinstance(colour, dict) and colour.get("field") == "rev" and "scale" not in colour:
+        made["color"] = colour | {"scale": "<VML_COLOR_SCALE>"}
+    return made
+
+
 def with_points(value: Any, rows: list[dict[str, Any]]) -> Any:
     """A filled template with its points."""
     if value == POINTS:
