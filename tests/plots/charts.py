@@ -23,8 +23,16 @@ def chart(
     properties: Mapping[str, Any], files: Mapping[str, Mapping[str, bytes]], template: Template | None = None
 ) -> Chart:
     """The chart of the plot `data.csv` with these properties; `files` has the files of every revision."""
-    tables = {rev: {path: series.read(raw, path) for path, raw in here.items()} for rev, here in files.items()}
-    return figures.draw(define("data.csv", properties), tables, template)
+    plot = define("data.csv", properties)
+    tables = {
+        rev: {
+            path: series.read(here[path], path, header=plot.header, columns=columns)
+            for path, columns in plot.sources.items()
+            if path in here
+        }
+        for rev, here in files.items()
+    }
+    return figures.draw(plot, tables, template)
 
 
 def curves(*revs: str, points: int = 30, columns: Sequence[str] = ("step", "loss")) -> dict[str, dict[str, bytes]]:

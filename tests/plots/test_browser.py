@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -171,6 +172,22 @@ def test_pointer_reads_every_line(chromium: Browser, tmp_path: Path) -> None:
     )
     tab.move(1, 1)
     assert tab.run("document.querySelector('.tip').hidden")
+
+
+def test_titles_like_our_own_names_do_no_harm(chromium: Browser, tmp_path: Path) -> None:
+    titles = ["vega", "charts", "chart-0", "tip", "vml_vega", "scripts"]
+    figures = [chart({"x": "step", "y": "loss", "title": each}, curves("main")) for each in titles]
+    tab = opened(chromium, tmp_path / "page.html", page.write(figures, title="T"))
+
+    is_quiet(tab)
+    assert tab.run("document.querySelectorAll('.chart svg').length") == len(titles)
+
+
+def test_vega_carries_its_licences() -> None:
+    folder = Path(page.__file__).parent
+    licences = (folder / "vega.LICENCES.txt").read_text()
+
+    assert gzip.decompress((folder / "vega.js.gz").read_bytes()).decode().startswith(f"/*\n{licences}*/")
 
 
 def test_page_without_charts_carries_no_vega() -> None:

@@ -141,6 +141,13 @@ def test_x_and_y_of_different_length_are_cut_and_noted() -> None:
     assert "3 values for x and 2 for y" in made.notes[0]
 
 
+def test_revisions_with_the_same_values_are_named() -> None:
+    same, other = curves("main")["main"], curves("a", "v2")["v2"]
+    made = chart({"x": "step", "y": "loss"}, {"main": same, "v1": same, "v2": other, "v3": same})
+
+    assert made.notes == ["v1, v3: the same as main"]
+
+
 def test_plot_is_what_vml_yaml_says() -> None:
     assert define("a.csv", {}).pairs == (Pair(Column("a.csv", None)),)
     assert define("a.csv", {"x": "s", "y": ["l", "m"]}).pairs == (
@@ -152,7 +159,7 @@ def test_plot_is_what_vml_yaml_says() -> None:
         Pair(Column("a.csv", "l"), Column("a.csv", "s")),
         Pair(Column("b.csv", "m"), Column("b.csv", "t")),
     )
-    assert (both.title, both.template, both.sources) == ("T", "linear", ["a.csv", "b.csv"])
+    assert (both.title, both.template, both.sources) == ("T", "linear", {"a.csv": ["l", "s"], "b.csv": ["m", "t"]})
 
 
 def test_columns_that_do_not_pair_up_are_refused() -> None:

@@ -72,10 +72,8 @@ def test_ours_with_nothing_and_with_one_point(name: str) -> None:
 
 @pytest.mark.parametrize("name", templates.NAMES)
 def test_ours_with_several_columns_at_several_revisions(name: str) -> None:
-    made = chart(
-        {"x": "step", "y": ["loss", "error"], "template": name},
-        curves("main", "v1", points=5, columns=["step", "loss", "error"]),
-    )
+    files = curves("main", "v1", points=5, columns=["step", "loss", "error"])
+    made = chart({"x": "step", "y": ["loss", "error"], "template": name}, files)
 
     assert export.png(made, scale=1).startswith(b"\x89PNG")
 

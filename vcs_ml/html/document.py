@@ -76,8 +76,7 @@ def write(
 
 
 def _section(name: str, section: Section) -> Html:
-    title = tag("h2", section.title, id=f"{name}-title")
-    return tag("section", title, section.body, id=name, aria_labelledby=f"{name}-title")
+    return tag("section", tag("h2", section.title), section.body, id=name, aria_label=section.title)
 
 
 def _contents(ids: dict[str, Section]) -> Html:

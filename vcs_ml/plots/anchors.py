@@ -71,7 +71,12 @@ def given(plot: Plot, shown: Points, look: Looks, thinning: Thinning | None) -> 
 
 def _steps(shown: Points, axis: Axis) -> str:
     """The type of an axis on which a few numbers are steps with room between them."""
-    return "ordinal" if len(set(shown.cells(axis))) <= _STEPS_MAX else axis.type
+    different = set()
+    for cell in shown.cells(axis):
+        different.add(cell)
+        if len(different) > _STEPS_MAX:
+            return axis.type
+    return "ordinal"
 
 
 def _name(column: str) -> str:

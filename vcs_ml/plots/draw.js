@@ -4,8 +4,9 @@
   const MANY_POINTS = 5000; // above, a picture of pixels is quicker than one element for each
   const TOLD = 12; // lines that are read out at the pointer
 
-  const unpack = async (id) => {
-    const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+  const unpack = async (name) => {
+    const block = document.querySelector(`script[data-block="${name}"]`);
+    const packed = Uint8Array.from(atob(block.textContent), (letter) => letter.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
   };
@@ -131,8 +132,10 @@
   const quiet = {level: () => quiet, error: (...words) => { throw new Error(words.join(" ")); }};
   for (const name of ["warn", "info", "debug"]) quiet[name] = () => quiet;
 
+  const boxOf = (chart) => document.querySelector(`.chart[data-chart="${chart.number}"]`);
+
   const draw = async (chart, config) => {
-    const box = document.getElementById(chart.box);
+    const box = boxOf(chart);
     const rows = rowsOf(chart.series);
     const spec = filled(chart.template, rows);
     if (spec.title === chart.title) delete spec.title; // it stands above
@@ -167,7 +170,7 @@
     try {
       await draw(chart, config);
     } catch (error) {
-      complain(document.getElementById(chart.box), error);
+      complain(boxOf(chart), error);
     }
     await new Promise((resume) => { setTimeout(resume); }); // the page stays usable meanwhile
   }

@@ -31,13 +31,12 @@ def png(chart: Chart, *, scale: float = 2) -> bytes:
 
 def _convert(chart: Chart, call: Callable[[Any, dict[str, Any], dict[str, Any]], Any]) -> Any:
     try:
-        import vl_convert  # noqa: PLC0415 - an extra, which costs 30 ms
+        import vl_convert  # noqa: PLC0415 - an extra
     except ImportError:
         raise UserError("SVG and PNG need vl-convert", hint="pip install 'vcs-ml[plots]'") from None
     spec = figures.spec(chart)
-    for part in (spec, spec.get("spec", {})):
-        if part.get("width") == "container":
-            part["width"] = _WIDTH
+    if spec.get("width") == "container":
+        spec["width"] = _WIDTH
     # No address is allowed, so that nothing is loaded.
     options = {"config": theme.config(_INK, _PAPER), "allowed_base_urls": []}
     try:
@@ -46,5 +45,5 @@ def _convert(chart: Chart, call: Callable[[Any, dict[str, Any], dict[str, Any]],
         reason = str(error).partition("\n")[2] or str(error)  # the first line says what was tried
         raise UserError(
             f"{quote(chart.id)} cannot be drawn: {line(reason)[:_REASON_MAX]}",
-            hint="its template must be Vega-Lite: vml plots templates shows one",
+            hint="its template must be a chart of Vega-Lite, version 5 or 6",
         ) from None

@@ -66,7 +66,7 @@ def draw(plot: Plot, tables: Mapping[str, Mapping[str, Table]], template: Templa
         label=_label(plot, template, shown),
         template=templates.fill(content, anchors.given(plot, shown, look, template.thinning)),
         series=shown.series,
-        notes=_merged(shown.notes),
+        notes=_merged([*shown.notes, *_same(found)]),
         summaries=_summaries(found) if is_line else (),
         looks=look,
         ours=template.thinning is not None,
@@ -90,6 +90,17 @@ def _label(plot: Plot, template: Template, shown: Points) -> str:
     kind = _KINDS[template.thinning] if template.thinning is not None else "chart"
     axes = f"{plot.y_label or shown.y.title} over {plot.x_label or shown.x.title}"
     return f"{kind} of {axes}: {_listed(shown.labels('series'))}"
+
+
+def _same(found: Points) -> list[Note]:
+    """Of lines that lie on each other only the last is seen."""
+    notes: list[Note] = []
+    for at, each in enumerate(found.series):
+        for before in found.series[:at]:
+            if before.labels["field"] == each.labels["field"] and before.columns == each.columns:
+                notes.append((each.labels["series"], f"the same as {before.labels['series']}"))
+                break
+    return notes
 
 
 def _merged(notes: Sequence[Note]) -> list[str]:

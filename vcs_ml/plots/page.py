@@ -46,7 +46,7 @@ def body(figure: Chart | Images, number: int) -> Html:
     if not figure.series:
         return join(tag("p", "Nothing to draw."), *notes)
     kind = "chart panels" if _has_panels(figure) and len(figure.series) > 1 else "chart"
-    drawing = tag("div", class_=kind, id=_box(number), role="img", aria_label=figure.label)
+    drawing = tag("div", class_=kind, data_chart=number, role="img", aria_label=figure.label)
     controls = tag("div", class_="controls")
     missing = tag("noscript", tag("p", "Charts are drawn by a script, which does not run here.", class_="note"))
     return join(_legend(figure), drawing, controls, missing, *notes, _numbers(figure))
@@ -65,12 +65,9 @@ def needs(figures: Sequence[Chart | Images]) -> Needs:
     return Needs(_file("plots.css"), [*scripts, _file("draw.js")], [_vega()], blocks)
 
 
-def _block(id: str, packed: bytes) -> Html:
-    return tag("script", base64.b64encode(packed).decode(), type="text/plain", id=id)
-
-
-def _box(number: int) -> str:
-    return f"chart-{number}"
+def _block(name: str, packed: bytes) -> Html:
+    # Not by id: those are made of titles, which strangers write.
+    return tag("script", base64.b64encode(packed).decode(), type="text/plain", data_block=name)
 
 
 def _data(chart: Chart, number: int) -> dict[str, Any]:
@@ -84,7 +81,7 @@ def _data(chart: Chart, number: int) -> dict[str, Any]:
         for each in chart.series
     ]
     return {
-        "box": _box(number),
+        "number": number,
         "title": chart.title,
         "template": chart.template,
         "series": series,

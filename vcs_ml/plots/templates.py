@@ -78,7 +78,7 @@ def parse(raw: bytes, source: str) -> Template:
         raise UserError(f"the template {quote(source)} is larger than 1 MB", hint="data belongs into other files")
     content = values.parse(raw, source if source.endswith(SUFFIX) else source + SUFFIX)
     if not isinstance(content, dict):
-        raise UserError(f"{quote(source)} is no template: it is no mapping", hint="vml plots templates shows one")
+        raise UserError(f"{quote(source)} is no template: it is no mapping", hint="a template is a chart of Vega-Lite")
     found = _look(content)
     if found is not None:
         raise UserError(
