@@ -141,7 +141,7 @@
     if (spec.title === chart.title) delete spec.title; // it stands above
     if (chart.ours && spec.facet) arrange(spec, chart.series.length, box.clientWidth);
     const legend = chart.ours ? {...config.legend, disable: true} : config.legend;
-    const {spec: vega} = vml_vega.compile(spec, {config: {...config, legend}, logger: quiet});
+    const {spec: vega} = vml_vega.compile(spec, {config: {...config, aria: false, legend}, logger: quiet});
     const view = new vml_vega.View(vml_vega.parse(vega, null, {ast: true}), {
       bind: box.nextElementSibling,
       container: box,
