@@ -121,6 +121,22 @@ def test_words_of_strangers_stay_words(chromium: Browser, tmp_path: Path) -> Non
     assert "<script>window.hacked" not in text
 
 
+def test_long_names_fit_on_a_phone(chromium: Browser, tmp_path: Path) -> None:
+    long = "x" * 300
+    words = {"title": long, "x_label": long, "y_label": long}
+    bars = csv(["weight", "name"], [(1, long), (2, f"b{long}")])
+    figures: list[Chart | Images] = [
+        chart(words | {"x": "step", "y": "loss"}, curves(long, f"b{long}")),
+        chart({"x": "weight", "y": "name", "template": "bar_horizontal"}, {long: {"data.csv": bars}}),
+        chart({"x": "weight", "y": "name", "template": "confusion"}, {long: {"data.csv": bars}}),
+        images.compare(long, {long: png(3, 3), "main": png(3, 3, grey=1)}),
+    ]
+    tab = opened(chromium, tmp_path / "page.html", page.write(figures, title=long, about=long), 390)
+
+    is_quiet(tab)
+    assert tab.run("document.documentElement.scrollWidth") == 390
+
+
 def test_own_template_runs_no_code_and_asks_for_nothing(chromium: Browser, tmp_path: Path) -> None:
     evil = OWN | {
         "transform": [
