@@ -69,7 +69,7 @@ def _parsed(opener: Opener, path: str, delimiter: str) -> Iterator[list[list[str
         for text in lines.blocks(opener, path):
             waiting += len(text)
             if waiting > ROW_MAX + _BATCH:
-                raise too_long(path, line)
+                raise too_long(path, f"line {line:,}")
             yield io.StringIO(text, newline="").readlines()  # also at a lone CR; ends are kept, for those in quotes
 
     csv.field_size_limit(ROW_MAX)
