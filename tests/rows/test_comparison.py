@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.rows.tables import Row, compare, model, text
 from vcs_ml.errors import UserError
 from vcs_ml.rows import apart, comparison, delimited, lines, pairing, spill
-from vcs_ml.rows.result import ChangedRow, ColumnChange, Retyped, Sides, TableDiff
+from vcs_ml.rows.result import ChangedRow, Retyped, Sides, TableDiff
 
 CELLS = st.sampled_from(["", "a", "b", "1", "2.5", "é", "x,y", 'q"q', "two\nlines", "cr\r\nlf", " ", ";", "NA", "true"])
 PLAIN = st.sampled_from(["", "a", "b", "1", "2.5", "é", "0", "NA"])
@@ -53,9 +53,10 @@ def expected(old: Sequence[Row], new: Sequence[Row], key: Sequence[str]) -> tupl
     return added, removed, changed, {name: count for name, count in cells.items() if count}, duplicates
 
 
+@pytest.mark.usefixtures("tiny")
 @given(tables(CELLS), st.sampled_from([(), ("k",), ("v", "k")]), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_as_the_model(
-    tmp_path: Path, tiny: None, pair: tuple[list[Row], list[Row]], key: tuple[str, ...], end: str, quoted: bool
+    tmp_path: Path, pair: tuple[list[Row], list[Row]], key: tuple[str, ...], end: str, quoted: bool
 ) -> None:
     old, new = pair
     found = compare(
@@ -68,9 +69,10 @@ def test_as_the_model(
     assert counted(found) == expected(old, new, key)
 
 
+@pytest.mark.usefixtures("tiny")
 @given(tables(PLAIN), st.sampled_from([(), ("k",)]), st.permutations(range(3)))
 def test_lines_as_they_stand_and_parsed_rows_give_the_same(
-    tmp_path: Path, tiny: None, pair: tuple[list[Row], list[Row]], key: tuple[str, ...], order: list[int]
+    tmp_path: Path, pair: tuple[list[Row], list[Row]], key: tuple[str, ...], order: list[int]
 ) -> None:
     old, new = pair
     quick = compare(tmp_path, text(NAMES, old), text(NAMES, new), key=key)
@@ -81,10 +83,11 @@ def test_lines_as_they_stand_and_parsed_rows_give_the_same(
     assert counted(quick) == expected(old, new, key)
 
 
+@pytest.mark.usefixtures("tiny")
 @settings(max_examples=20)
 @given(tables(CELLS), st.sampled_from([(), ("k",)]))
 def test_forked_processes_find_the_same(
-    tmp_path: Path, tiny: None, pair: tuple[list[Row], list[Row]], key: tuple[str, ...]
+    tmp_path: Path, pair: tuple[list[Row], list[Row]], key: tuple[str, ...]
 ) -> None:
     old, new = (text(NAMES, rows) for rows in pair)
     alone = compare(tmp_path, old, new, key=key)
