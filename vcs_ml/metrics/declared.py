@@ -51,6 +51,7 @@ class Declarations:
     def of(self, at: Revision) -> Declared:
         """What this revision declares. params.yaml at the top of the project counts as params everywhere."""
         files = at.stage_files()
+        known: Declared
         for names, before, known in reversed(self._known):
             if names == files and all(_read(at, path) == raw for path, raw in before.items()):
                 return known

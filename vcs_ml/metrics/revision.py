@@ -85,7 +85,11 @@ class Reader:
 
     def at(self, rev: str) -> Commit:
         """A commit, by any name that Git knows. UserError where Git does not."""
-        return Commit(self, rev, git.resolve(self.project.git, rev))
+        return self.commit(rev, git.resolve(self.project.git, rev))
+
+    def commit(self, label: str, commit: str) -> Commit:
+        """A commit by its full id, and what it is called here."""
+        return Commit(self, label, commit)
 
     def workspace(self) -> Workspace:
         """What is in the working tree now. UserError in a bare repository."""
