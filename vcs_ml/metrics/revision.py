@@ -191,17 +191,18 @@ class Commit:
                 found.update((each.path, each) for each in self._reader.pointers(node, path))
         return found
 
-    def _find(self, path: str) -> Node | None:
+    def find(self, path: str) -> Node | None:
+        """What Git has at a path."""
         return self._trees.find(self._top, path) if self._top is not None else None
 
     def stored(self, path: str) -> Stored | None:
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode != DIRECTORY:
             return None
         end = path.find("/")
         while True:  # from the top: in a tracked directory, what is named like a pointer is data
             above = path if end < 0 else path[:end]
-            node = self._find(above + SUFFIX)
+            node = self.find(above + SUFFIX)
             if node is not None and node.mode in FILE:
                 return Stored(self._reader.pointers(node, above + SUFFIX)[0], path[len(above) + 1 :])
             if end < 0:
@@ -217,7 +218,7 @@ class Commit:
         return self._below(path)
 
     def _below(self, path: str) -> list[str]:
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode != DIRECTORY:
             return [path]
         if (owner := self.stored(path)) is not None:
@@ -235,7 +236,7 @@ class Commit:
         return sorted(set(files))
 
     def opener(self, path: str) -> tuple[Callable[[], BinaryIO], int] | None:
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode in FILE:
             data = self._trees.read(found.oid, LARGEST)
             return lambda: io.BytesIO(data), len(data)

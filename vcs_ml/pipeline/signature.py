@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from vcs_ml import values
 from vcs_ml.errors import CorruptError, UserError
@@ -16,11 +16,10 @@ from vcs_ml.output import quote
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Out, ParamSet, Stage
 from vcs_ml.store import manifest, objects
-from vcs_ml.store.objects import MissingObject
+from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import Flags, OutItem, StageRecord
-from vcs_ml.workspace.measure import Gauge
 
 SCHEMA: Final = 1
 _SHOWN: Final = 40  # characters of a value
@@ -110,6 +109,18 @@ class Params:
             # By its bytes: a stage may write it twice within what the clock of the file system can tell apart.
             known = self._parsed[file] = (raw, values.parse(raw, file))
         return known[1]
+
+
+class Gauge(Protocol):
+    """What tells the content of paths, as `workspace.measure.Gauge` does for the workspace."""
+
+    algorithm: Algorithm
+
+    def measure(self, path: str) -> Item | None:
+        """The content of a file or directory, None where nothing is."""
+
+    def read(self, oid: ObjectId) -> bytes:
+        """A page of a list of files. MissingObject, CorruptError."""
 
 
 class Reader(NamedTuple):
