@@ -8,8 +8,10 @@ from decimal import Context, Decimal, localcontext
 from typing import Any, Final, NamedTuple
 
 from vcs_ml import output, values
+from vcs_ml.errors import UserError
 from vcs_ml.metrics import flat
 from vcs_ml.metrics.compare import MISSING, Values
+from vcs_ml.pipeline import patterns
 
 Rules = Mapping[str, Any]  # those of one gate, as pipeline.schema describes them
 Named = Mapping[tuple[str, str], Rules]  # by file and key
@@ -30,7 +32,7 @@ class Gate(NamedTuple):
     @property
     def name(self) -> str:
         """As the vml.yaml at the top of a project names it."""
-        return f"{self.file}:{self.key}"
+        return f"{self.file}:{self.key}" if self.key else self.file
 
     @property
     def better(self) -> str | None:
@@ -91,7 +93,7 @@ def removed(named: Named, before: Named | None) -> list[Gate]:
 def _result(gate: Gate, old: Values, new: Values) -> Result:
     was, now = old.get(gate.file, gate.key), new.get(gate.file, gate.key)
     result = Result(gate, was, now)
-    if error := new.errors.get(gate.file):
+    if error := _error(gate.file, new):
         return result._replace(faults=(f"cannot be read: {error.message}",))
     if now is MISSING:
         return _missing(result, old, new)
@@ -102,10 +104,15 @@ def _result(gate: Gate, old: Values, new: Values) -> Result:
     return result._replace(faults=faults, notes=tuple(_notes(gate, old)))
 
 
+def _error(file: str, found: Values) -> UserError | None:
+    """Why a file, or the directory that it lies in, could not be read."""
+    return next((error for path, error in found.errors.items() if patterns.matches(file, path)), None)
+
+
 def _missing(result: Result, old: Values, new: Values) -> Result:
     if not result.gate.rules.get("required", True):
         return result._replace(notes=("missing, as it may be",))
-    if result.old is not MISSING or result.gate.file in old.errors:
+    if result.old is not MISSING or _error(result.gate.file, old):
         return result._replace(faults=("gone",))
     return result._replace(faults=(_nowhere(result.gate, old, new),))
 
@@ -147,7 +154,7 @@ def _notes(gate: Gate, old: Values) -> Iterator[str]:
     was = old.get(gate.file, gate.key)
     if not any(name in gate.limits for name in _RELATIVE) or _is_comparable(was):
         return
-    if gate.file in old.errors:
+    if _error(gate.file, old):
         yield "not readable before"
     elif was is MISSING:
         yield "new"

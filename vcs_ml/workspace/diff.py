@@ -113,7 +113,7 @@ def _to_workspace(
             yield path, pair, _directory(project, store, path, pair, read, ignore=ignore, meter=meter, keep=keep)
         else:
             known = files if path in now else others
-            yield path, pair, _file(store, path, before, known, read, meter)
+            yield path, pair, _file(store, path, before, read, known.look(path, meter=meter, steady=False)[0])
     if keep:
         files.save()
 
@@ -136,10 +136,7 @@ def _directory(
     yield from _tree_to_workspace(project, path, (before, after), read, ignore=ignore, meter=meter, keep=keep)
 
 
-def _file(
-    store: LocalStore, path: str, before: Pointer | None, files: single.Files, read: Read, meter: Meter
-) -> Iterator[Triple]:
-    here, _ = files.look(path, meter=meter, steady=False)
+def _file(store: LocalStore, path: str, before: Pointer | None, read: Read, here: Entry | None) -> Iterator[Triple]:
     if here is not None and here.size < 0:
         here = None
     if before is not None and before.kind == "tree":
