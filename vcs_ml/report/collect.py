@@ -99,17 +99,16 @@ def _open(job: Job, reader: Reader, collector: Collector, problems: list[Problem
     new: Revision = reader.commit(job.head.label, job.head.commit) if job.head.commit else reader.workspace()
     survey = None if job.head.commit else tracked.survey(job.project)
     problems += _told(survey.broken if survey is not None else {}, job.head.label)
-    before = _tracked(job.project, job.base, problems)
-    now = survey.tracked if survey is not None else _tracked(job.project, job.head, problems)
+    before = _tracked(job.project, job.base)
+    now = survey.tracked if survey is not None else _tracked(job.project, job.head)
     return _Pair(old, new, (collector.declared(old), collector.declared(new)), (before, now), survey)
 
 
-def _tracked(project: Project, side: Side, problems: list[Problem]) -> Mapping[str, Pointer]:
+def _tracked(project: Project, side: Side) -> Mapping[str, Pointer]:
     assert side.commit is not None
     try:
         return tracked.at_revision(project, side.commit)
-    except UserError as error:
-        problems.append(Problem("data", side.label, error.message))
+    except UserError:  # which is told where the data is compared
         return {}
 
 
@@ -154,7 +153,7 @@ def _data(job: Job, pair: _Pair, pages: Pages, problems: list[Problem]) -> Data:
                 job.project, job.store, base, head, read=pages.read, meter=job.meter, keep=keep, lost=lost
             )
     except UserError as error:
-        problems.append(Problem("data", job.head.label, error.message))
+        problems.append(Problem("data", "", error.message))  # it names the revision itself
         return Data()
     unlisted = []
     for path, (old, new) in lost.items():

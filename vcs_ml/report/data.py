@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from vcs_ml.store.page import Entry
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.status import Change
 
@@ -39,7 +40,7 @@ class Data(NamedTuple):
     @property
     def growth(self) -> int:
         """Bytes that there are more now."""
-        return sum(map(_growth, self.changes)) + sum(_size(each.new) - _size(each.old) for each in self.unlisted)
+        return sum(map(_growth, self.changes)) + sum(map(_growth, self.unlisted))
 
 
 class Line(NamedTuple):
@@ -57,14 +58,21 @@ class Line(NamedTuple):
 
 
 def lines(data: Data) -> list[Line]:
-    """The changed files, at most FILES_MAX of one tracked thing by themselves: more are counted by folder."""
+    """The changed files, at most FILES_MAX of one tracked thing by themselves: more are counted by folder. Then the
+    directories of which only sizes are known, as `changed`.
+    """
     owned: dict[str, list[Change]] = {}
     for each in data.changes:
         owned.setdefault(_owner(each.path, data.tracked), []).append(each)
     found: list[Line] = []
     for owner, changes in sorted(owned.items()):
         found += map(_file, changes) if len(changes) <= FILES_MAX else _folders(owner, changes)
-    return found
+    return [*found, *map(_unlisted, data.unlisted)]
+
+
+def _unlisted(each: Unlisted) -> Line:
+    what = "added" if each.old is None else "deleted" if each.new is None else "changed"
+    return _line(f"{each.path}/", what, each.old, each.new)
 
 
 def _owner(path: str, tracked: frozenset[str]) -> str:
@@ -76,8 +84,12 @@ def _owner(path: str, tracked: frozenset[str]) -> str:
 
 
 def _file(each: Change) -> Line:
-    sizes = [side.size if side is not None else None for side in (each.old, each.new)]
-    return Line(each.path, {each.change: 1}, _growth(each), sizes[0], sizes[1], each.source)
+    return _line(each.path, each.change, each.old, each.new)._replace(source=each.source)
+
+
+def _line(path: str, what: str, old: Entry | Pointer | None, new: Entry | Pointer | None) -> Line:
+    sizes = (old.size if old is not None else None, new.size if new is not None else None)
+    return Line(path, {what: 1}, (sizes[1] or 0) - (sizes[0] or 0), sizes[0], sizes[1])
 
 
 def _folders(top: str, changes: Sequence[Change]) -> Iterator[Line]:
@@ -102,9 +114,5 @@ def _together(path: str, changes: Iterable[Change]) -> Line:
     return Line(path, Counter(each.change for each in found), sum(map(_growth, found)))
 
 
-def _growth(each: Change) -> int:
-    return (each.new.size if each.new else 0) - (each.old.size if each.old else 0)
-
-
-def _size(each: Pointer | None) -> int:
-    return each.size if each is not None else 0
+def _growth(each: Change | Unlisted) -> int:
+    return (each.new.size if each.new is not None else 0) - (each.old.size if each.old is not None else 0)
