@@ -61,7 +61,7 @@ def report(
     older = sides.older(project.git, session.env, base, newer)
     store = opening.open_store(project, session.note)
     with session.progress("comparing") as meter:
-        job = Job(project, store, older, newer, session.env, meter, session.progress if fetch else None)
+        job = Job(project, store, older, newer, session.env, meter, session.progress if fetch else None, rows)
         found = collect.collect(job, title)
     raw = _written(found, form, precision, job)
     if file is None:

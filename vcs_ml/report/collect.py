@@ -17,7 +17,7 @@ from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.stage import FILE
 from vcs_ml.pipeline.staleness import StageState
 from vcs_ml.progress import Meter
-from vcs_ml.report import gates, stages
+from vcs_ml.report import gates, stages, tables
 from vcs_ml.report.contents import Pages
 from vcs_ml.report.data import Data, Unlisted
 from vcs_ml.report.gates import Gate, Result
@@ -35,7 +35,9 @@ _SHOWN_STATES: Final = ("stale", "behind", "frozen")
 
 
 class Job(NamedTuple):
-    """What a report is about, and what it may use: with `fetch`, what is not here comes from the default remote."""
+    """What a report is about, and what it may use. With `fetch`, what is not here comes from the default remote; with
+    `rows`, tables are compared row by row.
+    """
 
     project: Project
     store: LocalStore
@@ -44,6 +46,7 @@ class Job(NamedTuple):
     env: Mapping[str, str]
     meter: Meter
     fetch: sync.Show | None = None
+    rows: bool = True
 
 
 class _Pair(NamedTuple):
@@ -75,6 +78,8 @@ def collect(job: Job, title: str) -> Report:
         results, removed = _gates(collector, revisions, pair.declared, metrics)
         pages = Pages(job.store.algorithm, opening.page_reader(job.project, job.store, fetch=job.fetch is not None))
         data = _data(job, pair, pages, problems)
+        compared = tables.compare(reader, *revisions, data.changes if job.rows else (), job.project.tmp_dir)
+        changed_tables = list(compared)
         graph = _graph(pair, problems)
         reran, stale = _stages(job, pair, graph, pages, problems)
     return Report(
@@ -86,6 +91,7 @@ def collect(job: Job, title: str) -> Report:
         compare.rows(*metrics, every=True),
         compare.rows(*params),
         data,
+        changed_tables,
         reran,
         stale,
         list(dict.fromkeys(problems)),

@@ -17,7 +17,7 @@ Rules = Mapping[str, Any]  # those of one gate, as pipeline.schema describes the
 Named = Mapping[tuple[str, str], Rules]  # by file and key
 
 _WORDS: Final = {"min": "≥ {}", "max": "≤ {}", "equals": "= {}", "max_drop": "drop ≤ {}", "max_rise": "rise ≤ {}"}
-_RELATIVE: Final = ("max_drop", "max_rise")
+_NONE: Final = {"max_drop": "no drop", "max_rise": "no rise"}
 # Numbers are compared as they are written: 0.8 - 0.7 is no more than 0.1, which is not so for floats.
 _EXACT: Final = Context(prec=60, traps=[])
 
@@ -49,7 +49,10 @@ class Gate(NamedTuple):
         return found
 
     def __str__(self) -> str:
-        words = [_WORDS[name].format(flat.text(limit)) for name, limit in self.limits.items()]
+        words = [
+            _NONE[name] if name in _NONE and limit == 0 else _WORDS[name].format(flat.text(limit))
+            for name, limit in self.limits.items()
+        ]
         if not self.rules.get("required", True):
             words.append("may be missing")
         return ", ".join(words) or "must be there"
@@ -142,7 +145,7 @@ def _faults(limits: Rules, old: Any, new: Any) -> Iterator[str]:
             yield f"below {flat.text(limit)}"
         elif name == "max" and _exact(new) > _exact(limit):
             yield f"above {flat.text(limit)}"
-        elif name in _RELATIVE and _is_comparable(old):
+        elif name in _NONE and _is_comparable(old):
             moved = _moved(name, old, new)
             if moved > _allowed(limit, old):
                 verb = "fell" if name == "max_drop" else "rose"
@@ -152,7 +155,7 @@ def _faults(limits: Rules, old: Any, new: Any) -> Iterator[str]:
 def _notes(gate: Gate, old: Values) -> Iterator[str]:
     """Why rules about the difference have nothing to say."""
     was = old.get(gate.file, gate.key)
-    if not any(name in gate.limits for name in _RELATIVE) or _is_comparable(was):
+    if not any(name in gate.limits for name in _NONE) or _is_comparable(was):
         return
     if _error(gate.file, old):
         yield "not readable before"

@@ -28,7 +28,7 @@ def write(report: Report, *, precision: int) -> str:
     """The whole report; the same report always gives the same text."""
     parts = [
         f"## {plain(report.title)}",
-        f"**{sections.verdict(report)}.** {_sentence(sections.summary(report))}",
+        f"**{sections.verdict(report)}.** {sections.sentence(report)}",
         _text(sections.compared(report)),
         *(_section(each) for each in sections.sections(report, precision=precision, rows_max=ROWS_MAX)),
     ]
@@ -51,10 +51,6 @@ def code(text: str) -> str:
 
 def _entity(match: re.Match[str]) -> str:
     return f"&#{ord(match[0])};"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _section(section: Section) -> str:

@@ -12,6 +12,7 @@ from vcs_ml.report.data import Data
 from vcs_ml.report.gates import Gate, Result
 from vcs_ml.report.sides import Side
 from vcs_ml.report.stages import Rerun
+from vcs_ml.report.tables import TableChange
 
 TITLE = "vml report"
 
@@ -27,8 +28,8 @@ class Problem(NamedTuple):
 class Report(NamedTuple):
     """What a reviewer wants to know of the way from `base` to `head`.
 
-    `removed` are gates that head does not have any more, `metrics` all values, `params` those that changed, `stale` the
-    stages of head that are not as its lock files say.
+    `removed` are gates that head does not have any more, `metrics` all values, `params` those that changed, `tables`
+    files of data, `stale` the stages of head that are not as its lock files say.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Report(NamedTuple):
     metrics: Sequence[Row]
     params: Sequence[Row]
     data: Data
+    tables: Sequence[TableChange]
     reruns: Sequence[Rerun]
     stale: Sequence[StageState]
     problems: Sequence[Problem]

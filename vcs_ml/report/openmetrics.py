@@ -23,7 +23,9 @@ def write(report: Report) -> str:
         _family("vml_metric_base", "A metric at the older revision.", _values(report.metrics, "old")),
         _family("vml_param", "A param that changed, at the newer revision.", _values(report.params, "new")),
         _family("vml_param_base", "A param that changed, at the older revision.", _values(report.params, "old")),
-        _family("vml_gate", "1 where a gate holds.", (({"gate": each.gate.name}, each.passed) for each in report.gates)),
+        _family(
+            "vml_gate", "1 where a gate holds.", (({"gate": each.gate.name}, each.passed) for each in report.gates)
+        ),
         _family(
             "vml_data_files",
             "Files of tracked data that changed.",

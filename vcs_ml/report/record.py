@@ -28,7 +28,7 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
         "base": _side(report.base),
         "head": _side(report.head),
         "passed": report.passed,
-        "summary": sections.summary(report),
+        "summary": sections.sentence(report),
         "gates": [_gate(each) for each in report.gates],
         "gates_removed": [{"file": each.file, "key": each.key, "rules": dict(each.rules)} for each in report.removed],
         "metrics": [_row(each) | {"trend": sections.trend(report, each) or None} for each in report.metrics],
