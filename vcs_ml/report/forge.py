@@ -1,0 +1,61 @@
+"""A report on its way to readers: a comment at the pull request, and the summary of the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from vcs_ml.report import actions, cut
+
+if TYPE_CHECKING:
+    from vcs_ml.report.sticky import Posted
+
+COMMENT_MAX: Final = 60_000  # bytes; GitHub takes 65,536 characters, GitLab a million
+SUMMARY_MAX: Final = 1 << 20  # bytes of a step, all it writes together
+
+_LEAST: Final = 1_000  # bytes, below which there is no room for a report
+# Spelt as one letter or as HTML does; the space of no width behind it is not seen.
+_MENTION: Final = re.compile(
+    r"(?<![a-z0-9])(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=\S)", re.IGNORECASE
+)
+_NO_WIDTH: Final = "\u200b"
+
+
+def post(kind: Literal["github", "gitlab"], body: str, env: Mapping[str, str], *, key: str = "") -> Posted:
+    """Make the Markdown `body` the one comment with this key at the pull request of this run.
+
+    It is cut where it is too long, and calls nobody by @name. Raises NotPosted, which is a RemoteError, where the run
+    may not write or belongs to no pull request; RemoteError; UserError for what is missing in the environment;
+    UsageError for a key.
+    """
+    from vcs_ml.report import github, gitlab, sticky  # noqa: PLC0415 - urllib3 costs 40 ms, and few reports are posted
+
+    first = sticky.marker(key)
+    site = github.GitHub(env) if kind == "github" else gitlab.GitLab(env)
+    text = _MENTION.sub(rf"\1{_NO_WIDTH}", _origin(env) + body)
+    room = COMMENT_MAX - len(first) - 1
+    return sticky.put(site, first, f"{first}\n{cut.fit(text, room, _address(env))}")
+
+
+def summary(body: str, env: Mapping[str, str]) -> None:
+    """Append the Markdown `body` to the summary of a step of GitHub Actions, if this is one; cut where it is full."""
+    if not (path := env.get("GITHUB_STEP_SUMMARY")):
+        return
+    with Path(path).open("ab") as file:
+        room = SUMMARY_MAX - file.tell() - 1
+        if room >= _LEAST:
+            file.write(b"\n" * bool(file.tell()) + cut.fit(body, room, _address(env)).encode())
+
+
+def _address(env: Mapping[str, str]) -> str:
+    return env.get("CI_JOB_URL") or actions.address(actions.event(env), env)
+
+
+def _origin(env: Mapping[str, str]) -> str:
+    """A word of warning above what somebody else's code has computed."""
+    happened = actions.event(env)
+    if (fork := actions.stranger(happened)) is None:
+        return ""
+    return f"> Computed by the code of `{fork}`, in [this run]({actions.address(happened, env)}).\n\n"
