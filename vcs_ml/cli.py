@@ -64,6 +64,9 @@ COMMANDS: Final = {
     "dag": Command("Pipelines", "Show which stage needs which.", "dag"),
     "freeze": Command("Pipelines", "Keep stages from running again.", "freeze"),
     "unfreeze": Command("Pipelines", "Let frozen stages run again.", "unfreeze"),
+    "metrics": Command("Compare", "Show metrics, and compare them.", "metrics"),
+    "params": Command("Compare", "Compare params between revisions.", "params"),
+    "report": Command("Compare", "Show what a pull request changes, and check its gates.", "report"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.

@@ -121,6 +121,16 @@ def line(text: str) -> str:
     return "".join(char if char.isprintable() else _escape(char) for char in text.partition("\n")[0])
 
 
+def code(text: str) -> str:
+    """A stranger's text as one code span of Markdown, which it cannot get out of (CommonMark 6.1)."""
+    shown = one_line(text)
+    if not shown.strip():
+        return ""
+    fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
+    space = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
 def wants_colour(env: Mapping[str, str], *, tty: bool) -> bool:
     """Whether a stream gets colour: a terminal that can, and nobody who said no (https://no-color.org)."""
     return tty and not env.get("NO_COLOR") and env.get("TERM") != "dumb"

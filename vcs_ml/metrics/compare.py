@@ -160,6 +160,23 @@ def _is_under(file: str, target: str) -> bool:
     return patterns.matches(file, target)
 
 
+class Comparison(NamedTuple):
+    """What two revisions hold, and the values that are shown of it."""
+
+    old: Values
+    new: Values
+    rows: list[Row]
+
+
+def between(
+    reader: Reader, a: str, b: str | None, kind: Kind, targets: Sequence[str] = (), *, every: bool = False
+) -> Comparison:
+    """What changed from revision `a` to `b` (None: the workspace); errors and `targets` as in `Collector.collect`."""
+    revisions = (reader.at(a), reader.workspace() if b is None else reader.at(b))
+    old, new = Collector(reader).collect(revisions, kind, targets)
+    return Comparison(old, new, rows(old, new, every=every))
+
+
 def rows(old: Values, new: Values, *, every: bool = False) -> list[Row]:
     """What changed between two revisions, sorted by file, in the order of the newer file; with `every`, all values.
 

@@ -29,14 +29,14 @@ class PlotSource(NamedTuple):
 class Declared(NamedTuple):
     """What the vml.yaml files of a revision declare. Paths are files, directories and patterns, from the top.
 
-    Of a file of params, only some keys may be meant. `gates` are by file and key, as they were written. `error` is what
-    kept a vml.yaml from being read; then all else is empty.
+    Of a file of params, only some keys may be meant. `gates` are by file and key, each the mapping that the schema
+    describes. `error` is what kept a vml.yaml from being read; then all else is empty.
     """
 
     params: Mapping[str, frozenset[str] | None]
     metrics: tuple[str, ...] = ()
     plots: tuple[PlotSource, ...] = ()
-    gates: Mapping[tuple[str, str], Any] = {}
+    gates: Mapping[tuple[str, str], Mapping[str, Any]] = {}
     pipeline: Pipeline = Pipeline((), ())
     error: UserError | None = None
 
@@ -51,6 +51,7 @@ class Declarations:
     def of(self, at: Revision) -> Declared:
         """What this revision declares. params.yaml at the top of the project counts as params everywhere."""
         files = at.stage_files()
+        known: Declared
         for names, before, known in reversed(self._known):
             if names == files and all(_read(at, path) == raw for path, raw in before.items()):
                 return known
@@ -76,7 +77,7 @@ def _declared(pipeline: Pipeline) -> Declared:
     params: dict[str, frozenset[str] | None] = {PARAMS: None}
     metrics: dict[str, None] = {}
     plots: list[PlotSource] = []
-    gates: dict[tuple[str, str], Any] = {}
+    gates: dict[tuple[str, str], Mapping[str, Any]] = {}
     for each in pipeline.declared:
         base = posixpath.dirname(each.file)
         params.update((path, None) for path in each.params)

@@ -85,7 +85,11 @@ class Reader:
 
     def at(self, rev: str) -> Commit:
         """A commit, by any name that Git knows. UserError where Git does not."""
-        return Commit(self, rev, git.resolve(self.project.git, rev))
+        return self.commit(rev, git.resolve(self.project.git, rev))
+
+    def commit(self, label: str, commit: str) -> Commit:
+        """A commit by its full id, and what it is called here."""
+        return Commit(self, label, commit)
 
     def workspace(self) -> Workspace:
         """What is in the working tree now. UserError in a bare repository."""
@@ -187,17 +191,18 @@ class Commit:
                 found.update((each.path, each) for each in self._reader.pointers(node, path))
         return found
 
-    def _find(self, path: str) -> Node | None:
+    def find(self, path: str) -> Node | None:
+        """What Git has at a path."""
         return self._trees.find(self._top, path) if self._top is not None else None
 
     def stored(self, path: str) -> Stored | None:
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode != DIRECTORY:
             return None
         end = path.find("/")
         while True:  # from the top: in a tracked directory, what is named like a pointer is data
             above = path if end < 0 else path[:end]
-            node = self._find(above + SUFFIX)
+            node = self.find(above + SUFFIX)
             if node is not None and node.mode in FILE:
                 return Stored(self._reader.pointers(node, above + SUFFIX)[0], path[len(above) + 1 :])
             if end < 0:
@@ -213,7 +218,7 @@ class Commit:
         return self._below(path)
 
     def _below(self, path: str) -> list[str]:
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode != DIRECTORY:
             return [path]
         if (owner := self.stored(path)) is not None:
@@ -231,7 +236,7 @@ class Commit:
         return sorted(set(files))
 
     def opener(self, path: str) -> tuple[Callable[[], BinaryIO], int] | None:
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode in FILE:
             data = self._trees.read(found.oid, LARGEST)
             return lambda: io.BytesIO(data), len(data)

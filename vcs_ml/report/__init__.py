@@ -1,1 +1,1 @@
-"""What a pull request shows: data, stages, metrics and params, gates; written in several formats, and posted."""
+"""What a reviewer wants to know of a change: gates, metrics, params, data and stages; as text, pages and data."""

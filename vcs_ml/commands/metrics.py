@@ -1,0 +1,119 @@
+"""`vml metrics`: shows the metrics of revisions, and what changed between two."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml.metrics import asked, compare, table
+from vcs_ml.metrics.compare import Collector
+from vcs_ml.metrics.revision import Reader
+from vcs_ml.metrics.table import PRECISION, Order
+from vcs_ml.session import Session
+from vcs_ml.workspace import opening
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.sync import Scope
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def metrics() -> None:
+    """Show metrics, and compare them between revisions."""
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    revs: Annotated[
+        list[str] | None, typer.Argument(metavar="[REV...]", help="Revisions, or A..B (default: the workspace).")
+    ] = None,
+    *,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", metavar="PATH", help="Only this file, directory or pattern.")
+    ] = None,
+    all_branches: Annotated[bool, typer.Option("--all-branches", "-a", help="Every branch, too.")] = False,
+    all_tags: Annotated[bool, typer.Option("--all-tags", "-T", help="Every tag, too.")] = False,
+    all_commits: Annotated[bool, typer.Option("--all-commits", "-A", help="Every commit, too.")] = False,
+    sort_by: Annotated[
+        str | None, typer.Option("--sort-by", metavar="KEY", help="Revisions in the order of this metric.")
+    ] = None,
+    descending: Annotated[bool, typer.Option("--desc", help="With --sort-by: the largest first.")] = False,
+    precision: Annotated[
+        int, typer.Option("--precision", metavar="N", min=1, max=17, help="Significant digits.")
+    ] = PRECISION,
+    md: Annotated[bool, typer.Option("--md", help="A Markdown table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+) -> None:
+    """Show the metrics of revisions side by side; nothing is checked out for that.
+
+    \b
+    Examples:
+      vml metrics show
+      vml metrics show main feature v1.0
+      vml metrics show HEAD~20..HEAD --sort-by accuracy --desc
+      vml metrics show --all-tags --md
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    targets = [project.relative(each, session.directory) for each in target or ()]
+    store = opening.open_store(project, session.note)
+    with Reader(project, store, session.progress if fetch else None) as reader:
+        revisions = asked.revisions(reader, revs or (), Scope(all_branches, all_tags, all_commits))
+        found = Collector(reader).collect(revisions, "metrics", targets)
+    if sort_by is not None:
+        found = table.by_value(found, sort_by, descending=descending)
+    if json:
+        session.json({"schema": 1, "revisions": [table.values_json(each) for each in found]})
+    elif any(each.files for each in found):
+        session.out(table.of_values(found, "metrics", precision=precision, markdown=md))
+    else:
+        session.note("there are no metrics (a stage declares them in vml.yaml, as `metrics`)")
+    for said in table.problems(found):
+        session.warn(*said)
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    *,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", metavar="PATH", help="Only this file, directory or pattern.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="What did not change, too.")] = False,
+    sort_by: Annotated[Order, typer.Option("--sort-by", help="The largest change first, or by name.")] = "name",
+    precision: Annotated[
+        int, typer.Option("--precision", metavar="N", min=1, max=17, help="Significant digits.")
+    ] = PRECISION,
+    md: Annotated[bool, typer.Option("--md", help="A Markdown table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+) -> None:
+    """Show which metrics changed from A (HEAD) to B (the workspace), and by how much.
+
+    \b
+    Examples:
+      vml metrics diff
+      vml metrics diff main feature --md
+      vml metrics diff HEAD~1 HEAD --target eval.json --all
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    targets = [project.relative(each, session.directory) for each in target or ()]
+    store = opening.open_store(project, session.note)
+    with Reader(project, store, session.progress if fetch else None) as reader:
+        found = compare.between(reader, a, b, "metrics", targets, every=every)
+    if json:
+        session.json({"schema": 1, **table.as_json(found, sort_by)})
+    elif found.rows:
+        session.out(table.of_rows(found, "metrics", by=sort_by, precision=precision, markdown=md))
+    elif md:
+        session.out("No metrics changed.")
+    else:
+        session.note("no metrics changed" if not every else "there are no metrics")
+    for said in table.problems([found.old, found.new]):
+        session.warn(*said)

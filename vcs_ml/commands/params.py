@@ -1,0 +1,65 @@
+"""`vml params`: shows which params changed between two revisions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vcs_ml.metrics import compare, table
+from vcs_ml.metrics.revision import Reader
+from vcs_ml.metrics.table import PRECISION, Order
+from vcs_ml.session import Session
+from vcs_ml.workspace import opening
+from vcs_ml.workspace.project import Project
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def params() -> None:
+    """Compare params between revisions."""
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    *,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", metavar="PATH", help="Only this file, directory or pattern.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="What did not change, too.")] = False,
+    sort_by: Annotated[Order, typer.Option("--sort-by", help="The largest change first, or by name.")] = "name",
+    precision: Annotated[
+        int, typer.Option("--precision", metavar="N", min=1, max=17, help="Significant digits.")
+    ] = PRECISION,
+    md: Annotated[bool, typer.Option("--md", help="A Markdown table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+) -> None:
+    """Show which params changed from A (HEAD) to B (the workspace), and by how much.
+
+    \b
+    Examples:
+      vml params diff
+      vml params diff main feature --md
+      vml params diff HEAD~1 HEAD --target params.yaml --all
+    """
+    session: Session = ctx.obj
+    project = Project.find(session.directory, session.env)
+    targets = [project.relative(each, session.directory) for each in target or ()]
+    store = opening.open_store(project, session.note)
+    with Reader(project, store, session.progress if fetch else None) as reader:
+        found = compare.between(reader, a, b, "params", targets, every=every)
+    if json:
+        session.json({"schema": 1, **table.as_json(found, sort_by)})
+    elif found.rows:
+        session.out(table.of_rows(found, "params", by=sort_by, precision=precision, markdown=md))
+    elif md:
+        session.out("No params changed.")
+    else:
+        session.note("no params changed" if not every else "there are no params")
+    for said in table.problems([found.old, found.new]):
+        session.warn(*said)

@@ -1,0 +1,131 @@
+"""Tables out of files: CSV, TSV, JSON, YAML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
+
+from vcs_ml import values, yaml
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+
+# Columns by their names, in the order of the file, all of one length; None is a gap.
+Table = dict[str, Sequence[Any]]
+
+SUFFIXES: Final = (".csv", ".tsv", ".json", ".yaml", ".yml")
+CELLS_MAX: Final = 5_000_000
+
+_BINARY: Final = "plots are CSV, TSV, JSON or YAML files, or pictures"
+
+
+def read(raw: bytes, source: str, *, header: bool = True, columns: Collection[str] = ()) -> Table:
+    """The table in a file; the suffix of `source` says which format, and in CSV and TSV numbers become numbers.
+
+    A JSON or YAML file holds a list of mappings at any depth; of several the first that has all `columns`, or simply
+    the first. Without `header` the columns of a CSV or TSV file are called 0, 1, 2 and so on. UserError naming the
+    file for what is binary, not of its format, has no list in it, or more than 5,000,000 cells.
+    """
+    if b"\0" in raw:
+        raise UserError(f"{quote(source)} is no plot: it is binary", hint=_BINARY)
+    if source.endswith((".csv", ".tsv")):
+        return _separated(raw, source, "\t" if source.endswith(".tsv") else ",", header=header)
+    found = list(_lists(_document(raw, source)))
+    if not found:
+        raise UserError(
+            f"{quote(source)} is no plot: there is no list of mappings in it",
+            hint="write the points as a list: [{step: 0, loss: 0.5}, {step: 1, loss: 0.4}]",
+        )
+    fitting = (each for each in found if all(any(name in row for row in each) for name in columns))
+    return _of_rows(next(fitting, found[0]), source)
+
+
+def _document(raw: bytes, source: str) -> Any:
+    if source.endswith(".json"):
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError):
+            return values.parse(raw, source)  # which says what is wrong with it
+    return yaml.parse(raw, source).value
+
+
+def _lists(value: Any) -> Iterator[list[dict[str, Any]]]:
+    """Every list of mappings, from the first line to the last."""
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            stack.extend(reversed(value.values()))
+        elif isinstance(value, list) and value:
+            if all(isinstance(each, dict) for each in value):
+                yield value
+            else:
+                stack.extend(each for each in reversed(value) if isinstance(each, dict | list))
+
+
+def _of_rows(rows: list[dict[str, Any]], source: str) -> Table:
+    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+    _check_size(len(rows), len(names), source)
+    table = {name: [_scalar(row.get(name)) for row in rows] for name in names}
+    return {name: cells for name, cells in table.items() if any(each is not None for each in cells)}
+
+
+def _scalar(value: Any) -> Any:
+    return None if isinstance(value, dict | list) else value
+
+
+def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Table:
+    try:
+        text = raw.decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows = list(_limited(reader, source))
+    except UnicodeDecodeError:
+        raise UserError(f"{quote(source)} is no plot: it is not UTF-8 text", hint=_BINARY) from None
+    except csv.Error as error:
+        raise UserError(
+            f"{quote(source)}:{reader.line_num}: this is not CSV: {error}", hint="open and close quotes in pairs"
+        ) from None
+    width = len(rows[0]) if rows else 0
+    names = rows.pop(0) if header and rows else [str(at) for at in range(width)]
+    _check_size(len(rows), width, source)
+    cells = itertools.islice(itertools.zip_longest(*rows, fillvalue=""), width)
+    columns = [_numbers(each) for each in cells]
+    columns += [[None] * len(rows)] * (len(names) - len(columns))  # names beyond the longest row
+    return dict(zip(names, columns, strict=True))
+
+
+def _limited(rows: Iterator[list[str]], source: str) -> Iterator[list[str]]:
+    cells = 0
+    for row in rows:
+        if row:  # an empty line is none
+            cells += len(row)
+            if cells > CELLS_MAX:
+                _check_size(cells, 1, source)
+            yield row
+
+
+def _check_size(rows: int, columns: int, source: str) -> None:
+    if rows * columns > CELLS_MAX:
+        raise UserError(f"{quote(source)} has more than {CELLS_MAX:,} cells", hint="plot a file with fewer rows")
+
+
+def _numbers(cells: Sequence[str]) -> list[Any]:
+    """Whole columns are converted at once, which costs a tenth of converting cell by cell."""
+    for kind in (int, float):
+        try:
+            return list(map(kind, cells))
+        except ValueError:
+            continue
+    return [_number(each) for each in cells]
+
+
+def _number(cell: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell or None

@@ -1,0 +1,1 @@
+"""What changed inside a table: columns, rows, and the values in them. `comparison` is the way in."""

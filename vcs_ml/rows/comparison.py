@@ -1,0 +1,143 @@
+"""The comparison of two tables, from their files to what changed in them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from vcs_ml import values
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, parquet, spill, survey
+from vcs_ml.rows.pairing import Keys, Pairing
+from vcs_ml.rows.result import Sides, TableDiff
+from vcs_ml.rows.survey import Keyed, Seen, Side
+from vcs_ml.rows.table import NONE, Opener, Table
+
+_READERS: Final = {
+    ".csv": delimited.read,
+    ".tsv": delimited.read,
+    ".jsonl": jsonl.read,
+    ".ndjson": jsonl.read,
+    ".parquet": parquet.read,
+}
+_WORKERS_MAX: Final = 4
+_ALONE_BELOW: Final = 8_000_000  # bytes of both files; less is done before a fork pays
+
+
+def is_table(path: str) -> bool:
+    """Whether rows of the file can be compared, by its suffix: .csv, .tsv, .jsonl, .ndjson, .parquet."""
+    return _suffix(path) in _READERS
+
+
+def compare(
+    path: str, old: Opener | None, new: Opener | None, *, key: Sequence[str] = (), examples: int = 5, scratch: Path
+) -> TableDiff:
+    """What changed in the table at `path` from one file to another; None where there is none.
+
+    An opener is called several times, also in forked processes, and each time must give a file of its own at its
+    start. Rows are compared by the columns that both tables have, by name; their order does not count. Rows of equal
+    `key` are one row, changed; without a key, whole rows are removed and added. Takes about 200 MB of memory
+    whatever the size, and up to twice the size of the files on disk below `scratch`.
+
+    UserError for what is no table of its format, and for a key whose columns are not in both.
+    """
+    reader = _READERS[_suffix(path)]
+    tables = Sides(*(NONE if opener is None else reader(opener, path) for opener in (old, new)))
+    key = tuple(dict.fromkeys(key))
+    for which, table in tables._asdict().items():
+        for name in key if table.names else ():
+            if name not in table.names:
+                raise _no_column(path, which, table, name)
+    # pyarrow has threads, which a forked process lacks.
+    forks = not any(table.types for table in tables) and sum(table.bytes for table in tables) > _ALONE_BELOW
+    workers = parallel.cores(_WORKERS_MAX) if forks else 1
+    with tempfile.TemporaryDirectory(prefix="rows-", dir=scratch) as name, _uncollected():
+        return _compared(tables, key, examples, Path(name), workers)
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _no_column(path: str, which: str, table: Table, name: str) -> UserError:
+    meant = values.suggestion(name, table.names)
+    return UserError(
+        f"{quote(path)} has no column {quote(name)} in its {which} version",
+        hint=f"did you mean {quote(meant)}?" if meant else f"it has {', '.join(map(quote, table.names[:10]))}",
+    )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's search for cycles: there are none here, but millions of lists, which it would look through."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _compared(tables: Sides[Table], key: tuple[str, ...], examples: int, place: Path, workers: int) -> TableDiff:
+    shared = _shared(tables)
+    sides = _sides(tables, shared, key, place, workers)
+    seen = _look(sides, 0 if sides.new.keyed else examples, workers)
+    keyed = [side.keyed for side in sides if side.keyed]
+    paired = _match(Keys(tables, shared, Sides(*keyed), workers), examples, workers) if keyed else None
+    return conclusion.draw(sides, shared, key, seen, paired)
+
+
+def _shared(tables: Sides[Table]) -> Sides[tuple[int, ...]]:
+    """The columns that both tables have, in the order of the new one, by their places in each."""
+    old = {name: index for index, name in enumerate(tables.old.names)}
+    both = [(old[name], index) for index, name in enumerate(tables.new.names) if name in old]
+    return Sides(tuple(each for each, _ in both), tuple(each for _, each in both))
+
+
+def _sides(
+    tables: Sides[Table], shared: Sides[tuple[int, ...]], key: tuple[str, ...], place: Path, workers: int
+) -> Sides[Side]:
+    """What has to be asked of each table, after their rows have been compared."""
+    if not shared.new:
+        return Sides(*(Side(table, None, None, None) for table in tables))
+    marks = apart.mark(tables, shared, place, workers)
+    parts = spill.parts(max(table.bytes for table in tables), pairing.PART)
+    keyed = [
+        Keyed(tuple(map(table.names.index, key)), place / which, parts) if key else None
+        for which, table in tables._asdict().items()
+    ]
+    # Rows that both tables have are measured in the new one. What they hold in other columns is in the old one only.
+    others = tuple(index for index in range(len(tables.old.names)) if index not in set(shared.old))
+    alike = set(tables.old.names) == set(tables.new.names)
+    return Sides(
+        Side(tables.old, marks.old, None if alike else others, keyed[0]),
+        Side(tables.new, marks.new, tuple(range(len(tables.new.names))), keyed[1]),
+    )
+
+
+def _look(sides: Sides[Side], examples: int, workers: int) -> Sides[Seen]:
+    def job(worker: int) -> Sides[Seen]:
+        return Sides(*(survey.look(side, worker, workers, examples) for side in sides))
+
+    first, *others = parallel.run([functools.partial(job, each) for each in range(workers)], forked=workers > 1)
+    for other in others:
+        for ours, theirs in zip(first, other, strict=True):
+            ours.merge(theirs, examples)
+    return first
+
+
+def _match(keys: Keys, examples: int, workers: int) -> Pairing:
+    parts = keys.keyed.new.parts
+    jobs = [functools.partial(pairing.match, keys, range(each, parts, workers), examples) for each in range(workers)]
+    first, *others = parallel.run(jobs, forked=workers > 1)
+    for other in others:
+        first.merge(other, examples)
+    return first
