@@ -15,7 +15,7 @@ from tests import forges, servers
 from tests.forges import ME, Fault, Forge, GitHub, GitLab
 from vcs_ml.errors import RemoteError, UsageError, UserError, VmlError
 from vcs_ml.report import forge
-from vcs_ml.report.sticky import NotPosted
+from vcs_ml.report.outcome import NotPosted, Posted
 from vcs_ml.store.remotes import retry
 
 MARKER = "<!-- vml-report -->"
@@ -52,7 +52,7 @@ def kind(there: Forge) -> Literal["github", "gitlab"]:
     return "github" if isinstance(there, GitHub) else "gitlab"
 
 
-def post(there: GitHub | GitLab, body: str = BODY, *, key: str = "", **env: str) -> forge.Posted:
+def post(there: GitHub | GitLab, body: str = BODY, *, key: str = "", **env: str) -> Posted:
     return forge.post(kind(there), body, there.env(**env), key=key)
 
 
@@ -513,14 +513,14 @@ def test_long_report_is_cut_and_says_where_it_is_whole(either: GitHub | GitLab) 
 def test_nobody_is_called(github: GitHub, text: str) -> None:
     post(github, f"look, {text}\n")
 
-    assert "\u200b" in github.bodies[0]
-    assert github.bodies[0].replace("\u200b", "") == f"{MARKER}\nlook, {text}\n"
+    assert "\u2060" in github.bodies[0]
+    assert github.bodies[0].replace("\u2060", "") == f"{MARKER}\nlook, {text}\n"
 
 
 def test_addresses_and_versions_stay_as_they_are(github: GitHub) -> None:
     post(github, "ada@example.org params@v1 @ 3 &amp;\n")
 
-    assert "\u200b" not in github.bodies[0]
+    assert "\u2060" not in github.bodies[0]
 
 
 def test_lines_are_no_commands_to_gitlab(gitlab: GitLab) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-from vcs_ml.report import actions, cut
-
-if TYPE_CHECKING:
-    from vcs_ml.report.sticky import Posted
+from vcs_ml import values
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.report import actions, cut, sticky
+from vcs_ml.report.outcome import Posted
 
 COMMENT_MAX: Final = 60_000  # bytes; GitHub takes 65,536 characters, GitLab a million
 SUMMARY_MAX: Final = 1 << 20  # bytes of a step, all it writes together
 
 _LEAST: Final = 1_000  # bytes, below which there is no room for a report
-# Spelt as one letter or as HTML does; the space of no width behind it is not seen.
+# Spelt as one letter or as HTML does; the character of no width behind it is not seen.
 _MENTION: Final = re.compile(
-    r"(?<![a-z0-9])(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=\S)", re.IGNORECASE
+    r"(?<![a-z0-9])(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=[^\s\u2060])", re.IGNORECASE
 )
-_NO_WIDTH: Final = "\u200b"
+_NO_WIDTH: Final = "\u2060"
 
 
 def post(kind: Literal["github", "gitlab"], body: str, env: Mapping[str, str], *, key: str = "") -> Posted:
@@ -30,13 +31,24 @@ def post(kind: Literal["github", "gitlab"], body: str, env: Mapping[str, str], *
     may not write or belongs to no pull request; RemoteError; UserError for what is missing in the environment;
     UsageError for a key.
     """
-    from vcs_ml.report import github, gitlab, sticky  # noqa: PLC0415 - urllib3 costs 40 ms, and few reports are posted
+    from vcs_ml.report import github, gitlab  # noqa: PLC0415 - urllib3 costs 40 ms, and few reports are posted
 
     first = sticky.marker(key)
     site = github.GitHub(env) if kind == "github" else gitlab.GitLab(env)
     text = _MENTION.sub(rf"\1{_NO_WIDTH}", _origin(env) + body)
     room = COMMENT_MAX - len(first) - 1
     return sticky.put(site, first, f"{first}\n{cut.fit(text, room, _address(env))}")
+
+
+def read(path: Path) -> str:
+    """A report that another run has written, which may be anything that a stranger likes. UserError.
+
+    Not through a symbolic link: it would lead to any file of the machine that posts.
+    """
+    raw = values.read(path, follow=False)
+    if raw is None:
+        raise UserError(f"there is no {quote(path)}", hint="vml report --format md -o FILE writes one")
+    return raw.decode(errors="replace")
 
 
 def summary(body: str, env: Mapping[str, str]) -> None:
@@ -50,7 +62,8 @@ def summary(body: str, env: Mapping[str, str]) -> None:
 
 
 def _address(env: Mapping[str, str]) -> str:
-    return env.get("CI_JOB_URL") or actions.address(actions.event(env), env)
+    """The page of the run on GitHub, GitLab or Jenkins; empty elsewhere."""
+    return env.get("CI_JOB_URL") or actions.address(actions.event(env), env) or env.get("BUILD_URL", "")
 
 
 def _origin(env: Mapping[str, str]) -> str:

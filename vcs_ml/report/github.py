@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 
 from vcs_ml.errors import UserError
 from vcs_ml.report import actions, sticky, web
-from vcs_ml.report.sticky import Comment, NotPosted
-from vcs_ml.report.web import Api, Refused
+from vcs_ml.report.outcome import NotPosted, Refused
+from vcs_ml.report.sticky import Comment
+from vcs_ml.report.web import Api
 
 _REPO: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _REF: Final = re.compile(r"refs/pull/([0-9]{1,18})/(?:merge|head)")

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from vcs_ml.errors import UserError
 from vcs_ml.report import sticky, web
-from vcs_ml.report.sticky import Comment, NotPosted
+from vcs_ml.report.outcome import NotPosted
+from vcs_ml.report.sticky import Comment
 from vcs_ml.report.web import Api
 
 _TOKEN: Final = (

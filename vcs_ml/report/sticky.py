@@ -6,22 +6,11 @@ import re
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple, Protocol
 
-from vcs_ml.errors import RemoteError, UsageError
-from vcs_ml.report.web import Passing, Refused
+from vcs_ml.errors import UsageError
+from vcs_ml.report.outcome import Passing, Posted, Refused
 from vcs_ml.store.remotes import retry
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_./-]{0,100}")
-
-
-class Posted(NamedTuple):
-    """Where a comment is, and what was done to have it there."""
-
-    url: str
-    action: Literal["created", "updated"]
-
-
-class NotPosted(RemoteError):
-    """There is nowhere to post to, or no right to, by the nature of this run: nothing that failed."""
 
 
 class Comment(NamedTuple):

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader, LocationValueError, SSL
 
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.output import one_line
+from vcs_ml.report.outcome import Passing, Refused
 from vcs_ml.settings import masked
 from vcs_ml.store.remotes import body, retry
 
@@ -26,18 +27,6 @@ _PAGES_MAX: Final = 300  # GitHub takes 2,500 comments at a pull request, GitLab
 _MOVED: Final = frozenset({301, 302, 307, 308})
 _PASSING: Final = frozenset({429, 500, 502, 503, 504})
 _PORTS: Final = {"http": 80, "https": 443}
-
-
-class Passing(RemoteError):
-    """What may be better a moment later; whether a write was done before it is not known."""
-
-
-class Refused(RemoteError):
-    """An answer with this HTTP status, which would be the same again."""
-
-    def __init__(self, message: str, status: int, hint: str) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
 
 
 class Answer(NamedTuple):
