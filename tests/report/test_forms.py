@@ -93,4 +93,4 @@ def test_json_has_what_the_report_has() -> None:
     }
     assert "old" not in found["metrics"][2]
     assert found["stages"][0]["reasons"][0]["kind"] == "param"
-    assert [each["problem"] for each in found["tables"]] == [None, "x"]
+    assert [each.get("error") for each in found["tables"]] == [None, "x"]

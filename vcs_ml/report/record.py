@@ -39,14 +39,7 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
             "files": [_change(each, algorithm) for each in data.changes],
             "directories": [_unlisted(each, algorithm) for each in data.unlisted],
         },
-        "tables": [
-            {
-                "path": each.path,
-                "problem": each.problem or None,
-                **({} if each.diff is None else {"rows": each.diff.as_json()}),
-            }
-            for each in report.tables
-        ],
+        "tables": [each.as_json() for each in report.tables],
         "stages": [
             {
                 "name": each.name,
