@@ -24,6 +24,7 @@ MODULES = (
     "xxhash",
     "zstandard",
     "blake3",
+    "vl_convert",
 )
 RUNS = 15
 

@@ -74,21 +74,28 @@ class Browser:
         self._reads, self._writes = os.fdopen(reads, "rb", buffering=0), os.fdopen(writes, "wb", buffering=0)
         self._ids = itertools.count(1)
         self._buffer = b""
+        self._tab: str | None = None
         self.problems: dict[str, list[str]] = {}
         self.requests: dict[str, list[str]] = {}
 
-    def open(self, path: Path, width: int = 1280, *, dark: bool = False) -> Page:
-        """A file in a tab of its own, once it is loaded."""
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+    def open(self, path: Path, width: int = 1280) -> Page:
+        """A file in a tab of its own, once it is loaded. The tab before is closed."""
+        before, self._tab = self._tab, self.ask("Target.createTarget", url="about:blank")["targetId"]
+        if before is not None:
+            self.ask("Target.closeTarget", targetId=before)
+        session = self.ask("Target.attachToTarget", targetId=self._tab, flatten=True)["sessionId"]
         self.problems[session], self.requests[session] = [], []
         page = Page(self, session, path.as_uri())
         for domain in ("Runtime", "Log", "Network", "Page"):
             page.ask(f"{domain}.enable")
-        page.size(width, dark=dark)
+        page.size(width)
         page.ask("Page.navigate", url=path.as_uri())
         page.wait(f"location.href.startsWith({json.dumps(path.as_uri())}) && document.readyState === 'complete'")
         return page
+
+    def close(self) -> None:
+        self._reads.close()
+        self._writes.close()
 
     def ask(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         number = next(self._ids)
@@ -162,3 +169,4 @@ def started(profile: Path) -> Iterator[Browser]:
         except (AssertionError, OSError, subprocess.TimeoutExpired):
             process.kill()
             process.wait()
+        browser.close()

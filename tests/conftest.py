@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import servers
+from tests import browser, servers
 from vcs_ml.cli import main
 
 settings.register_profile(
@@ -165,6 +165,15 @@ def remote(repo: Repo, tmp_path: Path) -> Path:
     repo.run("remote", "add", "-d", "origin", str(place))
     repo.commit("remote")
     return place
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
+    """A headless browser. Without one the test is skipped, or fails where CI is set."""
+    if browser.find() is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium")
+    with browser.started(tmp_path_factory.mktemp("browser") / "profile") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,28 @@ def test_demo_ends_with_everything_identical() -> None:
     assert shown.stdout.splitlines()[-1].startswith("all identical: 1,796 images"), shown.stdout
 
 
+def test_browser_is_installed_once_and_only_by_root(checkout: Path) -> None:
+    programs, asked = checkout / "programs", checkout / "asked"
+    program(programs / "apt-get", f'echo "$@" >> "{asked}"')
+    for name in ("bash", "dirname"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    script = "source scripts/venv.sh; source scripts/browser.sh; use_browser"
+
+    program(programs / "id", "echo 1000")
+    refused = bash(script, cwd=checkout, PATH=str(programs))
+    assert (refused.returncode, asked.exists()) == (0, False)
+    assert "There is no Chromium" in refused.stderr
+
+    program(programs / "id", "echo 0")
+    bash(script, cwd=checkout, PATH=str(programs))
+    assert "install -y --no-install-recommends chromium" in asked.read_text()
+
+    program(programs / "chromium", "exit 0")
+    asked.unlink()
+    assert bash(script, cwd=checkout, PATH=str(programs)).stderr == ""
+    assert not asked.exists()
+
+
 def test_python_that_is_too_old_is_refused(checkout: Path) -> None:
     # It says its version, and exits with 1 when asked whether it is new enough.
     old = program(checkout / "python", 'test "$1" = --version && echo "Python 3.9.2"')

@@ -36,8 +36,15 @@ class Needs(NamedTuple):
     blocks: Html = Html("")
 
 
-def write(title: str, sections: Sequence[Section], *, about: str = "", needs: Needs = Needs()) -> str:  # noqa: B008
-    """A whole page as one file; `about` is a paragraph below the title.
+def write(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    about: str = "",
+    gallery: bool = False,
+    needs: Needs = Needs(),  # noqa: B008 - it never changes
+) -> str:
+    """A whole page as one file; `about` is a paragraph below the title. A `gallery` has sections side by side.
 
     Nothing is loaded, and no other script or style runs: the content security policy names each by its hash
     (https://www.w3.org/TR/CSP3/#match-element-to-source-list).
@@ -60,7 +67,7 @@ def write(title: str, sections: Sequence[Section], *, about: str = "", needs: Ne
     body = join(
         tag("header", tag("h1", title), tag("p", about, class_="about") if about else ""),
         _contents(ids),
-        tag("main", *(_section(name, each) for name, each in ids.items())),
+        tag("main", *(_section(*each) for each in ids.items()), class_="gallery" if gallery else None),
         needs.blocks,
         *(tag("script", Html(each)) for each in scripts),
         by="\n",
@@ -69,8 +76,7 @@ def write(title: str, sections: Sequence[Section], *, about: str = "", needs: Ne
 
 
 def _section(name: str, section: Section) -> Html:
-    title = tag("h2", section.title, id=f"{name}-title")
-    return tag("section", title, section.body, id=name, aria_labelledby=f"{name}-title")
+    return tag("section", tag("h2", section.title), section.body, id=name, aria_label=section.title)
 
 
 def _contents(ids: dict[str, Section]) -> Html:

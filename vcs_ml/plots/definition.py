@@ -37,10 +37,12 @@ class Plot(NamedTuple):
     header: bool = True
 
     @property
-    def sources(self) -> list[str]:
-        """The files it takes its data from, each once."""
-        columns = (column for pair in self.pairs for column in pair if column is not None)
-        return list(dict.fromkeys(each.source for each in columns))
+    def sources(self) -> dict[str, list[str]]:
+        """The files it takes its data from, each with the columns that it names."""
+        found: dict[str, list[str]] = {}
+        for each in (column for pair in self.pairs for column in pair if column is not None):
+            found.setdefault(each.source, []).extend([each.name] if each.name is not None else [])
+        return found
 
 
 def define(id: str, properties: Mapping[str, Any]) -> Plot:

@@ -4,8 +4,9 @@
   const MANY_POINTS = 5000; // above, a picture of pixels is quicker than one element for each
   const TOLD = 12; // lines that are read out at the pointer
 
-  const unpack = async (id) => {
-    const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+  const unpack = async (name) => {
+    const block = document.querySelector(`script[data-block="${name}"]`);
+    const packed = Uint8Array.from(atob(block.textContent), (letter) => letter.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
   };
@@ -37,8 +38,8 @@
 
   // Panels side by side as far as they fit, which Vega-Lite does not do.
   const arrange = (spec, panels, width) => {
-    const columns = Math.max(1, Math.min(panels, Math.floor(width / 340)));
-    const side = Math.max(140, Math.min(300, Math.floor(width / columns) - 90));
+    const columns = Math.max(1, Math.min(panels, Math.floor(width / 280)));
+    const side = Math.max(140, Math.min(300, Math.floor(width / columns) - 80));
     spec.columns = columns;
     spec.spec.width = spec.spec.height = side;
   };
@@ -98,7 +99,8 @@
     const read = (event) => {
       const scale = view.scale("x");
       const drawing = box.querySelector("svg, canvas").getBoundingClientRect();
-      const left = drawing.left + view.origin()[0];
+      const left = drawing.left + view.padding().left + view.origin()[0];
+      const top = drawing.top + view.padding().top + view.origin()[1];
       const at = event.clientX - left;
       if (!lines.length || at < -4 || at > view.width() + 4) return hide();
       const wanted = Number(scale.invert(at));
@@ -116,7 +118,7 @@
       showTip(event, `${chart.x_title} ${shown(first.line.shownX[first.at])}`, texts);
       const outer = box.getBoundingClientRect();
       rule.style.left = `${left - outer.left + scale(here)}px`;
-      rule.style.top = `${drawing.top - outer.top + view.origin()[1]}px`;
+      rule.style.top = `${top - outer.top}px`;
       rule.style.height = `${view.height()}px`;
       rule.hidden = false;
       return undefined;
@@ -130,14 +132,16 @@
   const quiet = {level: () => quiet, error: (...words) => { throw new Error(words.join(" ")); }};
   for (const name of ["warn", "info", "debug"]) quiet[name] = () => quiet;
 
+  const boxOf = (chart) => document.querySelector(`.chart[data-chart="${chart.number}"]`);
+
   const draw = async (chart, config) => {
-    const box = document.getElementById(chart.box);
+    const box = boxOf(chart);
     const rows = rowsOf(chart.series);
     const spec = filled(chart.template, rows);
     if (spec.title === chart.title) delete spec.title; // it stands above
     if (chart.ours && spec.facet) arrange(spec, chart.series.length, box.clientWidth);
     const legend = chart.ours ? {...config.legend, disable: true} : config.legend;
-    const {spec: vega} = vml_vega.compile(spec, {config: {...config, legend}, logger: quiet});
+    const {spec: vega} = vml_vega.compile(spec, {config: {...config, aria: false, legend}, logger: quiet});
     const view = new vml_vega.View(vml_vega.parse(vega, null, {ast: true}), {
       bind: box.nextElementSibling,
       container: box,
@@ -166,7 +170,7 @@
     try {
       await draw(chart, config);
     } catch (error) {
-      complain(document.getElementById(chart.box), error);
+      complain(boxOf(chart), error);
     }
     await new Promise((resume) => { setTimeout(resume); }); // the page stays usable meanwhile
   }

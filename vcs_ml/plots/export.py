@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import line, quote
 from vcs_ml.plots import figures, theme
 from vcs_ml.plots.figures import Chart
 
 _WIDTH: Final = 640  # pixels, where a page would give its own width
+_REASON_MAX: Final = 300  # it may have the data inside
 _INK, _PAPER = "#1c2430", "#ffffff"
 
 
@@ -30,20 +31,19 @@ def png(chart: Chart, *, scale: float = 2) -> bytes:
 
 def _convert(chart: Chart, call: Callable[[Any, dict[str, Any], dict[str, Any]], Any]) -> Any:
     try:
-        import vl_convert  # noqa: PLC0415 - an extra, which costs 30 ms
+        import vl_convert  # noqa: PLC0415 - an extra
     except ImportError:
         raise UserError("SVG and PNG need vl-convert", hint="pip install 'vcs-ml[plots]'") from None
     spec = figures.spec(chart)
-    for part in (spec, spec.get("spec", {})):
-        if part.get("width") == "container":
-            part["width"] = _WIDTH
+    if spec.get("width") == "container":
+        spec["width"] = _WIDTH
     # No address is allowed, so that nothing is loaded.
     options = {"config": theme.config(_INK, _PAPER), "allowed_base_urls": []}
     try:
         return call(vl_convert, spec, options)
     except ValueError as error:
-        reason = str(error).strip().splitlines()
+        reason = str(error).partition("\n")[2] or str(error)  # the first line says what was tried
         raise UserError(
-            f"{quote(chart.id)} cannot be drawn: {reason[-1] if reason else 'vl-convert failed'}",
-            hint="check its template: it must be Vega-Lite",
+            f"{quote(chart.id)} cannot be drawn: {line(reason)[:_REASON_MAX]}",
+            hint="its template must be a chart of Vega-Lite, version 5 or 6",
         ) from None

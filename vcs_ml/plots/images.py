@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from vcs_ml.output import count, quote, size
+from vcs_ml.output import quote, size
 from vcs_ml.plots import pictures
 from vcs_ml.plots.pictures import Picture
 
@@ -43,7 +43,7 @@ def compare(id: str, files: Mapping[str, bytes | None], *, title: str = "") -> I
         else:
             notes.append(f"{rev}: {problem}")
     shown = [Shown(revs, raw, found) for raw, revs in same.items() if (found := pictures.look(raw)) is not None]
-    notes += [f"{count(len(each.revs), 'revision')} have the same picture" for each in shown if len(each.revs) > 1]
+    notes += [f"{', '.join(each.revs)}: the same picture" for each in shown if len(each.revs) > 1]
     sizes = {(each.picture.width, each.picture.height) for each in shown}
     if len(sizes) > 1:
         notes.append("the pictures differ in their size")

@@ -65,12 +65,16 @@ def encodings(looks: Looks) -> dict[str, Any]:
     plain = all(each == _SOLID for each in looks.dashes.values())
     return {
         "color": _encoding(looks.by, looks.colours),
+        "color_scale": _scale(looks.colours) if looks.by == "rev" else None,
         "stroke_dash": None if plain else _encoding(looks.then, looks.dashes),
         "shape": _encoding(looks.then, looks.shapes),
     }
 
 
 def _encoding(field: str, looks: Mapping[str, Any]) -> dict[str, Any]:
-    scale = {"domain": list(looks), "range": list(looks.values())}
     one = {"legend": None} if len(looks) <= 1 else {}
-    return {"field": field, "type": "nominal", "title": None, "scale": scale, **one}
+    return {"field": field, "type": "nominal", "title": None, "scale": _scale(looks), **one}
+
+
+def _scale(looks: Mapping[str, Any]) -> dict[str, Any]:
+    return {"domain": list(looks), "range": list(looks.values())}

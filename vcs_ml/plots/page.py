@@ -35,7 +35,7 @@ _COLUMNS: Final = (
 def write(figures: Sequence[Chart | Images], *, title: str, about: str = "") -> str:
     """A page of all figures, one file that runs offline. It carries Vega only if it has a chart."""
     sections = [Section(each.title, body(each, at)) for at, each in enumerate(figures)]
-    return document.write(title, sections, about=about, needs=needs(figures))
+    return document.write(title, sections, about=about, gallery=True, needs=needs(figures))
 
 
 def body(figure: Chart | Images, number: int) -> Html:
@@ -45,7 +45,8 @@ def body(figure: Chart | Images, number: int) -> Html:
         return join(_pictures(figure), *notes)
     if not figure.series:
         return join(tag("p", "Nothing to draw."), *notes)
-    drawing = tag("div", class_="chart", id=_box(number), role="img", aria_label=figure.label)
+    kind = "chart panels" if _has_panels(figure) and len(figure.series) > 1 else "chart"
+    drawing = tag("div", class_=kind, data_chart=number, role="img", aria_label=figure.label)
     controls = tag("div", class_="controls")
     missing = tag("noscript", tag("p", "Charts are drawn by a script, which does not run here.", class_="note"))
     return join(_legend(figure), drawing, controls, missing, *notes, _numbers(figure))
@@ -64,12 +65,9 @@ def needs(figures: Sequence[Chart | Images]) -> Needs:
     return Needs(_file("plots.css"), [*scripts, _file("draw.js")], [_vega()], blocks)
 
 
-def _block(id: str, packed: bytes) -> Html:
-    return tag("script", base64.b64encode(packed).decode(), type="text/plain", id=id)
-
-
-def _box(number: int) -> str:
-    return f"chart-{number}"
+def _block(name: str, packed: bytes) -> Html:
+    # Not by id: those are made of titles, which strangers write.
+    return tag("script", base64.b64encode(packed).decode(), type="text/plain", data_block=name)
 
 
 def _data(chart: Chart, number: int) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def _data(chart: Chart, number: int) -> dict[str, Any]:
         for each in chart.series
     ]
     return {
-        "box": _box(number),
+        "number": number,
         "title": chart.title,
         "template": chart.template,
         "series": series,
@@ -106,9 +104,15 @@ def _rounded(cells: Sequence[Any]) -> list[Any]:
     return [round(each, digits) if type(each) is float else each for each in cells]
 
 
+def _has_panels(chart: Chart) -> bool:
+    return "facet" in chart.template
+
+
 def _legend(chart: Chart) -> Html:
-    keys = looks.keys(chart.looks) if chart.ours else []
-    return tag("ul", *(tag("li", _swatch(each), each.name) for each in keys), class_="legend") if keys else Html("")
+    keys = looks.keys(chart.looks)
+    if not keys or not chart.ours or _has_panels(chart):  # panels have titles
+        return Html("")
+    return tag("ul", *(tag("li", _swatch(each), each.name) for each in keys), class_="legend")
 
 
 def _swatch(key: Key) -> Html:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from vcs_ml.output import count, quote
@@ -35,30 +36,33 @@ class Series(NamedTuple):
         return self._replace(columns={name: [cells[at] for at in kept] for name, cells in self.columns.items()})
 
 
-class Points(NamedTuple):
-    """All series of a plot; `x` and `y` name their columns, titles are for people, `notes` say what is not shown."""
+# Whom it is about, a series or a revision, and what there is to say.
+Note = tuple[str, str]
 
-    x: str
-    y: str
-    x_title: str
-    y_title: str
+
+class Axis(NamedTuple):
+    """Which column stands on an axis, what it is called, and what it holds: numbers, points in time, words."""
+
+    column: str
+    title: str
+    type: Type
+
+
+class Points(NamedTuple):
+    """All series of a plot, and what is to be said of them."""
+
+    x: Axis
+    y: Axis
     series: Sequence[Series]
-    notes: Sequence[str]
+    notes: Sequence[Note]
 
     def labels(self, name: str) -> list[str]:
         """The different values of a label, in their order."""
         return list(dict.fromkeys(each.labels[name] for each in self.series))
 
-    def type_of(self, column: str) -> Type:
-        """What stands on an axis: numbers, if there are more of them than of anything else; points in time; words."""
-        kinds: Counter[type] = Counter()
-        for each in self.series:
-            kinds.update(map(type, each.columns[column]))
-        gaps, numbers = kinds[type(None)], kinds[int] + kinds[float]
-        if 2 * numbers >= kinds.total() - gaps:
-            return "quantitative"
-        cells = (cell for each in self.series for cell in each.columns[column] if cell is not None)
-        return "temporal" if all(isinstance(each, str) and _DATE.fullmatch(each) for each in cells) else "nominal"
+    def cells(self, axis: Axis) -> Iterator[Any]:
+        """What all series have on an axis."""
+        return itertools.chain.from_iterable(each.columns[axis.column] for each in self.series)
 
 
 def gather(
@@ -68,7 +72,7 @@ def gather(
 
     What is missing is left out and noted. Columns that the plot does not name come along where `wants` says so.
     """
-    notes: list[str] = []
+    notes: list[Note] = []
     ys = [_name(pair.y, tables) for pair in plot.pairs]
     xs = [_name(pair.x, tables) if pair.x is not None else STEP for pair in plot.pairs]
     x = _free(xs[0], (*LABELS, *ADDED))
@@ -89,25 +93,35 @@ def gather(
             named = f"{rev}: {field}" if len(fields) > 1 else rev
             labels = {"rev": rev, "filename": pair.y.source, "field": field, "series": named}
             found.append(Series(labels, more | {x: columns[0], y: columns[1]}))
-    x_title, y_title = (", ".join(dict.fromkeys(names)) for names in (xs, ys))
-    return Points(x, y, x_title, y_title, found, notes)
+    return Points(_axis(x, xs, found), _axis(y, ys, found), found, notes)
+
+
+def _axis(column: str, names: Sequence[str], series: Sequence[Series]) -> Axis:
+    """Numbers stand on it if there are more of them than of anything else."""
+    title = ", ".join(dict.fromkeys(names))
+    kinds: Counter[type] = Counter()
+    for each in series:
+        kinds.update(map(type, each.columns[column]))
+    if 2 * (kinds[int] + kinds[float]) >= kinds.total() - kinds[type(None)]:
+        return Axis(column, title, "quantitative")
+    cells = (cell for each in series for cell in each.columns[column] if cell is not None)
+    dated = all(isinstance(each, str) and _DATE.fullmatch(each) for each in cells)
+    return Axis(column, title, "temporal" if dated else "nominal")
 
 
 def finite(points: Points, *, gaps: bool) -> Points:
     """Without points that have no place on the axes; where y is the number that is missing, `gaps` keeps None."""
-    notes = list(points.notes)
-    numbers = {name: points.type_of(name) == "quantitative" for name in (points.x, points.y)}
-    clean = []
+    notes, clean = list(points.notes), []
+    numbers = [axis.column for axis in (points.x, points.y) if axis.type == "quantitative"]
     for each in points.series:
-        x, y = (_places(each.columns[name], number=numbers[name]) for name in (points.x, points.y))
-        series = each._replace(columns={**each.columns, points.x: x, points.y: y})
-        if None in x or (None in y and not gaps):
-            at = [at for at in range(len(x)) if x[at] is not None and (gaps or y[at] is not None)]
-            series = series.only(at)
-        lost = [at for at in range(len(x)) if x[at] is None or y[at] is None] if None in x or None in y else []
-        if lost:
-            where = f"the first in row {lost[0] + 1:,}"
-            notes.append(f"{each.labels['series']}: {count(len(lost), 'point')} without a finite value, {where}")
+        columns = {name: _places(cells, number=name in numbers) for name, cells in each.columns.items()}
+        x, y = columns[points.x.column], columns[points.y.column]
+        series = each._replace(columns=columns)
+        if None in x or None in y:
+            lost = [at for at in range(len(x)) if x[at] is None or y[at] is None]
+            what = f"{count(len(lost), 'point')} without a finite value, the first in row {lost[0] + 1:,}"
+            notes.append((each.labels["series"], what))
+            series = series.only([at for at in range(len(x)) if x[at] is not None and (gaps or y[at] is not None)])
         clean.append(series)
     return points._replace(series=clean, notes=notes)
 
@@ -115,7 +129,7 @@ def finite(points: Points, *, gaps: bool) -> Points:
 def _places(cells: Sequence[Any], *, number: bool) -> Sequence[Any]:
     """The cells with None for each that has no place on an axis."""
     if not number:
-        return [None if type(each) is float and math.isnan(each) else each for each in cells]
+        return [None if type(each) is float and not math.isfinite(each) else each for each in cells]
     try:  # three passes in C, for columns without gaps
         if min(cells) >= -_LARGEST and max(cells) <= _LARGEST and not math.isnan(sum(cells)):
             return cells
@@ -125,7 +139,7 @@ def _places(cells: Sequence[Any], *, number: bool) -> Sequence[Any]:
 
 
 def _columns(
-    pair: Pair, here: Mapping[str, Table], rev: str, notes: list[str]
+    pair: Pair, here: Mapping[str, Table], rev: str, notes: list[Note]
 ) -> tuple[Sequence[Any], Sequence[Any]] | None:
     y = _column(pair.y, here, rev, notes)
     x = range(len(y)) if pair.x is None and y is not None else _column(pair.x, here, rev, notes) if pair.x else None
@@ -133,24 +147,24 @@ def _columns(
         return None
     if len(x) != len(y):
         both = min(len(x), len(y))
-        notes.append(f"{rev}: {len(x):,} values for x and {len(y):,} for y; the first {both:,} are shown")
+        notes.append((rev, f"{len(x):,} values for x and {len(y):,} for y, of which the first {both:,} are shown"))
         return x[:both], y[:both]
     return x, y
 
 
-def _column(column: Column, here: Mapping[str, Table], rev: str, notes: list[str]) -> Sequence[Any] | None:
+def _column(column: Column, here: Mapping[str, Table], rev: str, notes: list[Note]) -> Sequence[Any] | None:
     table = here.get(column.source)
     if table is None:
-        note = f"{rev}: there is no {quote(column.source)}"
+        note = f"there is no {quote(column.source)}"
     elif not table:
-        note = f"{rev}: {quote(column.source)} is empty"
+        note = f"{quote(column.source)} is empty"
     else:
         name = column.name if column.name is not None else next(reversed(table))
         if name in table:
             return table[name]
-        note = f"{rev}: {quote(column.source)} has no column {quote(name)}"
-    if note not in notes:
-        notes.append(note)
+        note = f"{quote(column.source)} has no column {quote(name)}"
+    if (rev, note) not in notes:
+        notes.append((rev, note))
     return None
 
 

@@ -80,8 +80,9 @@ def _scalar(value: Any) -> Any:
 def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Table:
     try:
         text = raw.decode("utf-8-sig")
+        _check_size(text.count(delimiter) + text.count("\n") + text.count("\r"), 1, source)  # before they have objects
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        rows = list(_limited(reader, source))
+        rows = list(filter(None, reader))  # an empty line is no row
     except UnicodeDecodeError:
         raise UserError(f"{quote(source)} is no plot: it is not UTF-8 text", hint=_BINARY) from None
     except csv.Error as error:
@@ -95,16 +96,6 @@ def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Tabl
     columns = [_numbers(each) for each in cells]
     columns += [[None] * len(rows)] * (len(names) - len(columns))  # names beyond the longest row
     return dict(zip(names, columns, strict=True))
-
-
-def _limited(rows: Iterator[list[str]], source: str) -> Iterator[list[str]]:
-    cells = 0
-    for row in rows:
-        if row:  # an empty line is none
-            cells += len(row)
-            if cells > CELLS_MAX:
-                _check_size(cells, 1, source)
-            yield row
 
 
 def _check_size(rows: int, columns: int, source: str) -> None:

@@ -78,7 +78,7 @@ def parse(raw: bytes, source: str) -> Template:
         raise UserError(f"the template {quote(source)} is larger than 1 MB", hint="data belongs into other files")
     content = values.parse(raw, source if source.endswith(SUFFIX) else source + SUFFIX)
     if not isinstance(content, dict):
-        raise UserError(f"{quote(source)} is no template: it is no mapping", hint="vml plots templates shows one")
+        raise UserError(f"{quote(source)} is no template: it is no mapping", hint="a template is a chart of Vega-Lite")
     found = _look(content)
     if found is not None:
         raise UserError(
@@ -123,6 +123,19 @@ def fill(value: Any, given: Mapping[str, Any]) -> Any:
         found = given[whole[1].lower()]
         return _NOTHING if found is None else found
     return _ANCHOR.sub(lambda match: _inside(match, given), value)
+
+
+def with_colours(value: Any) -> Any:
+    """A project's template in which a revision has the colour that it has in all charts, unless it says which."""
+    if isinstance(value, list):
+        return [with_colours(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made = {key: with_colours(each) for key, each in value.items()}
+    colour = made.get("color")
+    if isinstance(colour, dict) and colour.get("field") == "rev" and "scale" not in colour:
+        made["color"] = colour | {"scale": "<VML_COLOR_SCALE>"}
+    return made
 
 
 def with_points(value: Any, rows: list[dict[str, Any]]) -> Any:

@@ -34,6 +34,8 @@ def config(ink: str, background: str | None = None) -> dict[str, Any]:
             "titleFontWeight": "normal",
             "titleOpacity": 0.8,
         },
+        "axisDiscrete": {"labelOverlap": "greedy"},
+        "axisXDiscrete": {"labelAngle": -30, "labelLimit": 120},
         "header": text | {"labelFontSize": 13, "labelFontWeight": 600, "titleFontSize": 12},
         "legend": text | {"labelFontSize": 12, "orient": "top", "columns": 3, "symbolStrokeWidth": 2.5},
         "line": {"strokeWidth": 2, "strokeCap": "round", "strokeJoin": "round"},

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from vcs_ml.plots.points import Points, Series
+from vcs_ml.plots.points import Note, Points, Series
 from vcs_ml.plots.templates import Thinning
 
 # Two for each pixel column of a chart that is a thousand pixels wide.
@@ -25,11 +25,14 @@ def points(found: Points, thinning: Thinning | None) -> Points:
         return _counted(found)
     if thinning == "bars":
         return _largest(found)
-    if thinning == "line":
+    if thinning == "line" and found.y.type == "quantitative":
         found = _rising(found)
-        return _fewer(found, lambda each: line(each.columns[found.y]), "the highest and lowest of each stretch")
+        how = f"the lowest and highest of each of {LINE_MAX // 2:,} stretches"
+        return _fewer(found, lambda each: line(each.columns[found.y.column]), how)
     limit = POINTS_MAX if thinning == "points" else OTHERS_MAX
-    return _fewer(found, lambda each: evenly(len(each.columns[found.y]), limit), "taken evenly")
+    return _fewer(
+        found, lambda each: evenly(len(each.columns[found.y.column]), limit), f"every so many, up to {limit:,}"
+    )
 
 
 def line(y: Sequence[float | None], limit: int = LINE_MAX) -> Sequence[int]:
@@ -63,11 +66,11 @@ def evenly(count: int, limit: int = POINTS_MAX) -> Sequence[int]:
 
 def _rising(found: Points) -> Points:
     """Every series in the order of x, as a line goes."""
-    if found.type_of(found.x) == "nominal":
+    if found.x.type == "nominal":
         return found
     series = []
     for each in found.series:
-        x = each.columns[found.x]
+        x = each.columns[found.x.column]
         rises = isinstance(x, range) or all(map(operator.le, x, itertools.islice(x, 1, None)))
         series.append(each if rises else each.only(sorted(range(len(x)), key=x.__getitem__)))
     return found._replace(series=series)
@@ -76,9 +79,9 @@ def _rising(found: Points) -> Points:
 def _fewer(found: Points, choose: Callable[[Series], Sequence[int]], how: str) -> Points:
     notes, series = list(found.notes), []
     for each in found.series:
-        kept, total = choose(each), len(each.columns[found.y])
+        kept, total = choose(each), len(each.columns[found.y.column])
         if len(kept) < total:
-            notes.append(f"{each.labels['series']}: {len(kept):,} of {total:,} points, {how}")
+            notes.append((each.labels["series"], f"not all of {total:,} points are drawn, but {how}"))
             each = each.only(kept)  # noqa: PLW2901
         series.append(each)
     return found._replace(series=series, notes=notes)
@@ -88,7 +91,7 @@ def _counted(found: Points) -> Points:
     """How often each pair of classes is there, of the most frequent classes."""
     series, seen = [], Counter[Any]()
     for each in found.series:
-        cells = Counter(zip(each.columns[found.x], each.columns[found.y], strict=True))
+        cells = Counter(zip(each.columns[found.x.column], each.columns[found.y.column], strict=True))
         for (x, y), times in cells.items():
             seen.update({x: times})
             seen.update({y: times})
@@ -99,7 +102,7 @@ def _counted(found: Points) -> Points:
     for each, cells in series:
         rows = [(x, y, times) for (x, y), times in cells.items() if x in kept and y in kept]
         columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-        made.append(each._replace(columns=dict(zip((found.x, found.y, "count"), columns, strict=True))))
+        made.append(each._replace(columns=dict(zip((found.x.column, found.y.column, "count"), columns, strict=True))))
     return found._replace(series=made, notes=notes)
 
 
@@ -107,14 +110,14 @@ def _largest(found: Points) -> Points:
     """The bars that are longest in any series."""
     longest: dict[Any, float] = {}
     for each in found.series:
-        for x, y in zip(each.columns[found.x], each.columns[found.y], strict=True):
+        for x, y in zip(each.columns[found.x.column], each.columns[found.y.column], strict=True):
             longest[y] = max(longest.get(y, 0), abs(x) if isinstance(x, int | float) else 0)
     notes = [*found.notes, *_most(len(longest), BARS_MAX, "bars")]
     kept = set(sorted(longest, key=lambda name: -longest[name])[:BARS_MAX])
-    places = ([at for at, name in enumerate(each.columns[found.y]) if name in kept] for each in found.series)
+    places = ([at for at, name in enumerate(each.columns[found.y.column]) if name in kept] for each in found.series)
     series = [each.only(at) for each, at in zip(found.series, places, strict=True)]
     return found._replace(series=series, notes=notes)
 
 
-def _most(number: int, limit: int, what: str) -> list[str]:
-    return [f"the {limit} largest of {number:,} {what}"] if number > limit else []
+def _most(number: int, limit: int, what: str) -> list[Note]:
+    return [("all", f"the {limit} largest of {number:,} {what} are drawn")] if number > limit else []

@@ -1,0 +1,218 @@
+"""Pages of plots in a browser: drawn, quiet, offline, fit for a phone, and deaf to what strangers wrote."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.browser import Browser, Page
+from tests.plots.charts import HOSTILE, chart, csv, curves, png
+from tests.plots.test_images import SVG
+from tests.plots.test_templates import OWN
+from vcs_ml.plots import images, page, templates
+from vcs_ml.plots.figures import Chart
+from vcs_ml.plots.images import Images
+
+DRAWN = "document.documentElement.dataset.charts === 'drawn'"
+REVS = ("main", "feature/attention", "workspace")
+
+
+def everything() -> list[Chart | Images]:
+    """One figure of every kind."""
+    chance = random.Random(1)
+    names = ["cat", "dog", "horse"]
+    classes = [
+        (each := chance.choice(names), each if chance.random() < 0.7 else chance.choice(names)) for _ in range(300)
+    ]
+    bars = [(chance.random(), f"feature {at}") for at in range(6)]
+    cloud = [(x := chance.random(), x + chance.gauss(0, 0.2)) for _ in range(200)]
+    steps = [(chance.randint(1, 5), chance.randint(1, 4)) for _ in range(200)]
+    noisy = [(at, "nan" if at == 5000 else 1 / (1 + at / 900) + chance.gauss(0, 0.05)) for at in range(9_000)]
+
+    def made(title: str, template: str, columns: list[str], rows: list[tuple[object, object]]) -> Chart:
+        raw = csv(columns, rows)
+        plot = {"x": columns[0], "y": columns[1], "template": template, "title": title}
+        return chart(plot, {rev: {"data.csv": raw} for rev in REVS[:2]})
+
+    own = templates.parse(json.dumps(OWN).encode(), "own.json")
+    columns = ["step", "loss", "val_loss"]
+    return [
+        chart({"x": "step", "y": "loss", "title": "Loss"}, curves(*REVS)),
+        chart({"x": "step", "y": columns[1:], "title": "Two columns"}, curves(*REVS, columns=columns)),
+        chart({"x": "step", "y": columns[1:], "title": "One revision"}, curves("main", columns=columns)),
+        made("Many points", "simple", ["step", "gradient"], noisy),
+        made("Smoothed", "smooth", ["step", "gradient"], noisy),
+        made("Scatter", "scatter", ["predicted", "actual"], cloud),
+        made("Jitter", "scatter_jitter", ["stars", "rooms"], steps),
+        made("Confusion", "confusion", ["predicted", "actual"], classes),
+        made("Confusion, normalised", "confusion_normalized", ["predicted", "actual"], classes),
+        made("Bars", "bar_horizontal", ["weight", "feature"], bars),
+        made("Bars, sorted", "bar_horizontal_sorted", ["weight", "feature"], bars),
+        made("Dates", "linear", ["day", "value"], [(f"2024-01-0{at}", at) for at in range(1, 9)]),
+        made("Names", "linear", ["layer", "value"], [(f"block {at}", at) for at in range(1, 9)]),
+        chart({"x": "step", "y": "loss", "title": "Own template"}, curves(*REVS), own),
+        chart({"y": "accuracy", "title": "Nothing"}, curves("main")),
+        images.compare("saliency.png", {"main": png(300, 200), "workspace": png(300, 200, grey=90)}),
+        images.compare("graph.svg", {"main": SVG}),
+    ]
+
+
+def opened(browser: Browser, path: Path, text: str, width: int = 1280) -> Page:
+    path.write_text(text, encoding="utf-8")
+    tab = browser.open(path, width)
+    if 'class="chart' in text:
+        tab.wait(DRAWN)
+    return tab
+
+
+def is_quiet(tab: Page) -> None:
+    assert tab.problems == []
+    assert tab.requests == []
+    assert tab.run("document.querySelectorAll('.chart .bad').length") == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_kind_is_drawn(chromium: Browser, tmp_path: Path, width: int) -> None:
+    figures = everything()
+    tab = opened(chromium, tmp_path / "page.html", page.write(figures, title="Plots"), width)
+
+    is_quiet(tab)
+    assert tab.run("document.documentElement.scrollWidth") == width
+    marks = tab.run(
+        "[...document.querySelectorAll('.chart')].map((each) =>"
+        " each.querySelectorAll('[class*=mark-] :is(path, rect, text)[d], [class*=mark-] path').length)"
+    )
+    assert len(marks) == sum(isinstance(each, Chart) and bool(each.series) for each in figures)
+    assert min(marks) > 0
+    assert tab.run("[...document.images].every((each) => each.complete && each.naturalWidth)")
+    assert tab.run("document.querySelectorAll('.apart img').length") == 2
+    shots = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    tab.picture(shots / f"plots-{width}-light.png")
+    light = tab.run("getComputedStyle(document.body).color")
+    tab.size(width, dark=True)
+    assert tab.run("getComputedStyle(document.querySelector('.role-axis-label text')).fill") != light
+    tab.picture(shots / f"plots-{width}-dark.png")
+    assert tab.problems == []
+
+
+def test_words_of_strangers_stay_words(chromium: Browser, tmp_path: Path) -> None:
+    cells = [(HOSTILE.replace("'", "").replace('"', ""), 1), ("b", 2)]
+    files = {HOSTILE: {"data.csv": csv([f"{HOSTILE.replace(chr(34), '')}", "loss"], cells)}, "main": {}}
+    words = {"title": HOSTILE, "x_label": HOSTILE, "y_label": HOSTILE}
+    tip = OWN | {"mark": {"type": "bar", "tooltip": HOSTILE}, "description": HOSTILE}
+    figures: list[Chart | Images] = [
+        chart(words | {"y": "loss"}, files),
+        chart(words, curves(HOSTILE, "main") | {"gone": {}}, templates.parse(json.dumps(tip).encode(), "own.json")),
+        images.compare(
+            HOSTILE, {HOSTILE: png(3, 3), "main": None, "v1": SVG.replace(b"/>", b' onload="window.hacked=1"/>')}
+        ),
+    ]
+    text = page.write(figures, title=HOSTILE, about=HOSTILE)
+    tab = opened(chromium, tmp_path / "page.html", text)
+
+    is_quiet(tab)
+    assert tab.run("window.hacked") is None
+    assert tab.run("document.querySelectorAll('img').length") == 2
+    assert "<script>window.hacked" not in text
+
+
+def test_long_names_fit_on_a_phone(chromium: Browser, tmp_path: Path) -> None:
+    long = "x" * 300
+    words = {"title": long, "x_label": long, "y_label": long}
+    bars = csv(["weight", "name"], [(1, long), (2, f"b{long}")])
+    figures: list[Chart | Images] = [
+        chart(words | {"x": "step", "y": "loss"}, curves(long, f"b{long}")),
+        chart({"x": "weight", "y": "name", "template": "bar_horizontal"}, {long: {"data.csv": bars}}),
+        chart({"x": "weight", "y": "name", "template": "confusion"}, {long: {"data.csv": bars}}),
+        images.compare(long, {long: png(3, 3), "main": png(3, 3, grey=1)}),
+    ]
+    tab = opened(chromium, tmp_path / "page.html", page.write(figures, title=long, about=long), 390)
+
+    is_quiet(tab)
+    assert tab.run("document.documentElement.scrollWidth") == 390
+
+
+def test_own_template_runs_no_code_and_asks_for_nothing(chromium: Browser, tmp_path: Path) -> None:
+    evil = OWN | {
+        "transform": [
+            {"calculate": "datum.constructor.constructor('window.hacked = 1')()", "as": "a"},
+            {"calculate": "warn(datum) || modify('x', null) || window.alert(1)", "as": "b"},
+        ],
+    }
+    figures = [
+        chart({"x": "step", "y": "loss"}, curves("main"), templates.parse(json.dumps(evil).encode(), "own.json")),
+        chart({"x": "step", "y": "loss"}, curves("main")),
+    ]
+    tab = opened(chromium, tmp_path / "page.html", page.write(figures, title="T"))
+
+    assert tab.run("window.hacked") is None
+    assert tab.requests == []
+    assert "cannot be drawn" in tab.run("document.querySelectorAll('.chart')[0].textContent")
+    assert tab.run("document.querySelectorAll('.chart')[1].querySelectorAll('path').length") > 3
+
+
+def test_policy_holds_where_a_script_gets_in(chromium: Browser, tmp_path: Path) -> None:
+    text = page.write([chart({"x": "step", "y": "loss"}, curves("main"))], title="T")
+    broken = text.replace("</main>", "<script>window.hacked = 1</script><img src=http://127.0.0.1:9/x.png></main>")
+    tab = opened(chromium, tmp_path / "page.html", broken)
+
+    assert tab.run("window.hacked") is None
+    assert len(tab.problems) == 2
+    assert all("Content Security Policy" in each for each in tab.problems)
+
+
+def test_pointer_reads_every_line(chromium: Browser, tmp_path: Path) -> None:
+    text = page.write([chart({"x": "step", "y": "loss"}, curves("main", "v1", points=11))], title="T")
+    tab = opened(chromium, tmp_path / "page.html", text)
+    left, top, width, height = tab.run(
+        "(({left, top, width, height}) => [left, top, width, height])(document.querySelector("
+        "'.chart .background').getBoundingClientRect())"
+    )
+
+    tab.move(left + width * 0.52, top + height / 2)
+
+    assert tab.run("document.querySelector('.tip').innerText").split("\n") == [
+        "step 5",
+        "main",
+        "0.285714",
+        "v1",
+        "0.25",
+    ]
+    assert tab.run("document.querySelector('.rule').getBoundingClientRect().left") == pytest.approx(
+        left + width / 2, abs=2
+    )
+    tab.move(1, 1)
+    assert tab.run("document.querySelector('.tip').hidden")
+
+
+def test_titles_like_our_own_names_do_no_harm(chromium: Browser, tmp_path: Path) -> None:
+    titles = ["vega", "charts", "chart-0", "tip", "vml_vega", "scripts"]
+    figures = [chart({"x": "step", "y": "loss", "title": each}, curves("main")) for each in titles]
+    tab = opened(chromium, tmp_path / "page.html", page.write(figures, title="T"))
+
+    is_quiet(tab)
+    assert tab.run("document.querySelectorAll('.chart svg').length") == len(titles)
+
+
+def test_vega_carries_its_licences() -> None:
+    folder = Path(page.__file__).parent
+    licences = (folder / "vega.LICENCES.txt").read_text()
+
+    assert gzip.decompress((folder / "vega.js.gz").read_bytes()).decode().startswith(f"/*\n{licences}*/")
+
+
+def test_page_without_charts_carries_no_vega() -> None:
+    pictures = page.write([images.compare("a.png", {"main": png(3, 3)})], title="T")
+    nothing = page.write([chart({"y": "accuracy"}, curves("main"))], title="T")
+
+    assert len(pictures) < 20_000
+    assert len(nothing) < 20_000
+
+
+def test_same_figures_are_the_same_bytes() -> None:
+    assert page.write(everything(), title="T") == page.write(everything(), title="T")
