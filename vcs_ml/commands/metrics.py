@@ -65,12 +65,15 @@ def show(
         found = Collector(reader).collect(revisions, "metrics", targets)
     if sort_by is not None:
         found = table.by_value(found, sort_by, descending=descending)
+    some = any(values for each in found for values in each.files.values())
+    nothing = "there are no metrics (vml.yaml names their files)" if found else "there is no such revision"
     if json:
         session.json({"schema": 1, "revisions": [table.values_json(each) for each in found]})
-    elif any(each.files for each in found):
-        session.out(table.of_values(found, "metrics", precision=precision, markdown=md))
+    elif not some and not md:
+        session.note(nothing)
     else:
-        session.note("there are no metrics (a stage declares them in vml.yaml, as `metrics`)")
+        shown = table.of_values(found, "metrics", precision=precision, markdown=md) if some else nothing
+        session.out(table.with_problems(shown, found) if md else shown)
     for said in table.problems(found):
         session.warn(*said)
 
@@ -107,13 +110,14 @@ def diff(
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
         found = compare.between(reader, a, b, "metrics", targets, every=every)
+    both = [found.old, found.new]
+    nothing = "there are no metrics" if every else "no metrics changed"
     if json:
         session.json({"schema": 1, **table.as_json(found, sort_by)})
-    elif found.rows:
-        session.out(table.of_rows(found, "metrics", by=sort_by, precision=precision, markdown=md))
-    elif md:
-        session.out("No metrics changed.")
+    elif not found.rows and not md:
+        session.note(nothing)
     else:
-        session.note("no metrics changed" if not every else "there are no metrics")
-    for said in table.problems([found.old, found.new]):
+        shown = table.of_rows(found, "metrics", by=sort_by, precision=precision, markdown=md) if found.rows else nothing
+        session.out(table.with_problems(shown, both) if md else shown)
+    for said in table.problems(both):
         session.warn(*said)

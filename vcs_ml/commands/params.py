@@ -53,13 +53,14 @@ def diff(
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
         found = compare.between(reader, a, b, "params", targets, every=every)
+    both = [found.old, found.new]
+    nothing = "there are no params" if every else "no params changed"
     if json:
         session.json({"schema": 1, **table.as_json(found, sort_by)})
-    elif found.rows:
-        session.out(table.of_rows(found, "params", by=sort_by, precision=precision, markdown=md))
-    elif md:
-        session.out("No params changed.")
+    elif not found.rows and not md:
+        session.note(nothing)
     else:
-        session.note("no params changed" if not every else "there are no params")
-    for said in table.problems([found.old, found.new]):
+        shown = table.of_rows(found, "params", by=sort_by, precision=precision, markdown=md) if found.rows else nothing
+        session.out(table.with_problems(shown, both) if md else shown)
+    for said in table.problems(both):
         session.warn(*said)

@@ -36,14 +36,16 @@ def _named(root: GitRoot, names: Sequence[str], scope: Scope) -> Iterator[tuple[
         if (ref.kind == "branch" and scope.all_branches) or (ref.kind == "tag" and scope.all_tags):
             yield ref.name, ref.commit
     if scope.all_commits:
-        yield from (("", commit) for commit in git.run(["rev-list", "--all"], root.cwd).decode().split())
+        yield from (
+            ("", commit) for commit in git.run(["rev-list", "--date-order", "--all"], root.cwd).decode().split()
+        )
 
 
 def _range(root: GitRoot, name: str) -> list[str]:
     for end in name.replace("...", "..").split(".."):
         git.resolve(root, end or "HEAD")
     # Not as an option, whatever it begins with.
-    return git.run(["rev-list", "--end-of-options", name, "--"], root.cwd).decode().split()
+    return git.run(["rev-list", "--date-order", "--end-of-options", name, "--"], root.cwd).decode().split()
 
 
 def _short(root: GitRoot, commits: Sequence[str]) -> dict[str, str]:

@@ -135,6 +135,8 @@ class Commit:
             return
         folder = self.find(area.folder)
         prefix = f"{area.folder}/" if area.folder else ""
+        if folder is not None:
+            self._refuse(area.folder, folder)
         if folder is not None and folder.mode == DIRECTORY:
             for inner, node in self._trees.files(folder.oid, lambda inner: area.enters(prefix + inner)):
                 path = prefix + inner

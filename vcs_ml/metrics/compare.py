@@ -15,7 +15,6 @@ from vcs_ml.metrics.flat import Flat
 from vcs_ml.metrics.revision import Reader, Revision, Stored
 from vcs_ml.output import quote
 from vcs_ml.pipeline.stage import FILE as STAGES
-from vcs_ml.store.objects import MissingObject
 
 Kind = Literal["params", "metrics"]
 
@@ -160,8 +159,6 @@ def _listing(at: Revision, wanted: Mapping[str, Keys]) -> _Listing:
         try:
             for file in at.listed(path):
                 found.files[file] = together(found.files.get(file, frozenset()), keys)
-        except MissingObject as error:
-            found.errors[path] = UserError(error.message, hint="--fetch gets it from the default remote")
         except (UserError, CorruptError) as error:
             found.errors[path] = error
     return found

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store import manifest, objects, page, transfer
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.records import Root
 from vcs_ml.store.remote import Remote
+from vcs_ml.values import MAX_SIZE
 from vcs_ml.workspace import opening, single, sync
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -51,41 +51,47 @@ class Data:
         self._pages: dict[ObjectId, bytes] = {}  # of the remote
 
     def files(self, each: Stored) -> list[str]:
-        """The files at or below a path, by their paths in the project; no links. MissingObject."""
+        """The files at or below a path, by their paths in the project; no links. MissingObject if nobody can tell."""
         if each.pointer.kind != "tree":
             return [] if each.inner else [each.pointer.path]
         found = manifest.under(each.pointer.oid, os.fsencode(each.inner), self.store.algorithm, self._page)
-        return [f"{each.pointer.path}/{os.fsdecode(entry.path)}" for entry in found if entry.kind in _FILES]
+        try:
+            return [f"{each.pointer.path}/{os.fsdecode(entry.path)}" for entry in found if entry.kind in _FILES]
+        except MissingObject as error:
+            raise self._missing(f"the list of files of {quote(each.pointer.path)}", error.oid) from None
 
     def opener(self, each: Stored) -> Opener | None:
         """What opens a file, and its size; None where a tracked directory has no such file.
 
-        UserError if its bytes are not here.
+        MissingObject if its bytes are not here, UserError for a link.
         """
         try:
-            found = self._content(each)
-            if found is None:
+            if (oid := self._content(each)) is None:
                 return None
-            oid, length = found
             place = self.store.locate(oid)
-        except MissingObject:
-            hint = "--fetch gets it from the default remote"
-            if self._show is not None:
-                hint = "the default remote has not got it either: vml push where it is"
-            raise UserError(f"{quote(each.path)} is not in the local store", hint=hint) from None
-        if isinstance(place, Path):
+        except MissingObject as error:
+            raise self._missing(quote(each.path), error.oid) from None
+        # Not the size that a pointer or list of files gives: these are other people's.
+        length = place.stat().st_size if isinstance(place, Path) else place[1].raw
+        if isinstance(place, Path) and length > MAX_SIZE:
             return lambda: place.open("rb"), length
         return lambda: io.BytesIO(self.store.read(oid)), length
 
-    def _content(self, each: Stored) -> tuple[ObjectId, int] | None:
-        """The object that holds a file, and its size."""
+    def _missing(self, what: str, oid: ObjectId) -> MissingObject:
+        hint = "--fetch gets it from the default remote"
+        if self._show is not None:
+            hint = "the default remote has not got it either: vml push where it is"
+        return MissingObject(oid, f"{what} is not in the local store", hint=hint)
+
+    def _content(self, each: Stored) -> ObjectId | None:
+        """The object that holds a file."""
         if each.pointer.kind != "tree":
-            return None if each.inner else (each.pointer.oid, each.pointer.size)
+            return None if each.inner else each.pointer.oid
         entry = manifest.lookup(each.pointer.oid, os.fsencode(each.inner), self.store.algorithm, self._page)
         if entry is None:
             return None
         single.kind_of(entry)  # no link
-        return objects.blob(entry.digest), entry.size
+        return objects.blob(entry.digest)
 
     def _page(self, oid: ObjectId) -> bytes:
         """A page of a list of files, also from the remote if things come from there."""

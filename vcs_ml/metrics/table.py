@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final, Literal
 
 from vcs_ml import output
@@ -16,7 +17,9 @@ PRECISION: Final = 5  # significant digits
 _WIDEST: Final = 60
 _NAME_WIDEST: Final = 120
 _BEFORE: Final = 10  # letters shown before the first one that differs
-_NAMED: Final = 5
+_NAMED: Final = 5  # revisions at which something could not be read
+_PROBLEMS: Final = 20
+_MESSAGE_WIDEST: Final = 500
 _PERCENT_MAX: Final = 1_000_000
 _NOUN: Final[dict[Kind, str]] = {"params": "param", "metrics": "metric"}
 
@@ -184,15 +187,24 @@ def _rev(found: Values) -> str | None:
 
 
 def problems(found: Sequence[Values]) -> list[tuple[str, str | None]]:
-    """What could not be read, with a hint: the message, and at which revisions."""
+    """What could not be read, with a hint: the message, and at which revisions. Of many, only how many more."""
     where: dict[tuple[str, str | None], list[str]] = {}
     for each in found:
         for error in each.errors.values():
             where.setdefault((error.message, error.hint), []).append(each.label)
-    return [
-        (f"{message} (at {', '.join(labels[:_NAMED])}{', ...' if len(labels) > _NAMED else ''})", hint)
-        for (message, hint), labels in where.items()
-    ]
+    shown: list[tuple[str, str | None]] = []
+    for (message, hint), labels in islice(where.items(), _PROBLEMS):
+        at = ", ".join([*labels[:_NAMED], *(["..."] if len(labels) > _NAMED else [])])
+        shown.append((f"{_line(message, _MESSAGE_WIDEST)} (at {at})", hint))
+    if more := len(where) - len(shown):
+        shown.append((f"{output.count(more, 'more problem')} of this kind", "--json has all of them"))
+    return shown
+
+
+def with_problems(shown: str, found: Sequence[Values]) -> str:
+    """A table in Markdown, with what could not be read below it."""
+    lines = (f"- {output.code(message)}" for message, _ in problems(found))
+    return "\n".join([shown, *(["", *lines] if problems(found) else [])])
 
 
 def messages(found: Values) -> dict[str, str]:

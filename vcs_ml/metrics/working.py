@@ -45,9 +45,10 @@ class Workspace:
 
     def _refuse_broken(self, path: str) -> None:
         """UserError where a file that cannot be read may be what records this path."""
-        for source, error in self._survey.broken.items():
+        broken = self._survey.broken
+        for source in sorted(broken, key=sources.is_lock):  # a pointer says which path it is about
             if sources.is_lock(source) or naming.covers(source.removesuffix(SUFFIX), path):
-                raise error
+                raise broken[source]
 
     def _was_never_here(self, each: Pointer, inner: str) -> bool:
         if diff.was_never_here(self._project, self._files, each):

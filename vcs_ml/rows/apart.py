@@ -17,7 +17,7 @@ from vcs_ml.rows.table import Table, hashes
 _PART: Final = 1 << 17  # rows of each table in a part
 
 
-def mark(tables: Sides[Table], columns: Sides[Sequence[int]], place: Path, workers: int) -> Sides[Path]:
+def mark(tables: Sides[Table], columns: Sides[tuple[int, ...]], place: Path, workers: int) -> Sides[Path]:
     """For each table a file with a byte for each of its rows: 1 where the other has no equal row for it, else 0.
 
     Rows are equal when their cells in `columns` are; of equal ones the last are those too many. The files are new
@@ -54,17 +54,19 @@ def _spread(table: Table, columns: Sequence[int] | None, place: Path, parts: int
 
 def _mark(spread: Sides[Path], marks: Sides[Path], parts: range) -> None:
     with ExitStack() as stack:
-        mapped = []
-        for path in marks:
-            file = stack.enter_context(path.open("r+b"))
-            mapped.append(stack.enter_context(mmap.mmap(file.fileno(), 0)))
+        mapped = [stack.enter_context(_mapped(path)) for path in marks]
         for part in parts:
             old, new = (spill.pairs(place, part) for place in spread)
             counts = Counter(old[0]), Counter(new[0])
             differing = {each for each, _ in counts[0].items() ^ counts[1].items()}
-            for file, pairs, others in zip(mapped, (old, new), reversed(counts), strict=True):
+            for flags, pairs, others in zip(mapped, (old, new), reversed(counts), strict=True):
                 for row in _surplus(pairs, {each: others[each] for each in differing}):
-                    file[row] = 1
+                    flags[row] = 1
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), 0)
 
 
 def _surplus(pairs: tuple[Sequence[int], Sequence[int]], others: dict[int, int]) -> Iterator[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from vcs_ml.rows.moments import Moments
@@ -42,6 +42,19 @@ class Column:
         types = set(map(type, cells))
         for each in sorted(types, key=lambda each: each.__name__):
             self._add_type(each, cells if len(types) == 1 else [cell for cell in cells if type(cell) is each])
+
+    def add_texts(self, cells: Sequence[str]) -> None:
+        """Take cells that are all text, in which numbers and what else there may be are recognised."""
+        if not self._kinds["text"]:  # then probably all are numbers, which one call converts
+            present = cells
+            if (numbers := _numbers(cells)) is None:
+                present = [cell for cell in cells if cell not in MISSING]
+                numbers = _numbers(present)
+            if numbers is not None:
+                self._missing += len(cells) - len(present)
+                self._add_numbers("integer" if type(next(iter(numbers), 0)) is int else "number", numbers, present)
+                return
+        self._classify(Counter(cells))
 
     def merge(self, other: Column) -> None:
         """Take what another one has taken."""
@@ -85,51 +98,40 @@ class Column:
         elif kind is bool:
             self._add_words("boolean", Counter("true" if cell else "false" for cell in cells))
         elif kind is int:
-            self._add_numbers("integer", cells, cells)
+            self._add_numbers("integer", cells, map(str, cells))
         elif kind is float:
-            present = [cell for cell in cells if cell == cell]
+            present = [cell for cell in cells if not math.isnan(cell)]
             self._missing += len(cells) - len(present)
-            self._add_numbers("number", present, present)
+            self._add_numbers("number", present, map(str, present))
         elif kind is str and not self._typed:
-            self._infer(cells)
+            self.add_texts(cells)
         elif kind is bytes:
             self._add_words("text", Counter(cell.hex() for cell in cells))
         else:
             self._add_words("text", Counter(cells if kind is str else map(",".join, cells)))
 
-    def _infer(self, cells: Sequence[str]) -> None:
-        if not self._kinds["text"]:  # then probably all are numbers, which one call converts
-            present = cells
-            if (numbers := _numbers(cells)) is None:
-                present = [cell for cell in cells if cell not in MISSING]
-                numbers = _numbers(present)
-            if numbers is not None:
-                self._missing += len(cells) - len(present)
-                self._add_numbers("integer" if type(next(iter(numbers), 0)) is int else "number", numbers, present)
-                return
-        self._classify(Counter(cells))
-
     def _classify(self, counts: Mapping[str, int]) -> None:
         words: dict[str, dict[str, int]] = {"boolean": {}, "text": {}}
-        numbers: dict[str, list[float]] = {"integer": [], "number": []}
+        numbers: dict[str, tuple[list[float], list[str]]] = {"integer": ([], []), "number": ([], [])}
         for cell, count in counts.items():
             if cell in MISSING:
                 self._missing += count
             elif match := _NUMBER.fullmatch(cell):
                 kind, number = ("integer", int(cell)) if match["integer"] else ("number", float(cell))
-                numbers[kind] += [number] * count
+                numbers[kind][0].extend([number] * count)
+                numbers[kind][1].append(cell)
             else:
                 words["boolean" if cell in _BOOLEANS else "text"][cell] = count
         for kind, found in words.items():
             self._add_words(kind, found)
-        for kind, values in numbers.items():
-            self._add_numbers(kind, values, values)
+        for kind, (values, cells) in numbers.items():
+            self._add_numbers(kind, values, cells)
 
-    def _add_numbers(self, kind: str, numbers: Sequence[float], cells: Sequence[object]) -> None:
+    def _add_numbers(self, kind: str, numbers: Sequence[float], cells: Iterable[str]) -> None:
         """Numbers, and the cells in which they stand."""
         self._kinds[kind] += len(numbers)
         self._moments.add(numbers)
-        self._distinct.add(set(cells))
+        self._distinct.add(cells)
 
     def _add_words(self, kind: str, counts: Mapping[str, int]) -> None:
         if not counts:

@@ -27,7 +27,7 @@ _READERS: Final = {
     ".ndjson": jsonl.read,
     ".parquet": parquet.read,
 }
-_WORKERS_MAX: Final = 4
+_WORKERS: Final = 2  # whatever the machine has, for what is estimated may depend on how many there are
 _ALONE_BELOW: Final = 8_000_000  # bytes of both files; less is done before a fork pays
 
 
@@ -57,7 +57,7 @@ def compare(
                 raise _no_column(path, which, table, name)
     # pyarrow has threads, which a forked process lacks.
     forks = not any(table.types for table in tables) and sum(table.bytes for table in tables) > _ALONE_BELOW
-    workers = parallel.cores(_WORKERS_MAX) if forks else 1
+    workers = _WORKERS if forks else 1
     with tempfile.TemporaryDirectory(prefix="rows-", dir=scratch) as name, _uncollected():
         return _compared(tables, key, examples, Path(name), workers)
 
@@ -115,7 +115,7 @@ def _sides(
         for which, table in tables._asdict().items()
     ]
     # Rows that both tables have are measured in the new one. What they hold in other columns is in the old one only.
-    others = tuple(index for index in range(len(tables.old.names)) if index not in set(shared.old))
+    others = tuple(sorted(set(range(len(tables.old.names))).difference(shared.old)))
     alike = set(tables.old.names) == set(tables.new.names)
     return Sides(
         Side(tables.old, marks.old, None if alike else others, keyed[0]),

@@ -12,15 +12,17 @@ from vcs_ml.rows.table import NONE, Row, Table
 
 _CELLS_MAX: Final = 100  # of a changed row
 
+Places = Sides[tuple[int, ...]]  # where columns stand in each table
+
 
 def draw(
-    sides: Sides[Side], shared: Sides[tuple[int, ...]], key: tuple[str, ...], seen: Sides[Seen], paired: Pairing | None
+    sides: Sides[Side], shared: Places, key: tuple[str, ...], seen: Sides[Seen], paired: Pairing | None
 ) -> TableDiff:
     """The result. `shared` are the places of the columns that both tables have; `paired` is there with a key."""
     tables = Sides(*(side.table for side in sides))
     old_names, new_names = (tuple(map(shown.plain, table.names)) for table in tables)
     both = dict(zip(shared.new, shared.old, strict=True))
-    removed = [index for index in range(len(old_names)) if index not in set(shared.old)]
+    removed = sorted(set(range(len(old_names))).difference(shared.old))
     columns = [_column(index, both.get(index), sides, seen) for index in range(len(new_names))]
     cells = dict(zip(shared.new, paired.cells, strict=True)) if paired else {}
     changes = [
@@ -30,9 +32,7 @@ def draw(
     ]
     gone = [ColumnChange(old_names[index], _old(index, None, sides, seen), None, None) for index in removed]
     return TableDiff(
-        rows=Sides(
-            *(None if side.table is NONE else _rows(each, seen) for side, each in zip(sides, seen, strict=True))
-        ),
+        rows=Sides(*(_rows(side, each, seen) for side, each in zip(sides, seen, strict=True))),
         key=key,
         columns_added=tuple(new_names[index] for index in range(len(new_names)) if index not in both),
         columns_removed=tuple(old_names[index] for index in removed),
@@ -51,8 +51,8 @@ def draw(
     )
 
 
-def _rows(one: Seen, seen: Sides[Seen]) -> int:
-    return one.apart.rows + seen.new.same.rows
+def _rows(side: Side, one: Seen, seen: Sides[Seen]) -> int | None:
+    return None if side.table is NONE else one.apart.rows + seen.new.same.rows
 
 
 def _ragged(side: Side, one: Seen, seen: Sides[Seen]) -> int:
@@ -87,7 +87,7 @@ def _old(index: int, new: int | None, sides: Sides[Side], seen: Sides[Seen]) -> 
 
 def _examples(
     tables: Sides[Table],
-    shared: Sides[tuple[int, ...]],
+    shared: Places,
     key: tuple[str, ...],
     seen: Sides[Seen],
     paired: Pairing | None,
@@ -100,9 +100,7 @@ def _examples(
     )
 
 
-def _changed(
-    tables: Sides[Table], shared: Sides[tuple[int, ...]], key: tuple[str, ...], old: Row, new: Row
-) -> ChangedRow:
+def _changed(tables: Sides[Table], shared: Places, key: tuple[str, ...], old: Row, new: Row) -> ChangedRow:
     names = tables.new.names
     cells = {}
     for index in changed_cells(old, new, shared)[:_CELLS_MAX]:

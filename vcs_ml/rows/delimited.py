@@ -62,14 +62,14 @@ def _sniffed(opener: Opener, path: str) -> str:
 
 
 def _parsed(opener: Opener, path: str, delimiter: str) -> Iterator[list[list[str]]]:
-    waiting, line = 0, 1  # characters the parser has been given since the last row; the line where they begin
+    waiting = 0  # characters that the parser has been given since the last batch
 
     def fed() -> Iterator[list[str]]:
         nonlocal waiting
         for text in lines.blocks(opener, path):
             waiting += len(text)
             if waiting > ROW_MAX + _BATCH:
-                raise too_long(path, line)
+                raise too_long(path, f"line {reader.line_num:,}")
             yield io.StringIO(text, newline="").readlines()  # also at a lone CR; ends are kept, for those in quotes
 
     csv.field_size_limit(ROW_MAX)
@@ -81,7 +81,7 @@ def _parsed(opener: Opener, path: str, delimiter: str) -> Iterator[list[list[str
                 batch.append(row)
             if waiting > _BATCH:
                 yield batch
-                batch, waiting, line = [], 0, reader.line_num + 1
+                batch, waiting = [], 0
     except csv.Error as error:
         raise UserError(
             f"{quote(path)}, line {reader.line_num:,}: {error}", hint="a quote that is never closed looks so"

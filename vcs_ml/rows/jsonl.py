@@ -42,7 +42,8 @@ def _look(opener: Opener, path: str) -> tuple[list[str], int]:
     keys: dict[str, None] = {}
     line = 0
     for text in lines.blocks(opener, path):
-        for line, each in enumerate(text.removesuffix("\n").split("\n"), line + 1):
+        for each in text.removesuffix("\n").split("\n"):
+            line += 1
             if each.strip():
                 keys |= dict.fromkeys(_object(each, path, line))
             if len(keys) > COLUMNS_MAX:

@@ -47,19 +47,18 @@ def batches(opener: Opener, path: str) -> Iterator[list[str]]:
 
 
 def _blocks(opener: Opener, path: str) -> Iterator[bytes]:
-    rest, lines = b"", 1
+    rest, done = b"", 0
     with opener() as file:
         while chunk := file.read(_BLOCK):
-            if lines == 1 and not rest:
+            if not done:
                 chunk = chunk.removeprefix(BOM_UTF8)
-            end = chunk.rfind(b"\n") + 1
-            if end:
-                block, rest = rest + chunk[:end], chunk[end:]
-                lines += block.count(b"\n")
-                yield block
+            done += len(chunk)
+            if end := chunk.rfind(b"\n") + 1:
+                yield rest + chunk[:end]
+                rest = chunk[end:]
             else:
                 rest += chunk
             if len(rest) > ROW_MAX:
-                raise too_long(path, lines)
+                raise too_long(path, f"byte {done - len(rest):,}")
     if rest:
         yield rest

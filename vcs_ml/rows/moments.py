@@ -54,4 +54,9 @@ class Moments:
         if not self._count:
             return None
         std = math.sqrt(self._squares / (self._count - 1)) if self._count > 1 else math.nan
-        return Numbers(self._low, self._high, *(math.nan if each != each else each for each in (self._mean, std)))
+        return Numbers(self._low, self._high, _rounded(self._mean), _rounded(std))
+
+
+def _rounded(number: float) -> float:
+    """Without the last digits, which depend on how numbers fell into batches; any NaN is the same object."""
+    return math.nan if math.isnan(number) else float(f"{number:.12g}")

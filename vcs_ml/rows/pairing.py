@@ -17,6 +17,8 @@ from vcs_ml.rows.table import Row, Table, hashes
 PART: Final = 1 << 22  # bytes of each table in a part
 _PART_MAX: Final = 1 << 26
 
+Item = tuple[int, int, Row]  # the hash of a key, the number of the row, and the row
+
 
 class Keys(NamedTuple):
     """Two tables, the columns that both have, the files of their surveys, and how many workers wrote each of them."""
@@ -68,8 +70,8 @@ def match(keys: Keys, parts: Iterable[int], examples: int) -> Pairing:
     return found
 
 
-def _read(table: Table, keyed: Keyed, keys: Keys, part: int) -> list[tuple[int, int, Row]]:
-    """The rows of one part in their order: hash of the key, number, row."""
+def _read(table: Table, keyed: Keyed, keys: Keys, part: int) -> list[Item]:
+    """The rows of one part in their order."""
     places = [keyed.rows(worker) for worker in range(keys.workers)]
     if sum(spill.bytes_of(place, part) for place in places) > _PART_MAX:
         raise UserError(
@@ -81,9 +83,7 @@ def _read(table: Table, keyed: Keyed, keys: Keys, part: int) -> list[tuple[int, 
     return [(key, number, row) for key, (number, row) in zip(found, rows, strict=True)]
 
 
-def _matched(
-    old: list[tuple[int, int, Row]], new: list[tuple[int, int, Row]], shared: Sides[tuple[int, ...]]
-) -> Pairing:
+def _matched(old: list[Item], new: list[Item], shared: Sides[tuple[int, ...]]) -> Pairing:
     found = Pairing(len(shared.old))
     waiting: dict[int, list[tuple[int, Row]]] = {}
     for key, number, row in reversed(old):
@@ -94,7 +94,7 @@ def _matched(
         else:
             found.only_new.append((number, row))
     found.only_old = [each for rows in waiting.values() for each in rows]
-    found.changed, found.removed, found.added = map(len, (found.pairs, found.only_old, found.only_new))
+    found.changed, found.removed, found.added = len(found.pairs), len(found.only_old), len(found.only_new)
     for _, one, other in found.pairs:
         for index in changed_cells(one, other, shared):
             found.cells[index] += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 T = TypeVar("T")
-
-
-def cores(most: int) -> int:
-    """How many jobs pay, at most `most`."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(here, most)
 
 
 def run(jobs: Sequence[Callable[[], T]], *, forked: bool) -> list[T]:

@@ -66,7 +66,10 @@ class Found:
         self.ragged += ragged
         cells = list(zip(*rows, strict=True))
         for index, column in self.columns.items() if rows else ():
-            column.add(cells[index])
+            if table.typed or ragged:
+                column.add(cells[index])
+            else:
+                column.add_texts(cells[index])
             if summed:
                 found = map(hash, map(repr, cells[index]) if table.typed else cells[index])
                 self.sums[index] = (self.sums[index] + sum(found)) % _HASHES

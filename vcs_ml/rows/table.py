@@ -79,9 +79,9 @@ def length(opener: Opener) -> int:
         return file.seek(0, 2)
 
 
-def too_long(path: str, line: int) -> UserError:
+def too_long(path: str, where: str) -> UserError:
     """The error for a row that is larger than we are ready to hold."""
     return UserError(
-        f"{quote(path)}: the row at line {line:,} is longer than {size(ROW_MAX)}",
+        f"{quote(path)}: the row at {where} is longer than {size(ROW_MAX)}",
         hint="a quote that is never closed, or lines without an end, look so",
     )
