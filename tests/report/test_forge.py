@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,25 +21,6 @@ from vcs_ml.store.remotes import retry
 MARKER = "<!-- vml-report -->"
 EVE = {"login": "eve", "type": "User", "id": 9}
 BODY = "# Report\n\nall gates passed\n"
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "_FIRST", 0.01)
-
-
-@pytest.fixture
-def github() -> Iterator[GitHub]:
-    hub = GitHub()
-    with forges.running(hub):
-        yield hub
-
-
-@pytest.fixture
-def gitlab() -> Iterator[GitLab]:
-    lab = GitLab()
-    with forges.running(lab):
-        yield lab
 
 
 @pytest.fixture(params=["github", "gitlab"])
