@@ -44,7 +44,9 @@ class Page:
 
     def wait(self, condition: str) -> None:
         """Until a JavaScript expression is true."""
-        self.run(f"new Promise((done) => {{ const look = () => ({condition}) ? done() : setTimeout(look, 20); look(); }})")
+        self.run(
+            f"new Promise((done) => {{ const look = () => ({condition}) ? done() : setTimeout(look, 20); look(); }})"
+        )
 
     def move(self, x: float, y: float) -> None:
         """The pointer to this place, in CSS pixels."""

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import subprocess
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import IO, Final, NamedTuple, Self
 
 from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot, popen
+from vcs_ml.paths import DEPTH_MAX
 
 DIRECTORY: Final = 0o040000
 FILE: Final = (0o100644, 0o100755)
+LINK: Final = 0o120000
+
+# A few objects may stand for any number of paths: a tree whose entries are all one tree, and so on.
+NAMED_MAX: Final = 100_000
+ENTERED_MAX: Final = 1_000_000
+
+_COMMIT_MAX: Final = 1 << 20
+_SKIPPED_MAX: Final = 64 << 20  # bytes that nobody wants; above, a new git is the shorter way
+_MODES: Final = {b"40000": DIRECTORY, b"100644": 0o100644, b"100755": 0o100755, b"120000": LINK}
 
 
 class Node(NamedTuple):
-    """A file, directory (DIRECTORY), symbolic link or submodule of a commit, with Git's mode and object id."""
+    """A file, directory (DIRECTORY), symbolic link (LINK) or submodule of a commit, with Git's mode and object id."""
 
     mode: int
     oid: str
 
 
-class Trees:
-    """Reads files and directories of any commit of one repository, each object once; to be used as a context.
+class Blob(NamedTuple):
+    """The first bytes of an object, or all, and how many it has."""
 
-    What is the same in several commits is read for the first of them. Not for several threads. UserError for an object
-    that the repository does not have.
+    data: bytes
+    size: int
+
+
+class Trees:
+    """Reads files and directories of any commit of one repository, each directory once; to be used as a context.
+
+    What is the same in several commits is read for the first of them. What lies more than DEPTH_MAX levels deep is not
+    there. Not for several threads. UserError for an object that the repository does not have, or that is damaged.
     """
 
     def __init__(self, root: GitRoot) -> None:
@@ -41,34 +60,25 @@ class Trees:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
-                    stream.close()
-            self._process.wait()
+        self._end()
 
     def top(self, commit: str) -> str:
         """The id of a commit's tree."""
-        body = self.read(commit, 1 << 20)
-        return body.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
+        head, _, _ = self._read(commit, b"commit", _COMMIT_MAX).data.partition(b"\n")
+        return head.removeprefix(b"tree ").decode("ascii", "replace")
 
-    def read(self, oid: str, limit: int) -> bytes:
-        """What an object holds: `limit` bytes, and one more if there are more."""
-        stdout, size = self._ask(oid)
-        keep = min(size, limit + 1)
-        body = stdout.read(keep)
-        rest = size - keep + 1  # a newline ends each body
-        while rest > 0 and (skipped := stdout.read(min(rest, 1 << 20))):
-            rest -= len(skipped)
-        return body
+    def read(self, oid: str, limit: int) -> Blob:
+        """What a file holds: `limit` bytes, and one more if there are more."""
+        return self._read(oid, b"blob", limit)
 
     def tree(self, oid: str) -> Mapping[str, Node]:
         """What is in a directory, by name."""
         if oid not in self._trees:
-            stdout, size = self._ask(oid)
-            self._trees[oid] = dict(_nodes(stdout.read(size), len(oid) // 2))
-            stdout.read(1)
+            raw = self._read(oid, b"tree").data
+            try:
+                self._trees[oid] = dict(_nodes(raw, len(oid) // 2))
+            except ValueError:
+                raise self._damaged(oid) from None
         return self._trees[oid]
 
     def find(self, top: str, path: str) -> Node | None:
@@ -83,29 +93,63 @@ class Trees:
             node = found
         return node
 
-    def files(self, top: str) -> Iterator[tuple[str, Node]]:
-        """Every file below a tree with its path from there, sorted by name in each directory; no links."""
-        for name, node in self.tree(top).items():
-            if node.mode == DIRECTORY:
-                yield from ((f"{name}/{path}", each) for path, each in self.files(node.oid))
-            elif node.mode in FILE:
-                yield name, node
+    def files(self, top: str, enters: Callable[[str], bool] = lambda path: True) -> Iterator[tuple[str, Node]]:
+        """Every file below a tree with its path from there, in the order of Git; no links.
+
+        Directories that `enters` says no to are passed by. UserError where there are more than ENTERED_MAX.
+        """
+        stack = [("", iter(self.tree(top).items()))]
+        entered = 0
+        while stack:
+            prefix, entries = stack[-1]
+            for name, node in entries:
+                if node.mode in FILE:
+                    yield prefix + name, node
+                elif node.mode == DIRECTORY and len(stack) < DEPTH_MAX and enters(prefix + name):
+                    entered += 1
+                    if entered > ENTERED_MAX:
+                        raise UserError(f"a commit has more than {ENTERED_MAX:,} directories", hint="name one of them")
+                    stack.append((f"{prefix}{name}/", iter(self.tree(node.oid).items())))
+                    break
+            else:
+                stack.pop()
 
     def named(self, top: str, names: Collection[str]) -> tuple[tuple[str, Node], ...]:
-        """The files below a tree that have one of these names, with their paths from there."""
-        wanted = frozenset(names)
-        key = (top, wanted)
+        """The files below a tree that have one of these names, with their paths from there.
+
+        UserError where these are more than NAMED_MAX.
+        """
+        return self._find_named(top, frozenset(names), 1)
+
+    def _find_named(self, top: str, names: frozenset[str], depth: int) -> tuple[tuple[str, Node], ...]:
+        key = (top, names)
         if key not in self._named:
-            found = []
+            found: list[tuple[str, Node]] = []
             for name, node in self.tree(top).items():
-                if node.mode == DIRECTORY:
-                    found += [(f"{name}/{path}", each) for path, each in self.named(node.oid, wanted)]
-                elif node.mode in FILE and name in wanted:
-                    found.append((name, node))
+                if node.mode in FILE:
+                    found += [(name, node)] if name in names else []
+                elif node.mode == DIRECTORY and depth < DEPTH_MAX:
+                    below = self._find_named(node.oid, names, depth + 1)
+                    found += [(f"{name}/{path}", each) for path, each in below]
+                if len(found) > NAMED_MAX:
+                    shown = ", ".join(sorted(names))
+                    raise UserError(f"a commit has more than {NAMED_MAX:,} files named {shown}", hint="remove some")
             self._named[key] = tuple(found)
         return self._named[key]
 
-    def _ask(self, oid: str) -> tuple[IO[bytes], int]:
+    def _read(self, oid: str, kind: bytes, limit: int | None = None) -> Blob:
+        stdout, size = self._ask(oid, kind)
+        keep = size if limit is None else min(size, limit + 1)
+        data = stdout.read(keep)
+        rest = size - keep + 1  # a newline ends each body
+        if rest > _SKIPPED_MAX:
+            self._end()
+        elif len(data) < keep or len(stdout.read(rest)) < rest:  # what is damaged ends git
+            self._end()
+            raise self._damaged(oid)
+        return Blob(data, size)
+
+    def _ask(self, oid: str, wanted: bytes) -> tuple[IO[bytes], int]:
         """The stream from which an object is to be read, and its size."""
         if self._process is None:
             args = ["cat-file", "--batch"]
@@ -113,15 +157,35 @@ class Trees:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(f"{oid}\n".encode())
-        stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # then it says nothing either
+            stdin.write(f"{oid}\n".encode())
+            stdin.flush()
         header = stdout.readline().split()
+        if not header:
+            self._end()
+            raise self._damaged(oid)
         if len(header) != 3:
             raise UserError(
                 f"Git's object {oid} is missing from {self._root.common_dir}",
                 hint="git fsck tells what is damaged; git fetch --refetch may bring it back",
             )
+        if header[1] != wanted:
+            self._end()
+            raise self._damaged(oid)
         return stdout, int(header[2])
+
+    def _damaged(self, oid: str) -> UserError:
+        return UserError(f"Git's object {oid} in {self._root.common_dir} is damaged", hint="git fsck tells more")
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+            process.wait()
 
 
 def _nodes(raw: bytes, width: int) -> Iterator[tuple[str, Node]]:
@@ -131,5 +195,16 @@ def _nodes(raw: bytes, width: int) -> Iterator[tuple[str, Node]]:
         space = raw.index(b" ", at)
         nul = raw.index(b"\0", space)
         end = nul + 1 + width
-        yield os.fsdecode(raw[space + 1 : nul]), Node(int(raw[at:space], 8), raw[nul + 1 : end].hex())
+        if end > len(raw):
+            raise ValueError("it ends too early")
+        mode = raw[at:space]
+        yield os.fsdecode(raw[space + 1 : nul]), Node(_MODES.get(mode) or _mode(mode), raw[nul + 1 : end].hex())
         at = end
+
+
+def _mode(text: bytes) -> int:
+    """A mode as Git takes it (its canon_mode): old commits have others for files."""
+    mode = int(text, 8)
+    if stat.S_ISREG(mode):
+        return FILE[bool(mode & 0o100)]
+    return DIRECTORY if stat.S_ISDIR(mode) else LINK if stat.S_ISLNK(mode) else mode

@@ -49,12 +49,13 @@ def table(
     from tabulate import tabulate  # noqa: PLC0415 - costs 50 ms, and most commands print no table
 
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    heads = list(headers)
     if markdown:
-        cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
+        heads, *cells = ([cell.replace("|", "\\|") for cell in row] for row in (heads, *cells))
     colalign = [_ALIGN[letter] for letter in align] if align and cells else None
     text = tabulate(
         cells,
-        list(headers),
+        heads,
         tablefmt="pipe" if markdown else "plain",
         colalign=colalign,
         # 007 and 1e5 are names here, not numbers to be reformatted

@@ -20,7 +20,7 @@ from vcs_ml.output import quote, size
 
 MAX_SIZE: Final = 32_000_000
 
-_KEY: Final = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
+_KEY: Final = re.compile(r"(?:[^.\[\]]+|\[[^.\[\]]+\])(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
 _PART: Final = re.compile(r"[^.\[\]]+")
 _SEARCHED: Final = 1_000  # keys of a file that are compared with one that is missing
 _WORD_MAX: Final = 100

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from vcs_ml import output
-from vcs_ml.errors import UserError
+from vcs_ml.errors import UsageError, UserError
 from vcs_ml.hashing import Algorithm
+from vcs_ml.metrics import tables
+from vcs_ml.metrics.revision import Reader
+from vcs_ml.metrics.tables import TableChange
+from vcs_ml.rows import words
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import diff as comparing
-from vcs_ml.workspace import opening
+from vcs_ml.workspace import groups, opening
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change
 
@@ -30,8 +35,15 @@ def diff(
     b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", metavar="PATH", help="Only this file or directory.")
+    ] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="Of changed tables, the rows and columns, too.")] = False,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", metavar="COLUMN", help="With --rows: rows with the same are one row.")
+    ] = None,
     md: Annotated[bool, typer.Option("--md", help="A markdown table.")] = False,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Ask the default remote for lists not here.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
 ) -> None:
     """Show which files of tracked data changed, with sizes, from A (HEAD) to B (the workspace).
 
@@ -40,8 +52,11 @@ def diff(
       vml diff
       vml diff HEAD~1 HEAD
       vml diff main --md
+      vml diff --rows --key id --target data/train.csv
     """
     session: Session = ctx.obj
+    if key and not rows:
+        raise UsageError("--key belongs to --rows", hint=f"vml diff --rows --key {key[0]}")
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     if b is None and project.git.worktree is None:
@@ -55,12 +70,24 @@ def diff(
             f"cannot compare: {error.message}",
             hint="vml fetch --metadata --all-commits brings the lists of files; or `vml diff --fetch`",
         ) from error
+    targets = [project.relative(each, session.directory) for each in target or ()]
+    changes = [each for each in changes if not targets or groups.concerns(each.path, targets)]
+    compared: dict[str, TableChange] = {}
+    if rows:
+        with Reader(project, store, session.progress if fetch else None) as reader:
+            old, new = reader.at(a), reader.workspace() if b is None else reader.at(b)
+            found = tables.compare(reader, old, new, tables.changed(changes), key=key or ())
+            compared = {each.path: each for each in found}
     if json:
-        session.json({"schema": 1, "a": a, "b": b, **_as_json(changes, store.algorithm)})
+        more = {"tables": [each.as_json() for each in compared.values()]} if rows else {}
+        session.json({"schema": 1, "a": a, "b": b, **_as_json(changes, store.algorithm), **more})
     elif md:
         _print_table(session, changes)
     else:
-        _print(session, changes)
+        _print(session, changes, compared)
+    for each in compared.values():
+        if each.problem is not None:
+            session.warn(each.problem.message, each.problem.hint)
 
 
 def _file(path: str, entry: Entry, algorithm: Algorithm) -> dict[str, object]:
@@ -96,10 +123,13 @@ def _name(change: Change) -> str:
     return f"{output.quote(change.source)} -> {name}" if change.source is not None else name
 
 
-def _print(session: Session, changes: list[Change]) -> None:
+def _print(session: Session, changes: list[Change], compared: Mapping[str, TableChange]) -> None:
     for each in changes:
         label = output.paint(f"{each.change + ':':<10}", _COLOURS[each.change], on=session.colour)
         session.out(f"{label} {_name(each)}  ({_sizes(each)})")
+        table = compared.get(each.path)
+        if table is not None and table.diff is not None:
+            session.out("\n".join(f"    {output.one_line(line)}" for line in words.lines(table.diff)))
     session.note(_total(changes))
 
 

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from vcs_ml import git, history
+from vcs_ml.git import GitRoot
 from vcs_ml.metrics.revision import Reader, Revision
 from vcs_ml.workspace.sync import Scope
 
-_SHORT = 7
-
 
 def revisions(reader: Reader, names: Sequence[str], scope: Scope) -> list[Revision]:
-    """The revisions of these names, each once; without a name or scope, the workspace (HEAD in a bare repository).
+    """The revisions of these names and this scope; without either, the workspace (HEAD in a bare repository).
 
-    `A..B` stands for commits, the newest first. UserError for a name that Git does not know.
+    `A..B` stands for commits, the newest first. Those of a range, and of all commits, are left out where they have a
+    name here. UserError for a name that Git does not know.
     """
     root = reader.project.git
-    labels: dict[str, str] = {}  # by commit
+    if not names and not any(scope):
+        return [reader.workspace() if root.worktree is not None else reader.at("HEAD")]
+    found = list(dict.fromkeys(_named(root, names, scope)))
+    known = {commit for label, commit in found if label}
+    short = _short(root, [commit for label, commit in found if not label])
+    return [reader.commit(label or short[commit], commit) for label, commit in found if label or commit not in known]
+
+
+def _named(root: GitRoot, names: Sequence[str], scope: Scope) -> Iterator[tuple[str, str]]:
+    """(label, commit) of each; the label of those that nobody has named is ""."""
     for name in names:
         if ".." in name:
-            # A leading dash would be taken for an option of git.
-            found = git.run(["rev-list", "--end-of-options", name, "--"], root.cwd).decode().split()
-            labels.update((commit, commit[:_SHORT]) for commit in found if commit not in labels)
+            yield from (("", commit) for commit in _range(root, name))
         else:
-            labels.setdefault(git.resolve(root, name), name)
-    refs = history.refs(root) if scope.all_branches or scope.all_tags else ()
-    for ref in refs:
+            yield name, git.resolve(root, name)
+    for ref in history.refs(root) if scope.all_branches or scope.all_tags else ():
         if (ref.kind == "branch" and scope.all_branches) or (ref.kind == "tag" and scope.all_tags):
-            labels.setdefault(ref.commit, ref.name)
+            yield ref.name, ref.commit
     if scope.all_commits:
-        found = git.run(["rev-list", "--all"], root.cwd).decode().split()
-        labels.update((commit, commit[:_SHORT]) for commit in found if commit not in labels)
-    here: list[Revision] = []
-    if root.worktree is not None and not (names or any(scope)):
-        here = [reader.workspace()]
-    elif not (names or any(scope)):
-        labels = {git.resolve(root, "HEAD"): "HEAD"}
-    return [*here, *(reader.commit(label, commit) for commit, label in labels.items())]
+        yield from (("", commit) for commit in git.run(["rev-list", "--all"], root.cwd).decode().split())
+
+
+def _range(root: GitRoot, name: str) -> list[str]:
+    for end in name.replace("...", "..").split(".."):
+        git.resolve(root, end or "HEAD")
+    # Not as an option, whatever it begins with.
+    return git.run(["rev-list", "--end-of-options", name, "--"], root.cwd).decode().split()
+
+
+def _short(root: GitRoot, commits: Sequence[str]) -> dict[str, str]:
+    """These ids as short as they are unique."""
+    if not commits:
+        return {}
+    asked = "".join(f"{commit}\n" for commit in commits).encode()
+    out = git.run(["rev-list", "--no-walk=unsorted", "--format=%h", "--stdin"], root.cwd, input=asked).decode().split()
+    return dict(zip(out[1::3], out[2::3], strict=True))  # commit ID, and then SHORT

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
 
 from vcs_ml import values
-from vcs_ml.errors import UserError
-from vcs_ml.metrics import flat, revision
-from vcs_ml.metrics.declared import Declarations, Declared
+from vcs_ml.errors import CorruptError, UserError, VmlError
+from vcs_ml.metrics import flat, naming, revision
+from vcs_ml.metrics.declared import Declarations, Declared, Keys, together
 from vcs_ml.metrics.flat import Flat
-from vcs_ml.metrics.revision import Reader, Revision
+from vcs_ml.metrics.revision import Reader, Revision, Stored
 from vcs_ml.output import quote
-from vcs_ml.pipeline import patterns
+from vcs_ml.pipeline.stage import FILE as STAGES
 from vcs_ml.store.objects import MissingObject
 
 Kind = Literal["params", "metrics"]
+
+VALUES_MAX: Final = 1_000_000  # of one revision: some small files may stand for any number of them
 
 
 class Missing(Enum):
@@ -30,11 +32,15 @@ MISSING: Final = Missing.MISSING
 
 
 class Values(NamedTuple):
-    """What one revision holds: values by file and key, and why a file, or a vml.yaml, could not be read."""
+    """What one revision holds: values by file and key, and why a file, directory or pattern could not be read.
+
+    What is wrong with a vml.yaml stands there too. `commit` is None for the workspace.
+    """
 
     label: str
     files: Mapping[str, Flat]
-    errors: Mapping[str, UserError]
+    errors: Mapping[str, VmlError]
+    commit: str | None = None
 
     def get(self, file: str, key: str) -> Any:
         """One value, MISSING where there is none."""
@@ -71,10 +77,13 @@ class Row(NamedTuple):
     def percent(self) -> float | None:
         """The change in % of the old value, for numbers."""
         delta = self.delta
+        if delta is None or not self.old:
+            return None
         try:
-            return None if delta is None or not self.old or math.isinf(self.old) else 100 * delta / abs(self.old)
+            percent = 100 * delta / abs(self.old)
         except OverflowError:
             return None
+        return percent if math.isfinite(percent) else None
 
 
 class Collector:
@@ -83,7 +92,7 @@ class Collector:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._declarations = Declarations(reader.project.root)
-        self._parsed: dict[tuple[str, bytes], Flat] = {}
+        self._parsed: dict[tuple[str, bytes, Keys], Flat] = {}
 
     def declared(self, at: Revision) -> Declared:
         """What a revision declares."""
@@ -92,72 +101,94 @@ class Collector:
     def collect(self, revisions: Sequence[Revision], kind: Kind, targets: Sequence[str] = ()) -> list[Values]:
         """The values at each of these revisions.
 
-        They are those of the files that any of them declares, or of the `targets`: files, directories and patterns of
-        the project. What cannot be read is in the `errors` of its revision. UserError for a target that none has.
+        They are those of the files that any of them declares. A target is a file, whether declared or not, or a
+        directory or pattern: that stands for the declared files there, or for all if there are none. What cannot be
+        read is in the `errors` of its revision. UserError for a target that none has.
         """
         declared = [self.declared(each) for each in revisions]
-        keys: dict[str, frozenset[str] | None] = {}
+        wanted: dict[str, Keys] = {}
+        for each in declared:
+            for path, keys in (each.params if kind == "params" else dict.fromkeys(each.metrics)).items():
+                wanted[path] = together(wanted.get(path, frozenset()), keys)
+        listings = [_listing(at, wanted) for at in revisions]
         if targets:
-            keys = dict.fromkeys(targets)
-        for each in declared if not targets else ():
-            for path, some in (each.params if kind == "params" else dict.fromkeys(each.metrics)).items():
-                before = keys.get(path, frozenset())
-                keys[path] = None if some is None or before is None else before | some
-        found = [
-            self._values(at, keys, {} if targets or one.error is None else {"vml.yaml": one.error})
-            for at, one in zip(revisions, declared, strict=True)
-        ]
-        for target in targets:
-            if not any(_is_under(file, target) for each in found for file in (*each.files, *each.errors)):
-                where = ", ".join(each.label for each in revisions)
-                raise UserError(f"{quote(target)} is nowhere in {where}", hint=f"vml {kind} diff without it shows all")
-        return found
+            listings = _narrowed(revisions, listings, targets, kind)
+        else:
+            for one, listing in zip(declared, listings, strict=True):
+                if one.error is not None:
+                    listing.errors[STAGES] = one.error
+        self._reader.bring(_stored(revisions, listings))
+        return [self._values(at, listing) for at, listing in zip(revisions, listings, strict=True)]
 
-    def _values(
-        self, at: Revision, keys: Mapping[str, frozenset[str] | None], errors: Mapping[str, UserError]
-    ) -> Values:
-        wrong = dict(errors)
-        wanted: dict[str, frozenset[str] | None] = {}
-        self._reader.bring(each for path in keys if (each := at.stored(path)) is not None)
-        for path, some in keys.items():
+    def _values(self, at: Revision, listing: _Listing) -> Values:
+        errors = dict(listing.errors)
+        files: dict[str, Flat] = {}
+        count = 0
+        for file, keys in sorted(listing.files.items()):
             try:
-                for file in at.listed(path):
-                    wanted[file] = some
-            except MissingObject as error:
-                wrong[path] = UserError(error.message, hint="--fetch gets it from the default remote")
-            except UserError as error:
-                wrong[path] = error
-        files = {}
-        for file, some in sorted(wanted.items()):
-            try:
-                found = self._parse(at, file)
-            except UserError as error:
-                wrong[file] = error
-                continue
-            if found is not None:
-                files[file] = found if some is None else _chosen(found, some)
-        return Values(at.label, files, wrong)
+                if count > VALUES_MAX:
+                    raise UserError(f"more than {VALUES_MAX:,} values in all", hint="--target shows a part of them")
+                if (found := self._parse(at, file, keys)) is not None:
+                    files[file] = found
+                    count += len(found)
+            except (UserError, CorruptError) as error:
+                errors[file] = error
+        return Values(at.label, files, errors, at.commit)
 
-    def _parse(self, at: Revision, file: str) -> Flat | None:
+    def _parse(self, at: Revision, file: str, keys: Keys) -> Flat | None:
         raw = revision.read(at, file)
         if raw is None:
             return None
-        if (file, raw) not in self._parsed:
+        if (file, raw, keys) not in self._parsed:
             try:
-                self._parsed[file, raw] = flat.flatten(values.parse(raw, file))
+                self._parsed[file, raw, keys] = flat.flatten(values.parse(raw, file), keys)
             except ValueError as error:
                 raise UserError(f"{quote(file)} has {error}", hint="params and metrics are small files") from None
-        return self._parsed[file, raw]
+        return self._parsed[file, raw, keys]
 
 
-def _chosen(found: Flat, keys: frozenset[str]) -> Flat:
-    """The values at these keys, and below them."""
-    below = tuple(f"{key}{sign}" for key in keys for sign in ".[")
-    return {key: value for key, value in found.items() if key in keys or key.startswith(below)}
+class _Listing(NamedTuple):
+    """The files that are wanted of one revision, and what of each; why others are not known."""
+
+    files: dict[str, Keys]
+    errors: dict[str, VmlError]
 
 
-def _is_under(file: str, target: str) -> bool:
-    return patterns.matches(file, target)
+def _listing(at: Revision, wanted: Mapping[str, Keys]) -> _Listing:
+    found = _Listing({}, {})
+    for path, keys in wanted.items():
+        try:
+            for file in at.listed(path):
+                found.files[file] = together(found.files.get(file, frozenset()), keys)
+        except MissingObject as error:
+            found.errors[path] = UserError(error.message, hint="--fetch gets it from the default remote")
+        except (UserError, CorruptError) as error:
+            found.errors[path] = error
+    return found
+
+
+def _narrowed(
+    revisions: Sequence[Revision], listings: Sequence[_Listing], targets: Sequence[str], kind: Kind
+) -> list[_Listing]:
+    """What the targets leave of what is declared, and what they name beside it."""
+    found = [_Listing({}, {}) for _ in revisions]
+    for target in targets:
+        known = {path for each in listings for path in (*each.files, *each.errors) if naming.covers(target, path)}
+        for at, declared, chosen in zip(revisions, listings, found, strict=True):
+            here = declared if known - {target} else _listing(at, {target: None})
+            chosen.files.update((path, keys) for path, keys in here.files.items() if naming.covers(target, path))
+            chosen.errors.update((path, why) for path, why in here.errors.items() if naming.covers(target, path))
+        if not any(naming.covers(target, path) for each in found for path in (*each.files, *each.errors)):
+            where = ", ".join(each.label for each in revisions)
+            raise UserError(f"{quote(target)} is nowhere in {where}", hint=f"vml {kind} diff without it shows all")
+    return found
+
+
+def _stored(revisions: Sequence[Revision], listings: Sequence[_Listing]) -> Iterator[Stored]:
+    for at, listing in zip(revisions, listings, strict=True):
+        for file in listing.files:
+            if (each := at.stored(file)) is not None:
+                yield each
 
 
 class Comparison(NamedTuple):
@@ -180,11 +211,13 @@ def between(
 def rows(old: Values, new: Values, *, every: bool = False) -> list[Row]:
     """What changed between two revisions, sorted by file, in the order of the newer file; with `every`, all values.
 
-    A file that could not be read on one side is left out: nobody knows what changed in it.
+    A file that could not be read on one side is left out, with all that an unreadable directory or pattern may stand
+    for: nobody knows what changed in it.
     """
+    unknown = {*old.errors, *new.errors}
     found = []
     for file in sorted(old.files.keys() | new.files.keys()):
-        if file in old.errors or file in new.errors:
+        if any(naming.covers(path, file) for path in unknown):
             continue
         for key in {**new.files.get(file, {}), **old.files.get(file, {})}:
             row = Row(file, key, old.get(file, key), new.get(file, key))

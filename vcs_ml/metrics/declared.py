@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vcs_ml.errors import UserError
+from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.metrics import revision
 from vcs_ml.metrics.revision import Revision
 from vcs_ml.pipeline import load
 from vcs_ml.pipeline.load import Pipeline
 from vcs_ml.pipeline.stage import PARAMS
+
+Keys = frozenset[str] | None  # of a file; None: all that it has
 
 
 class PlotSource(NamedTuple):
@@ -33,12 +35,12 @@ class Declared(NamedTuple):
     describes. `error` is what kept a vml.yaml from being read; then all else is empty.
     """
 
-    params: Mapping[str, frozenset[str] | None]
+    params: Mapping[str, Keys]
     metrics: tuple[str, ...] = ()
     plots: tuple[PlotSource, ...] = ()
     gates: Mapping[tuple[str, str], Mapping[str, Any]] = {}
     pipeline: Pipeline = Pipeline((), ())
-    error: UserError | None = None
+    error: VmlError | None = None
 
 
 class Declarations:
@@ -50,31 +52,40 @@ class Declarations:
 
     def of(self, at: Revision) -> Declared:
         """What this revision declares. params.yaml at the top of the project counts as params everywhere."""
-        files = at.stage_files()
-        known: Declared
-        for names, before, known in reversed(self._known):
-            if names == files and all(_read(at, path) == raw for path, raw in before.items()):
-                return known
         seen: dict[str, bytes | None] = {}
+        known: Declared
 
         def take(path: str) -> bytes | None:
-            seen[path] = _read(at, path)
+            if path not in seen:
+                seen[path] = revision.read(at, path)
             return seen[path]
 
+        def has(path: str, raw: bytes | None) -> bool:
+            try:
+                return take(path) == raw
+            except (UserError, CorruptError):  # which only matters where it is needed
+                return False
+
         try:
-            found = _declared(load.load(self._root, files, take))
-        except UserError as error:
+            files = at.stage_files()
+            for names, before, known in reversed(self._known):
+                if names == files and all(has(path, raw) for path, raw in before.items()):
+                    return known
+            used: dict[str, bytes | None] = {}
+            found = _declared(load.load(self._root, files, lambda path: used.setdefault(path, take(path))))
+        except (UserError, CorruptError) as error:
             return Declared({PARAMS: None}, error=error)
-        self._known.append((files, seen, found))
+        self._known.append((files, used, found))
         return found
 
 
-def _read(at: Revision, path: str) -> bytes | None:
-    return revision.read(at, path)
+def together(one: Keys, other: Keys) -> Keys:
+    """What is meant of a file that is named twice."""
+    return None if one is None or other is None else one | other
 
 
 def _declared(pipeline: Pipeline) -> Declared:
-    params: dict[str, frozenset[str] | None] = {PARAMS: None}
+    params: dict[str, Keys] = {PARAMS: None}
     metrics: dict[str, None] = {}
     plots: list[PlotSource] = []
     gates: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -88,8 +99,8 @@ def _declared(pipeline: Pipeline) -> Declared:
             gates[posixpath.normpath(posixpath.join(base, file)), key] = gate
     for stage in pipeline.stages:
         for one in stage.params:
-            before = params.get(one.file, frozenset())
-            params[one.file] = None if one.keys is None or before is None else before | set(one.keys)
+            keys = None if one.keys is None else frozenset(one.keys)
+            params[one.file] = together(params.get(one.file, frozenset()), keys)
         metrics.update((out.path, None) for out in stage.outs if out.kind == "metric")
         plots += (PlotSource(out.path, "", out.plot or {}) for out in stage.outs if out.kind == "plot")
     return Declared(params, tuple(metrics), tuple(plots), gates, pipeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -13,7 +14,10 @@ from vcs_ml.metrics.compare import MISSING, Comparison, Kind, Row, Values
 PRECISION: Final = 5  # significant digits
 
 _WIDEST: Final = 60
+_NAME_WIDEST: Final = 120
+_BEFORE: Final = 10  # letters shown before the first one that differs
 _NAMED: Final = 5
+_PERCENT_MAX: Final = 1_000_000
 _NOUN: Final[dict[Kind, str]] = {"params": "param", "metrics": "metric"}
 
 Order = Literal["name", "change", "percent"]
@@ -21,23 +25,58 @@ Order = Literal["name", "change", "percent"]
 
 def cell(value: Any, precision: int | None = PRECISION, *, markdown: bool = False) -> str:
     """A value in one line, cut where it is long; text as code in Markdown."""
-    if value is MISSING:
-        return "-"
-    shown = output.one_line(flat.text(value, precision))
-    shown = shown if len(shown) <= _WIDEST else f"{shown[: _WIDEST - 1]}…"
-    return output.code(shown) if markdown and not flat.is_number(value) else shown
+    return _marked(value, _shown(value, precision), markdown=markdown)
+
+
+def pair(row: Row, precision: int, *, markdown: bool = False) -> tuple[str, str]:
+    """Both values, in a form in which they do not look the same if they are not."""
+    old, new = _shown(row.old, precision), _shown(row.new, precision)
+    if row.changed and old == new:
+        old, new = _apart(row.old, row.new)
+    return _marked(row.old, old, markdown=markdown), _marked(row.new, new, markdown=markdown)
+
+
+def _shown(value: Any, precision: int | None) -> str:
+    return "-" if value is MISSING else _line(flat.text(value, precision))
+
+
+def _apart(*both: Any) -> list[str]:
+    """Two values with all their digits and quotes around text; of long ones, what stands around the difference."""
+    exact = ["-" if each is MISSING else flat.text(each, exact=True) for each in both]
+    if max(map(len, exact)) > _WIDEST:
+        start = len(os.path.commonprefix(exact)) - _BEFORE  # noqa: RUF071 - of letters, not of directories
+        exact = [f"…{each[start:]}" if start > 0 else each for each in exact]
+    return [_line(each) for each in exact]
+
+
+def _marked(value: Any, shown: str, *, markdown: bool) -> str:
+    return output.code(shown) if markdown and value is not MISSING and not flat.is_number(value) else shown
+
+
+def _line(text: str, widest: int = _WIDEST) -> str:
+    """A stranger's text in one line, cut where it is long."""
+    shown = output.one_line(text[: widest + 1])
+    return shown if len(shown) <= widest else f"{shown[: widest - 1]}…"
+
+
+def _named(text: str, *, markdown: bool) -> str:
+    """A file, key or revision."""
+    shown = _line(text, _NAME_WIDEST)
+    return output.code(shown) if markdown else shown
 
 
 def change(row: Row, precision: int | None = PRECISION) -> str:
     """The difference of two numbers with its sign, "" for what is none."""
     if row.delta is None or not row.changed:
         return ""
-    return f"{'+' if row.delta > 0 else ''}{flat.text(row.delta, precision)}"
+    return _line(f"{'+' if row.delta > 0 else ''}{flat.text(row.delta, precision)}")
 
 
 def percent(row: Row) -> str:
     """The change in %, "" where there is none."""
-    return f"{row.percent:+.1f} %" if row.percent is not None and row.changed else ""
+    if row.percent is None or not row.changed:
+        return ""
+    return f"{row.percent:+.1f} %" if abs(row.percent) < _PERCENT_MAX else f"{row.percent:+.1e} %"
 
 
 def ordered(rows: Sequence[Row], by: Order) -> list[Row]:
@@ -55,11 +94,12 @@ def ordered(rows: Sequence[Row], by: Order) -> list[Row]:
 def of_rows(found: Comparison, kind: Kind, *, by: Order = "name", precision: int, markdown: bool = False) -> str:
     """A table of the rows of a comparison; numbers stand to the right."""
     rows = ordered(found.rows, by)
-    labels = (_label(each.label, markdown=markdown) for each in (found.old, found.new))
+    labels = (_named(each.label, markdown=markdown) for each in (found.old, found.new))
     heads = ["file", _NOUN[kind], *labels, "change", "%"]
     cells = [
         (
-            *_name(row.file, row.key, markdown=markdown),
+            _named(row.file, markdown=markdown),
+            _named(row.key, markdown=markdown),
             *pair(row, precision, markdown=markdown),
             change(row, precision),
             percent(row),
@@ -69,41 +109,25 @@ def of_rows(found: Comparison, kind: Kind, *, by: Order = "name", precision: int
     return output.table(cells, heads, markdown=markdown, align="llrrrr")
 
 
-def pair(row: Row, precision: int, *, markdown: bool = False) -> tuple[str, str]:
-    """Both values; with all their digits where fewer would make them look the same."""
-    old, new = (cell(each, precision, markdown=markdown) for each in (row.old, row.new))
-    if not row.changed or old != new:
-        return old, new
-    return cell(row.old, None, markdown=markdown), cell(row.new, None, markdown=markdown)
-
-
-def _name(file: str, key: str, *, markdown: bool) -> tuple[str, str]:
-    return (output.code(file), output.code(key)) if markdown else (output.quote(file), output.one_line(key))
-
-
-def _label(text: str, *, markdown: bool) -> str:
-    return output.code(text) if markdown else output.one_line(text)
-
-
 def of_values(found: Sequence[Values], kind: Kind, *, precision: int, markdown: bool) -> str:
     """The values of revisions side by side; where these are more than the values, a revision is a line."""
     names = list(dict.fromkeys((file, key) for each in found for file, values in each.files.items() for key in values))
     if len(found) > max(len(names), 3):
         files = {file for file, _ in names}
         keys = (key if len(files) == 1 else f"{file}:{key}" for file, key in names)
-        heads = ["revision", *(_label(key, markdown=markdown) for key in keys)]
+        heads = ["revision", *(_named(key, markdown=markdown) for key in keys)]
         lines = [
             [
-                _label(each.label, markdown=markdown),
+                _named(each.label, markdown=markdown),
                 *(cell(each.get(*name), precision, markdown=markdown) for name in names),
             ]
             for each in found
         ]
         return output.table(lines, heads, markdown=markdown, align="l" + "r" * len(names))
-    heads = ["file", _NOUN[kind], *(_label(each.label, markdown=markdown) for each in found)]
+    heads = ["file", _NOUN[kind], *(_named(each.label, markdown=markdown) for each in found)]
     rows = [
         (
-            *_name(*name, markdown=markdown),
+            *(_named(each, markdown=markdown) for each in name),
             *(cell(each.get(*name), precision, markdown=markdown) for each in found),
         )
         for name in names
@@ -123,13 +147,13 @@ def by_value(found: Sequence[Values], wanted: str, *, descending: bool) -> list[
         hint = f"name one: {names[0][0]}:{names[0][1]}" if names else "vml metrics show lists what there is"
         raise UsageError(f"{what} the value {wanted!r}", hint=hint)
 
-    def number(each: Values) -> float | None:
-        value = each.get(*names[0])
-        return float(value) if flat.is_number(value) and value == value else None  # noqa: PLR0124 - NaN is not
+    def value(each: Values) -> Any:
+        return each.get(*names[0])
 
-    with_one = [each for each in found if number(each) is not None]
-    without = [each for each in found if number(each) is None]
-    return sorted(with_one, key=lambda each: number(each) or 0.0, reverse=descending) + without
+    def is_one(each: Values) -> bool:
+        return flat.is_number(value(each)) and value(each) == value(each)
+
+    return sorted(filter(is_one, found), key=value, reverse=descending) + [each for each in found if not is_one(each)]
 
 
 def as_json(found: Comparison, by: Order = "name") -> dict[str, Any]:
@@ -145,13 +169,18 @@ def as_json(found: Comparison, by: Order = "name") -> dict[str, Any]:
             each |= {"diff": flat.json_value(row.delta), "percent": flat.json_value(row.percent)}
         files.setdefault(row.file, {})[row.key] = each
     errors = {"a": messages(found.old), "b": messages(found.new)}
-    return {"a": found.old.label, "b": found.new.label, "files": files, "errors": errors}
+    return {"a": _rev(found.old), "b": _rev(found.new), "files": files, "errors": errors}
 
 
 def values_json(found: Values) -> dict[str, Any]:
-    """One revision: {"rev", "files": {file: {key: value}}, "errors": {file: message}}."""
+    """One revision: {"rev", "commit", "files": {file: {key: value}}, "errors": {file: message}}."""
     files = {file: {key: flat.json_value(each) for key, each in some.items()} for file, some in found.files.items()}
-    return {"rev": found.label, "files": files, "errors": messages(found)}
+    return {"rev": _rev(found), "commit": found.commit, "files": files, "errors": messages(found)}
+
+
+def _rev(found: Values) -> str | None:
+    """What a revision was called; None for the workspace, as `vml diff` has it."""
+    return found.label if found.commit is not None else None
 
 
 def problems(found: Sequence[Values]) -> list[tuple[str, str | None]]:

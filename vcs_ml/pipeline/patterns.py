@@ -55,6 +55,11 @@ def matches(path: str, pattern: str) -> bool:
     return path.startswith(fixed_text(pattern)) and _matches(path.split("/"), pattern.split("/"), above=False)
 
 
+def may_hold(folder: str, pattern: str) -> bool:
+    """Whether a pattern stands for `folder`, a directory that it lies in, or something that may lie in it."""
+    return _matches(folder.split("/"), pattern.split("/"), above=True)
+
+
 def files(root: Path, pattern: str) -> list[str]:
     """The files below `root` that a pattern stands for, sorted; neither those of Git and vml, nor what is in there."""
     top = directory(pattern)
@@ -70,7 +75,7 @@ def files(root: Path, pattern: str) -> list[str]:
         for entry in listed:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
-                if entry.name not in (".git", ".vml"):
+                if entry.name not in (".git", ".vml") and may_hold(path, pattern):
                     pending.append(path)
             elif entry.name != ".gitignore" and matches(path, pattern):
                 found.append(path)
@@ -78,12 +83,21 @@ def files(root: Path, pattern: str) -> list[str]:
 
 
 def _matches(path: list[str], pattern: list[str], above: bool) -> bool:
-    """Whether `path` or a directory above it matches. A pattern has at most one `**`, so this takes few steps."""
-    for index, part in enumerate(pattern):
-        if part == "**":
-            return any(_matches(path[skip:], pattern[index + 1 :], above) for skip in range(index, len(path) + 1))
-        if index >= len(path):
+    """Whether `path` or a directory above it matches; with `above` also whether something in it can."""
+    taken = {0}  # how many parts of the pattern the names so far may stand for
+    for name in [*path, None]:
+        for count, part in enumerate(pattern):
+            if count in taken and part == "**":  # which may stand for nothing
+                taken.add(count + 1)
+        if len(pattern) in taken:
+            return True
+        if name is None:
             return above
-        if not fnmatchcase(path[index], part):
+        taken = {
+            count if pattern[count] == "**" else count + 1
+            for count in taken
+            if pattern[count] == "**" or fnmatchcase(name, pattern[count])
+        }
+        if not taken:
             return False
-    return True
+    return False

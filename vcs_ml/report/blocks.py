@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vcs_ml.pipeline.drawing import Drawing
+from vcs_ml.plots.figures import Chart
+from vcs_ml.plots.images import Images
 
 
 class Code(str):
@@ -54,7 +56,13 @@ class Graph(NamedTuple):
     stale: frozenset[str]
 
 
-Block = Table | Text | Graph
+class Figures(NamedTuple):
+    """Charts and pictures."""
+
+    figures: Sequence[Chart | Images]
+
+
+Block = Table | Text | Graph | Figures
 
 
 class Section(NamedTuple):

@@ -70,6 +70,11 @@ def _number(of: Any) -> float | None:
         return None
 
 
+def number(of: float) -> Figure:
+    """A number that was measured, with few digits."""
+    return Figure(f"{of:.5g}", _number(of))
+
+
 def count(n: int) -> Figure:
     """A number of things."""
     return Figure(f"{n:,}", n)

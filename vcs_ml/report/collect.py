@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from vcs_ml.errors import UserError
-from vcs_ml.metrics import compare
+from vcs_ml.errors import UserError, VmlError
+from vcs_ml.metrics import compare, plots, tables
 from vcs_ml.metrics.compare import MISSING, Collector, Values
 from vcs_ml.metrics.declared import Declared
 from vcs_ml.metrics.revision import Commit, Reader, Revision
@@ -17,7 +17,7 @@ from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.stage import FILE
 from vcs_ml.pipeline.staleness import StageState
 from vcs_ml.progress import Meter
-from vcs_ml.report import gates, stages, tables
+from vcs_ml.report import gates, stages
 from vcs_ml.report.contents import Pages
 from vcs_ml.report.data import Data, Unlisted
 from vcs_ml.report.gates import Gate, Result
@@ -31,6 +31,8 @@ from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
 
 _COLLAPSED_FROM: Final = 40  # stages; of more, those of one foreach or matrix are drawn as one
+_TABLES_MAX: Final = 20
+_TABLE_MAX: Final = 500_000_000  # bytes of both sides of a table, which take half a minute
 _SHOWN_STATES: Final = ("stale", "behind", "frozen")
 
 
@@ -78,8 +80,10 @@ def collect(job: Job, title: str) -> Report:
         results, removed = _gates(collector, revisions, pair.declared, metrics)
         pages = Pages(job.store.algorithm, opening.page_reader(job.project, job.store, fetch=job.fetch is not None))
         data = _data(job, pair, pages, problems)
-        compared = tables.compare(reader, *revisions, data.changes if job.rows else (), job.project.tmp_dir)
-        changed_tables = list(compared)
+        chosen = tables.changed(data.changes)[:_TABLES_MAX] if job.rows else []
+        compared = list(tables.compare(reader, *revisions, chosen, largest=_TABLE_MAX))
+        drawn = plots.gather(reader, revisions, pair.declared)
+        problems += (Problem(path, label, error.message) for (label, path), error in drawn.errors.items())
         graph = _graph(pair, problems)
         reran, stale = _stages(job, pair, graph, pages, problems)
     return Report(
@@ -91,11 +95,12 @@ def collect(job: Job, title: str) -> Report:
         compare.rows(*metrics, every=True),
         compare.rows(*params),
         data,
-        changed_tables,
+        compared,
         reran,
         stale,
         list(dict.fromkeys(problems)),
         _drawing(pair, graph),
+        drawn.figures,
     )
 
 
@@ -118,7 +123,7 @@ def _tracked(project: Project, side: Side) -> Mapping[str, Pointer]:
         return {}
 
 
-def _told(errors: Mapping[str, UserError], label: str) -> list[Problem]:
+def _told(errors: Mapping[str, VmlError], label: str) -> list[Problem]:
     return [Problem(path, label, error.message) for path, error in errors.items()]
 
 

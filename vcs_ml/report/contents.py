@@ -38,6 +38,8 @@ class Contents:
 
     def measure(self, path: str) -> Item | None:
         """The content of a file or directory, None where it is gone. UserError for what cannot be read."""
+        if path.startswith("/"):
+            return self._recorded(path)
         node = self.at.find(path)
         if node is not None:
             return self._in_git(path, node) if node.mode in FILE else self._recorded(path)

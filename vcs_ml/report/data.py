@@ -100,7 +100,8 @@ def _folders(top: str, changes: Sequence[Change]) -> Iterator[Line]:
         depth += 1
     by_folder: dict[str, list[Change]] = {}
     for each, names in zip(changes, parts, strict=True):
-        by_folder.setdefault("/".join(names[: min(depth + 1, len(names) - 1)]), []).append(each)
+        # The whole may itself have been a file.
+        by_folder.setdefault("/".join(names[: min(depth + 1, len(names) - 1)]) or top, []).append(each)
     largest = sorted(by_folder, key=lambda folder: (-len(by_folder[folder]), folder))[:FOLDERS_MAX]
     for folder in sorted(largest):
         yield _together(f"{folder}/", by_folder[folder])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vcs_ml import output
+from vcs_ml.metrics.tables import TableChange
 from vcs_ml.report import cells, data
 from vcs_ml.report.blocks import Block, Cell, Code, Column, Figure, Table, Text
 from vcs_ml.report.data import KINDS, Data, Line
 from vcs_ml.report.model import Report
-from vcs_ml.report.tables import TableChange
 from vcs_ml.rows.result import ColumnChange, Statistics, TableDiff
 
 
@@ -59,7 +59,8 @@ def tables(report: Report) -> list[Block]:
 
 def _table(each: TableChange) -> list[Cell]:
     if each.diff is None:
-        return [cells.name(each.path), *[Figure("-", None)] * 4, cells.words(each.problem)]
+        why = cells.words(each.problem.message) if each.problem is not None else ""
+        return [cells.name(each.path), *[Figure("-", None)] * 4, why]
     numbers = (*each.diff.rows, each.diff.added, each.diff.removed)
     return [cells.name(each.path), *(cells.count(n or 0) for n in numbers), cells.several(_columns(each.diff), ", ")]
 
@@ -87,7 +88,7 @@ def statistics(report: Report) -> list[Block]:
 def _numbers(each: ColumnChange) -> Iterator[Cell]:
     for side in (each.old, each.new):
         mean = side.numbers.mean if side is not None and side.numbers is not None else None
-        yield Figure("-" if mean is None else f"{mean:.5g}", mean)
+        yield cells.number(mean) if mean is not None else Figure("-", None)
     for side in (each.old, each.new):
         yield cells.count(side.missing) if side is not None else Figure("-", None)
     for side in (each.old, each.new):

@@ -8,7 +8,7 @@ from decimal import Context, Decimal, localcontext
 from typing import Any, Final, NamedTuple
 
 from vcs_ml import output, values
-from vcs_ml.errors import UserError
+from vcs_ml.errors import VmlError
 from vcs_ml.metrics import flat
 from vcs_ml.metrics.compare import MISSING, Values
 from vcs_ml.pipeline import patterns
@@ -107,7 +107,7 @@ def _result(gate: Gate, old: Values, new: Values) -> Result:
     return result._replace(faults=faults, notes=tuple(_notes(gate, old)))
 
 
-def _error(file: str, found: Values) -> UserError | None:
+def _error(file: str, found: Values) -> VmlError | None:
     """Why a file, or the directory that it lies in, could not be read."""
     return next((error for path, error in found.errors.items() if patterns.matches(file, path)), None)
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from vcs_ml.output import count, one_line
 from vcs_ml.pipeline import drawing
-from vcs_ml.report import sections
-from vcs_ml.report.blocks import Block, Cell, Code, Figure, Graph, Section, Table, Text
+from vcs_ml.plots.figures import Chart
+from vcs_ml.report import cells, sections
+from vcs_ml.report.blocks import Block, Cell, Code, Column, Figure, Figures, Graph, Section, Table, Text
 from vcs_ml.report.model import Report
 
 ROWS_MAX: Final = 60
@@ -69,6 +70,8 @@ def _block(block: Block) -> str:
             return _text(block)
         case Graph():
             return "\n".join(_graph(block))
+        case Figures():
+            return "\n".join(_figures(block))
 
 
 def _text(block: Text) -> str:
@@ -85,8 +88,24 @@ def _table(table: Table) -> Iterator[str]:
         yield f"… and {count(table.rest, 'more row')}"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _figures(block: Figures) -> Iterator[str]:
+    """Charts in numbers: what a comment can show of them."""
+    charts = [each for each in block.figures if isinstance(each, Chart)]
+    rows: list[Sequence[Cell]] = [
+        (cells.name(chart.title), cells.words(line.series), cells.count(line.points), *map(cells.number, line[2:]))
+        for chart in charts
+        for line in chart.summaries
+    ]
+    titles = ("points", "last", "lowest", "highest")
+    columns = [Column("plot"), Column("series"), *(Column(title, number=True) for title in titles)]
+    if rows:
+        yield from _table(Table("plots", columns, rows[:ROWS_MAX], max(len(rows) - ROWS_MAX, 0)))
+        yield ""
+    yield f"`vml report --format html` draws {count(len(block.figures), 'plot')}."
+
+
+def _row(words: Sequence[str]) -> str:
+    return f"| {' | '.join(words)} |"
 
 
 def _cell(cell: Cell) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vcs_ml.metrics.compare import Row
+from vcs_ml.metrics.tables import TableChange
 from vcs_ml.pipeline.drawing import Drawing
 from vcs_ml.pipeline.staleness import StageState
+from vcs_ml.plots.figures import Chart
+from vcs_ml.plots.images import Images
 from vcs_ml.report.data import Data
 from vcs_ml.report.gates import Gate, Result
 from vcs_ml.report.sides import Side
 from vcs_ml.report.stages import Rerun
-from vcs_ml.report.tables import TableChange
 
 TITLE = "vml report"
 
@@ -45,6 +47,7 @@ class Report(NamedTuple):
     stale: Sequence[StageState]
     problems: Sequence[Problem]
     drawing: Drawing | None
+    figures: Sequence[Chart | Images]
 
     @property
     def passed(self) -> bool:

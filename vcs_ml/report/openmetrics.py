@@ -36,7 +36,7 @@ def write(report: Report) -> str:
         _family("vml_stages_stale", "Stages that are not as their lock file says.", [({}, len(report.stale))]),
     )
     lines = [line for family in families for line in family]
-    return "".join(f"{line}\n" for line in (*lines, "# EOF")).encode("utf-8", "backslashreplace").decode()
+    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
 
 
 def _values(rows: Iterable[Any], side: str) -> Iterator[Sample]:
@@ -57,6 +57,8 @@ def _family(name: str, about: str, samples: Iterable[Sample], *, unit: str = "")
 
 
 def _escaped(text: str) -> str:
+    # Half a surrogate pair, which a file name may hold, has no bytes.
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

@@ -6,8 +6,11 @@ from vcs_ml.html import document, table
 from vcs_ml.html.markup import Html, join, tag, text
 from vcs_ml.output import count
 from vcs_ml.pipeline import drawing
+from vcs_ml.plots import page as plots
+from vcs_ml.plots.figures import Chart
+from vcs_ml.plots.images import Images
 from vcs_ml.report import sections
-from vcs_ml.report.blocks import Block, Cell, Code, Figure, Graph, Section, Table, Text
+from vcs_ml.report.blocks import Block, Cell, Code, Figure, Figures, Graph, Section, Table, Text
 from vcs_ml.report.model import Report
 
 ROWS_MAX = 2_000
@@ -23,12 +26,13 @@ def write(report: Report, *, precision: int) -> str:
     verdict = tag("p", tag("strong", sections.verdict(report).translate(_SIGNS)), class_=kind)
     about = tag("p", sections.sentence(report))
     top = document.Section("Summary", join(verdict, about, _block(sections.compared(report))))
-    return document.write(report.title, [top, *map(_section, found)])
+    return document.write(report.title, [top, *map(_section, found)], needs=plots.needs(report.figures))
 
 
 def _section(section: Section) -> document.Section:
     body = join(*map(_block, section.blocks))
-    if section.folded:
+    # A chart in what is closed would be drawn without width.
+    if section.folded and not any(isinstance(each, Figures) for each in section.blocks):
         body = tag("details", tag("summary", "Show"), body)
     return document.Section(section.title, body)
 
@@ -39,9 +43,15 @@ def _block(block: Block) -> Html:
             return _table(block)
         case Text():
             return tag("p", _parts(block.parts))
+        case Figures():
+            return join(*(_figure(each, number) for number, each in enumerate(block.figures)))
         case Graph():
             lines = tag("pre", "\n".join(drawing.text(block.drawing, _WIDTH)))
             return tag("div", lines, class_="scroll", tabindex="0", role="region", aria_label="stages")
+
+
+def _figure(figure: Chart | Images, number: int) -> Html:
+    return join(tag("h3", figure.title), plots.body(figure, number))
 
 
 def _table(found: Table) -> Html:

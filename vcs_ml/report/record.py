@@ -39,6 +39,7 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
             "files": [_change(each, algorithm) for each in data.changes],
             "directories": [_unlisted(each, algorithm) for each in data.unlisted],
         },
+        "tables": [each.as_json() for each in report.tables],
         "stages": [
             {
                 "name": each.name,

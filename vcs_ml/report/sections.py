@@ -9,7 +9,7 @@ from vcs_ml.metrics.compare import Row
 from vcs_ml.output import count, quote
 from vcs_ml.pipeline.signature import Reason
 from vcs_ml.report import cells, data_sections
-from vcs_ml.report.blocks import Block, Code, Column, Figure, Graph, Section, Table, Text
+from vcs_ml.report.blocks import Block, Code, Column, Figure, Figures, Graph, Section, Table, Text
 from vcs_ml.report.model import Report
 from vcs_ml.report.sides import Side
 
@@ -70,6 +70,7 @@ def sections(report: Report, *, precision: int, rows_max: int) -> list[Section]:
         Section("Not reproduced", _stale(report)),
         Section("Problems", _problems(report)),
         Section("Unchanged metrics", _same(same, precision), folded=True),
+        Section("Plots", [Figures(report.figures)] if report.figures else [], folded=True),
         Section("Columns of tables", data_sections.statistics(report), folded=True),
         Section("Pipeline", _pipeline(report), folded=True),
     )
@@ -142,7 +143,9 @@ def _values(report: Report, rows: Sequence[Row], caption: str, precision: int) -
     ]
     if not any(trends):
         return [Table(caption, columns, found)]
-    return [Table(caption, [*columns, Column("trend")], [(*row, word) for row, word in zip(found, trends, strict=True)])]
+    return [
+        Table(caption, [*columns, Column("trend")], [(*row, word) for row, word in zip(found, trends, strict=True)])
+    ]
 
 
 def _same(rows: Sequence[Row], precision: int) -> list[Block]:

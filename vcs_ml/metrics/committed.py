@@ -1,0 +1,164 @@
+"""The files of a commit, wherever their bytes are: in Git, in the store, or on a remote."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Final
+
+from vcs_ml.errors import UserError
+from vcs_ml.gittree import DIRECTORY, FILE, LINK, Node, Trees
+from vcs_ml.metrics import naming
+from vcs_ml.metrics.naming import Area
+from vcs_ml.metrics.stored import Data, Opener, Stored
+from vcs_ml.output import quote, size
+from vcs_ml.pipeline.stage import FILE as STAGES
+from vcs_ml.values import MAX_SIZE
+from vcs_ml.workspace import lockfile, sources, tracked
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
+
+LARGEST: Final = 1 << 30  # bytes of a file in Git that are looked at: they are in memory
+
+_CONFIG: Final = "config.toml"
+_PROJECT: Final = f".vml/{_CONFIG}"
+_NAMES: Final = frozenset((STAGES, lockfile.NAME, _CONFIG))
+
+
+class Pointers:
+    """Reads pointers and lock files of commits, each version of a file once."""
+
+    def __init__(self, data: Data, trees: Trees) -> None:
+        self._algorithm, self._trees = data.project.algorithm, trees
+        self._parsed: dict[tuple[str, str], list[Pointer]] = {}
+
+    def of(self, node: Node, source: str) -> list[Pointer]:
+        """What a pointer or lock file records. UserError where it cannot be read."""
+        key = (node.oid, source)
+        if key not in self._parsed:
+            raw = self._trees.read(node.oid, sources.MAX_SIZE).data
+            self._parsed[key] = sources.parse(raw, source, self._algorithm)
+        return self._parsed[key]
+
+
+class Commit:
+    """The files of a commit, as `Revision`; of the project it was asked for, none of others that lie in that."""
+
+    def __init__(self, data: Data, trees: Trees, pointers: Pointers, label: str, commit: str) -> None:
+        self.label, self.commit = label, commit
+        self._data, self._trees, self._pointers = data, trees, pointers
+
+    @cached_property
+    def _top(self) -> str | None:
+        """The tree of the project's directory, None where the commit has none."""
+        found = self._trees.find(self._trees.top(self.commit), self._data.project.prefix)
+        return found.oid if found is not None and found.mode == DIRECTORY else None
+
+    @cached_property
+    def _named(self) -> list[tuple[str, Node]]:
+        """Every vml.yaml and vml.lock, but for those of projects that lie in this one."""
+        found = self._trees.named(self._top, _NAMES) if self._top is not None else ()
+        others = tuple(path.removesuffix(_PROJECT) for path, _ in found if path.endswith(f"/{_PROJECT}"))
+        return [(path, node) for path, node in found if not path.endswith(_CONFIG) and not path.startswith(others)]
+
+    def stage_files(self) -> list[str]:
+        return [path for path, _ in self._named if path.endswith(STAGES)]
+
+    @cached_property
+    def _recorded(self) -> tuple[dict[str, Pointer], UserError | None]:
+        """The outputs of stages, and what is wrong with a lock file that cannot be read."""
+        found: dict[str, Pointer] = {}
+        wrong = None
+        for path, node in self._named:
+            if path.endswith(lockfile.NAME):
+                try:
+                    found.update((each.path, each) for each in self._pointers.of(node, path))
+                except UserError as error:
+                    wrong = error
+        return found, wrong
+
+    def find(self, path: str) -> Node | None:
+        """What Git has at a path."""
+        return self._trees.find(self._top, path) if self._top is not None else None
+
+    def stored(self, path: str) -> Stored | None:
+        naming.refuse_outside(path)
+        found = self.find(path)
+        if found is not None and found.mode != DIRECTORY:
+            return None
+        end = path.find("/")
+        while True:  # from the top: in a tracked directory, what is named like a pointer is data
+            above = path if end < 0 else path[:end]
+            node = self.find(above + SUFFIX)
+            if above and node is not None and node.mode in FILE:
+                return Stored(self._pointers.of(node, above + SUFFIX)[0], path[len(above) + 1 :])
+            if end < 0:
+                break
+            end = path.find("/", end + 1)
+        outs, wrong = self._recorded
+        if owner := tracked.owner(path, outs):
+            return Stored(*owner)
+        if found is None:
+            self._refuse_link_above(path)
+            if wrong is not None:  # nobody knows whether it names this path
+                raise wrong
+        return None
+
+    def _refuse_link_above(self, path: str) -> None:
+        end = path.find("/")
+        while end >= 0:
+            node = self.find(path[:end])
+            if node is None or node.mode != DIRECTORY:
+                if node is not None:
+                    self._refuse(path[:end], node)
+                return
+            end = path.find("/", end + 1)
+
+    def _refuse(self, path: str, node: Node) -> None:
+        """UserError for what leads elsewhere."""
+        if node.mode not in (DIRECTORY, *FILE):
+            what = "a symbolic link" if node.mode == LINK else "a submodule"
+            raise UserError(f"{quote(path)} is {what} at {self.label}", hint="name what it leads to")
+
+    def listed(self, path: str) -> list[str]:
+        naming.refuse_outside(path)
+        found = self.find(path)
+        if found is not None and found.mode != DIRECTORY:
+            return [path]
+        area = naming.area(path, literal=found is not None)
+        return naming.sorted_files(each for each in self._below(area) if area.means(each))
+
+    def _below(self, area: Area) -> Iterator[str]:
+        """Files that lie in the directory that was asked for, among them all that were asked for."""
+        if area.folder and (owner := self.stored(area.folder)) is not None:
+            yield from self._data.files(owner)
+            return
+        folder = self.find(area.folder)
+        prefix = f"{area.folder}/" if area.folder else ""
+        if folder is not None and folder.mode == DIRECTORY:
+            for inner, node in self._trees.files(folder.oid, lambda inner: area.enters(prefix + inner)):
+                path = prefix + inner
+                if not sources.is_source(path) or sources.is_lock(path):
+                    yield path
+                elif area.enters(path.removesuffix(SUFFIX)):
+                    yield from self._data.files(Stored(self._pointers.of(node, path)[0], ""))
+        outs, wrong = self._recorded
+        if wrong is not None:
+            raise wrong
+        for out in outs.values():
+            if out.path.startswith(prefix) and area.enters(out.path):
+                yield from self._data.files(Stored(out, ""))
+
+    def opener(self, path: str) -> Opener | None:
+        naming.refuse_outside(path)
+        found = self.find(path)
+        if found is None or found.mode == DIRECTORY:
+            owner = self.stored(path)
+            return self._data.opener(owner) if owner is not None else None
+        self._refuse(path, found)
+        data, length = self._trees.read(found.oid, MAX_SIZE)
+        if length <= MAX_SIZE:
+            return lambda: io.BytesIO(data), length
+        if length > LARGEST:
+            raise UserError(f"{quote(path)} is larger than {size(LARGEST)}", hint="data of this size belongs to vml")
+        return lambda: io.BytesIO(self._trees.read(found.oid, LARGEST).data), length

@@ -1,0 +1,166 @@
+"""Plots at revisions: which there are, their data read, and the figures made."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from vcs_ml.errors import UserError
+from vcs_ml.metrics import revision
+from vcs_ml.metrics.declared import Declared, PlotSource
+from vcs_ml.metrics.revision import Reader, Revision
+from vcs_ml.output import quote
+from vcs_ml.pipeline import patterns
+from vcs_ml.plots import definition, figures, images, pictures, series, templates
+from vcs_ml.plots.definition import Plot
+from vcs_ml.plots.figures import Chart
+from vcs_ml.plots.images import Images
+from vcs_ml.plots.series import Table
+from vcs_ml.plots.templates import Template
+from vcs_ml.store.objects import MissingObject
+
+TEMPLATES: Final = ".vml/plots"
+
+_SIZE_MAX: Final = 128_000_000
+
+
+class Gathered(NamedTuple):
+    """Figures in the order in which they are declared, and what could not be read: messages by revision and file."""
+
+    figures: list[Chart | Images]
+    errors: dict[tuple[str, str], UserError]
+
+
+def gather(
+    reader: Reader, revisions: Sequence[Revision], declared: Sequence[Declared], targets: Sequence[str] = ()
+) -> Gathered:
+    """The figures of these revisions, each with what it declares; the last one says how a plot looks.
+
+    `targets` are ids, files, directories or patterns; one that is declared nowhere is drawn as it is. UserError for a
+    target that no revision has.
+    """
+    work = _Work(reader, revisions)
+    found: dict[str, tuple[PlotSource, bool]] = {}
+    for each in reversed(declared):
+        for source in each.plots:
+            for id, is_file in work.ids(source):
+                found.setdefault(id, (source, is_file))
+    if targets:
+        found = _chosen(work, found, targets)
+    made: list[Chart | Images] = []
+    for id, (source, is_file) in found.items():
+        try:
+            made.append(work.images(id, source) if is_file and _is_picture(id) else work.chart(id, source))
+        except UserError as error:
+            work.errors["", id] = error
+    return Gathered(made, work.errors)
+
+
+def _chosen(
+    work: _Work, found: Mapping[str, tuple[PlotSource, bool]], targets: Sequence[str]
+) -> dict[str, tuple[PlotSource, bool]]:
+    chosen: dict[str, tuple[PlotSource, bool]] = {}
+    for target in targets:
+        ours = {id: each for id, each in found.items() if id == target or (each[1] and patterns.matches(id, target))}
+        if not ours:
+            ours = {id: (PlotSource(id, "", {}), True) for id in work.files(target)}
+        if not ours:
+            raise UserError(f"there is no plot {quote(target)}", hint="vml plots show --json lists what there is")
+        chosen |= ours
+    return chosen
+
+
+def _is_picture(path: str) -> bool:
+    return path.lower().endswith(tuple(pictures.SUFFIXES))
+
+
+class _Work:
+    """What was read for the figures of one command."""
+
+    def __init__(self, reader: Reader, revisions: Sequence[Revision]) -> None:
+        self._reader, self._revisions = reader, revisions
+        self._tables: dict[tuple[str, bytes, bool], Table] = {}
+        self.errors: dict[tuple[str, str], UserError] = {}
+
+    def ids(self, source: PlotSource) -> Iterable[tuple[str, bool]]:
+        """The plots that a declaration stands for, and whether each is a file: of a directory, every file."""
+        if isinstance(source.props.get("y"), Mapping):
+            return [(source.id, False)]
+        return [(path, True) for path in self.files(_path(source, source.id))]
+
+    def files(self, path: str) -> list[str]:
+        """The files at a path, of any of the revisions; the path itself where nothing is there."""
+        found: dict[str, None] = {}
+        for at in self._revisions:
+            try:
+                if (stored := at.stored(path)) is not None:
+                    self._reader.bring([stored])
+                found |= dict.fromkeys(at.listed(path))
+            except MissingObject as error:
+                self.errors[at.label, path] = UserError(error.message, hint="--fetch gets it from the default remote")
+            except UserError as error:
+                self.errors[at.label, path] = error
+        return sorted(found)
+
+    def chart(self, id: str, source: PlotSource) -> Chart:
+        plot = definition.define(id, _props(source))
+        tables: dict[str, dict[str, Table]] = {at.label: {} for at in self._revisions}
+        for at in self._revisions:
+            for file in plot.sources:
+                if (table := self._table(at, file, plot)) is not None:
+                    tables[at.label][file] = table
+        return figures.draw(plot, tables, self._template(source, plot.template))
+
+    def images(self, id: str, source: PlotSource) -> Images:
+        files = {at.label: self._read(at, id) for at in self._revisions}
+        return images.compare(id, files, title=str(source.props.get("title", "")))
+
+    def _table(self, at: Revision, file: str, plot: Plot) -> Table | None:
+        raw = self._read(at, file)
+        if raw is None:
+            return None
+        key = (file, raw, plot.header)
+        try:
+            if key not in self._tables:
+                self._tables[key] = series.read(raw, file, header=plot.header)
+            return self._tables[key]
+        except UserError as error:
+            self.errors[at.label, file] = error
+            return None
+
+    def _read(self, at: Revision, file: str) -> bytes | None:
+        try:
+            if (stored := at.stored(file)) is not None:
+                self._reader.bring([stored])
+            return revision.read(at, file, _SIZE_MAX)
+        except UserError as error:
+            self.errors[at.label, file] = error
+            return None
+
+    def _template(self, source: PlotSource, name: str) -> Template | None:
+        """The project's own template of this name, from the last revision that has it; None for one of ours."""
+        is_path = name.endswith(".json") or "/" in name
+        if not is_path and name in templates.NAMES:
+            return None
+        path = _path(source, name) if is_path else f"{TEMPLATES}/{name}.json"
+        for at in reversed(self._revisions):
+            raw = revision.read(at, path)
+            if raw is not None:
+                return templates.parse(raw, path)
+        if is_path:
+            raise UserError(f"there is no template {quote(path)}", hint="vml plots templates lists ours")
+        return None
+
+
+def _path(source: PlotSource, written: str) -> str:
+    return posixpath.normpath(posixpath.join(source.base, written))
+
+
+def _props(source: PlotSource) -> dict[str, Any]:
+    """The properties with the files in them as paths of the project."""
+    found = dict(source.props)
+    for axis in ("x", "y"):
+        if isinstance(found.get(axis), Mapping):
+            found[axis] = {_path(source, file): columns for file, columns in found[axis].items()}
+    return found
