@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import servers
+from tests import forges, servers
+from tests.forges import GitHub, GitLab
 from vcs_ml.cli import main
 
 _SETTINGS = ("GIT_", "VML_", "XDG_", "AWS_", "GITHUB_", "GITLAB_", "CI_", "BITBUCKET_", "CHANGE_")
@@ -192,3 +193,19 @@ def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> serve
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     return server.bucket()
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    """A GitHub with a pull request."""
+    hub = GitHub()
+    with forges.running(hub):
+        yield hub
+
+
+@pytest.fixture
+def gitlab() -> Iterator[GitLab]:
+    """A GitLab with a merge request."""
+    lab = GitLab()
+    with forges.running(lab):
+        yield lab

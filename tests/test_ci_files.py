@@ -6,14 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests import forges
 from tests.conftest import Repo
 from tests.forges import ME, GitHub, GitLab
 
@@ -87,20 +86,6 @@ def job(repo: Repo, remote: Path, tmp_path: Path) -> Job:
 def fail_the_gate(job: Job) -> None:
     job.repo.write("m.json", '{"accuracy": 0.5}')
     job.repo.commit()
-
-
-@pytest.fixture
-def github() -> Iterator[GitHub]:
-    hub = GitHub()
-    with forges.running(hub):
-        yield hub
-
-
-@pytest.fixture
-def gitlab() -> Iterator[GitLab]:
-    lab = GitLab()
-    with forges.running(lab):
-        yield lab
 
 
 # --- GitHub ------------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def test_file_is_posted_outside_of_any_project(repo: Repo, github: GitHub, enter
 
     (body,) = github.bodies
     assert body.startswith(f"{MARKER}\n> Computed by the code of `eve/fruit`, in [this run](")
-    assert body.endswith("\n\n# All gates passed @\u2060ada\n\ufffd\0\n")
+    assert body.endswith("\n\n# All gates passed @\u2060ada\n\ufffd\ufffd\n")
 
 
 def test_file_is_not_read_through_a_link(repo: Repo, github: GitHub, enter: Enter) -> None:
