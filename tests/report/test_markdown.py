@@ -134,7 +134,7 @@ def test_long_tables_are_cut() -> None:
 def test_small_changes_show_all_digits() -> None:
     text = write(reports.empty(metrics=[Row("m", "a", 0.1234567, 0.1234568), Row("m", "b", 1, "1")]))
     assert "| `m` | `a` | 0.1234567 | 0.1234568 | ▲ +1e-07 | +0.0 % |" in text
-    assert "| `m` | `b` | 1 | `"1"` |  |  |" in text
+    assert '| `m` | `b` | 1 | `"1"` |  |  |' in text
 
 
 def change(path: str, old: int | None, new: int | None) -> Change:

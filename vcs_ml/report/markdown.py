@@ -125,9 +125,13 @@ def _graph(graph: Graph) -> Iterator[str]:
         yield "Too large to be drawn here."
         return
     yield from ("```mermaid", *lines, "```")
-    if graph.reran or graph.stale:
+    legend = [
+        *["Thick borders: rerun."] * bool(graph.reran - graph.stale),
+        *["Dashed: not reproduced."] * bool(graph.stale),
+    ]
+    if legend:
         yield ""
-        yield "A thick border: rerun. A dashed one: not reproduced."
+        yield " ".join(legend)
 
 
 def _marks(graph: Graph) -> Iterator[str]:

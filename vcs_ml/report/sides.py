@@ -60,11 +60,15 @@ def older(root: GitRoot, env: Mapping[str, str], name: str | None, head: Side) -
         return _side(git.resolve(root, known), "merge base")
     branch = _target(root, env)
     found = history.merge_base(root, tip, git.resolve(root, branch))
+    is_shallow = (root.common_dir / "shallow").exists()
     if found is None:
-        raise _no_common_commit(root, branch)
-    if found == head.commit and (before := history.parent(root, found)):
-        return _side(before, "the commit before")
-    return _side(found, f"merge base with {branch}")
+        raise _no_common_commit(branch, is_shallow=is_shallow)
+    if found != head.commit:
+        return _side(found, f"merge base with {branch}")
+    before = history.parent(root, found)
+    if before is None and is_shallow:
+        raise _no_common_commit(branch, is_shallow=True)
+    return _side(before or found, "the commit before")
 
 
 def _side(commit: str, about: str) -> Side:
@@ -92,11 +96,11 @@ def _usual(root: GitRoot) -> Iterator[str]:
         yield from (f"origin/{name}", name)
 
 
-def _no_common_commit(root: GitRoot, branch: str) -> UserError:
+def _no_common_commit(branch: str, *, is_shallow: bool) -> UserError:
     hint = "name what to compare with: vml report BASE"
-    if (root.common_dir / "shallow").exists():
+    if is_shallow:
         hint = "the clone is shallow: git fetch --unshallow (in GitHub Actions, fetch-depth: 0 for actions/checkout)"
-    return UserError(f"no commit is known that this and {branch} have in common", hint=hint)
+    return UserError(f"the commit before this work, on {branch}, is not known here", hint=hint)
 
 
 def _is_revision(root: GitRoot, name: str) -> bool:
