@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -181,8 +182,8 @@ class GitLab(Forge):
 
 
 @contextmanager
-def running(forge: Forge) -> Iterator[None]:
-    """Let the forge answer at its `url`."""
+def running(forge: Forge, certificate: Path | None = None) -> Iterator[None]:
+    """Let the forge answer at its `url`; with a certificate, over TLS."""
 
     class Handler(Quiet):
         protocol_version = "HTTP/1.1"
@@ -209,5 +210,5 @@ def running(forge: Forge) -> Iterator[None]:
 
         do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
 
-    with serving(Handler) as forge.url:
+    with serving(Handler, certificate) as forge.url:
         yield

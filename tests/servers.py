@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -279,14 +280,18 @@ def raw_server(answer: Callable[[str, str], Iterable[bytes]]) -> Iterator[str]:
 
 
 @contextmanager
-def serving(handler: type[Quiet]) -> Iterator[str]:
-    """The address at which this handler answers, in threads."""
+def serving(handler: type[Quiet], certificate: Path | None = None) -> Iterator[str]:
+    """The address at which this handler answers, in threads; with a file of a certificate and its key, over TLS."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

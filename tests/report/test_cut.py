@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -80,6 +80,7 @@ block = st.recursive(
 report = st.lists(block, max_size=12).map("\n".join)
 
 
+@settings(max_examples=60)
 @given(report, st.integers(1000, 3000))
 def test_report_that_is_cut_is_whole_markdown(text: str, limit: int) -> None:
     found = cut.fit(text, limit, LINK)

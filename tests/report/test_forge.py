@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,25 +22,6 @@ from vcs_ml.store.remotes import retry
 MARKER = "<!-- vml-report -->"
 EVE = {"login": "eve", "type": "User", "id": 9}
 BODY = "# Report\n\nall gates passed\n"
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "_FIRST", 0.01)
-
-
-@pytest.fixture
-def github() -> Iterator[GitHub]:
-    hub = GitHub()
-    with forges.running(hub):
-        yield hub
-
-
-@pytest.fixture
-def gitlab() -> Iterator[GitLab]:
-    lab = GitLab()
-    with forges.running(lab):
-        yield lab
 
 
 @pytest.fixture(params=["github", "gitlab"])
@@ -467,6 +449,25 @@ def test_too_long_for_the_forge_is_an_error_with_a_hint(github: GitHub) -> None:
     assert "too long" in (error.hint or "")
 
 
+def test_certificate_is_checked(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "both", "-out", "own.pem"]
+    subprocess.run([*command, *names], cwd=tmp_path, check=True, capture_output=True)
+    certificate = (tmp_path / "own.pem").read_text()
+    with (tmp_path / "both").open("a") as both:
+        both.write(certificate)
+    lab = GitLab()
+    with forges.running(lab, tmp_path / "both"):
+        error = refused(lab, RemoteError)
+        assert "no secure connection" in error.message
+        assert "SSL_CERT_FILE" in (error.hint or "")
+        assert not lab.requests
+
+        post(lab, CI_SERVER_TLS_CA_FILE=str(tmp_path / "own.pem"))
+
+    assert len(lab.comments) == 1
+
+
 def test_proxy_is_used_and_left_out_where_it_should_be(github: GitHub) -> None:
     asked = []
 
@@ -510,17 +511,21 @@ def test_long_report_is_cut_and_says_where_it_is_whole(either: GitHub | GitLab) 
 @pytest.mark.parametrize(
     "text", ["@ada", "*@ada*", "_@ada_", "(@org/team)", "&#64;ada", "&#x40;ada", "&commat;ada", "&#64ada"]
 )
-def test_nobody_is_called(github: GitHub, text: str) -> None:
-    post(github, f"look, {text}\n")
+def test_text_of_a_stranger_calls_nobody(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "report.md"
+    file.write_text(f"look, {text}\n")
 
-    assert "\u2060" in github.bodies[0]
-    assert github.bodies[0].replace("\u2060", "") == f"{MARKER}\nlook, {text}\n"
+    found = forge.read(file)
+
+    assert "\u2060" in found
+    assert found.replace("\u2060", "") == f"look, {text}\n"
 
 
-def test_addresses_and_versions_stay_as_they_are(github: GitHub) -> None:
-    post(github, "ada@example.org params@v1 @ 3 &amp;\n")
+def test_addresses_and_versions_stay_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "report.md"
+    file.write_text("ada@example.org params@v1 @ 3 &amp;\n")
 
-    assert "\u2060" not in github.bodies[0]
+    assert forge.read(file) == file.read_text()
 
 
 def test_lines_are_no_commands_to_gitlab(gitlab: GitLab) -> None:

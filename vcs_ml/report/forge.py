@@ -17,7 +17,7 @@ COMMENT_MAX: Final = 60_000  # bytes; GitHub takes 65,536 characters, GitLab a m
 SUMMARY_MAX: Final = 1 << 20  # bytes of a step, all it writes together
 
 _LEAST: Final = 1_000  # bytes, below which there is no room for a report
-# Spelt as one letter or as HTML does; the character of no width behind it is not seen.
+# A call to somebody. Spelt as one letter or as HTML does; the character of no width behind it is not seen.
 _MENTION: Final = re.compile(
     r"(?<![a-z0-9])(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=[^\s\u2060])", re.IGNORECASE
 )
@@ -27,28 +27,27 @@ _NO_WIDTH: Final = "\u2060"
 def post(kind: Literal["github", "gitlab"], body: str, env: Mapping[str, str], *, key: str = "") -> Posted:
     """Make the Markdown `body` the one comment with this key at the pull request of this run.
 
-    It is cut where it is too long, and calls nobody by @name. Raises NotPosted, which is a RemoteError, where the run
-    may not write or belongs to no pull request; RemoteError; UserError for what is missing in the environment;
-    UsageError for a key.
+    It is cut where it is too long. Raises NotPosted, which is a RemoteError, where the run may not write or belongs to
+    no pull request; RemoteError; UserError for what is missing in the environment; UsageError for a key.
     """
     from vcs_ml.report import github, gitlab  # noqa: PLC0415 - urllib3 costs 40 ms, and few reports are posted
 
     first = sticky.marker(key)
     site = github.GitHub(env) if kind == "github" else gitlab.GitLab(env)
-    text = _MENTION.sub(rf"\1{_NO_WIDTH}", _origin(env) + body)
     room = COMMENT_MAX - len(first) - 1
-    return sticky.put(site, first, f"{first}\n{cut.fit(text, room, _address(env))}")
+    return sticky.put(site, first, f"{first}\n{cut.fit(_origin(env) + body, room, _address(env))}")
 
 
 def read(path: Path) -> str:
-    """A report that another run has written, which may be anything that a stranger likes. UserError.
+    """A report that another run has written, and that may be anything a stranger likes; it calls nobody by @name.
 
-    Not through a symbolic link: it would lead to any file of the machine that posts.
+    UserError for what cannot be read. So is a symbolic link: it would lead to any file of the machine that posts.
     """
     raw = values.read(path, follow=False)
     if raw is None:
         raise UserError(f"there is no {quote(path)}", hint="vml report --format md -o FILE writes one")
-    return raw.decode(errors="replace")
+    text = raw.decode(errors="replace").replace("\0", "\ufffd")  # a zero is no text to a forge
+    return _MENTION.sub(rf"\1{_NO_WIDTH}", text)
 
 
 def summary(body: str, env: Mapping[str, str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -50,7 +51,8 @@ class GitHub:
 
     def own(self, marker: str) -> list[Comment]:
         every = self._api.pages(f"{self._repo}/issues/{self._number}/comments", 100)
-        found = [each for each in every if sticky.begins_with(each.get("body"), marker)]
+        with self._rights():
+            found = [each for each in every if sticky.begins_with(each.get("body"), marker)]
         login = self._login() if found else None
         return [_comment(each) for each in found if _wrote(each.get("user"), login)]
 
@@ -64,8 +66,14 @@ class GitHub:
         self._write("DELETE", f"issues/comments/{number}")
 
     def _write(self, method: str, path: str, value: object = None) -> object:
-        try:
+        with self._rights():
             return self._api.request(method, f"{self._repo}/{path}", value).value
+
+    @contextmanager
+    def _rights(self) -> Iterator[None]:
+        """What is refused to a run that may only read is no failure."""
+        try:
+            yield
         except Refused as error:
             if error.status == 403 and self._read_only:
                 raise _no_right() from None

@@ -50,7 +50,6 @@ def put(site: Site, marker: str, text: str) -> Posted:
 
     Two runs at a time may each have made one. Then the newest stays, and whoever comes last removes the others.
     """
-
     # The whole is tried again and not one request: after a failed one it may be there nonetheless.
     return retry.again(lambda: _once(site, marker, text), (Passing,))
 

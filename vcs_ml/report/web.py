@@ -98,7 +98,7 @@ class Api:
         try:
             return answer, body.read(answer, _ANSWER_MAX, retry.TIMEOUT)
         finally:
-            answer.close() if answer.length_remaining else answer.release_conn()
+            answer.close()  # the connection stays open where all was read
 
     def _taken(self, answer: urllib3.BaseHTTPResponse, data: bytes) -> Answer:
         wait = _wait(answer.headers.get("Retry-After", ""))
