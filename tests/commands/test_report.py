@@ -232,6 +232,14 @@ def test_a_clone_without_data(project: Repo, remote: Path) -> None:
     assert whole["tables"][0]["rows"] == {"old": 2, "new": 3}
 
 
+def test_a_remote_that_cannot_be_opened_is_a_problem(project: Repo, remote: Path) -> None:
+    answer = found(project, "main", "feature", "--fetch")
+    assert [each["what"] for each in answer["problems"]] == ["remote"]
+    assert answer["metrics"][0]["key"] == "accuracy"
+    project.git("checkout", "-q", "main")
+    assert "has no remote" in found(project, "main", "feature", "--fetch")["problems"][0]["message"]
+
+
 def test_rows_are_left_out_on_demand(project: Repo) -> None:
     assert found(project, "main", "feature", "--no-rows")["tables"] == []
 

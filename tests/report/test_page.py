@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import reports
+from tests.browser import Browser
 from tests.report.test_markdown import HOSTILE
+from vcs_ml.metrics.compare import Row
 from vcs_ml.report import page
 
 
@@ -64,3 +68,33 @@ def test_nothing_changed() -> None:
     words = Reader(page.write(reports.empty(), precision=5)).words
     assert "Nothing changed." in words
     assert "No gates" in words
+
+
+# ---------------------------------------------------------------------- in a browser
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser(chromium: Browser, tmp_path: Path, width: int) -> None:
+    place = tmp_path / "report.html"
+    place.write_text(full(["<img src=x onerror=alert(1)>", "a" * 200, "name"]), "utf-8")
+    tab = chromium.open(place, width)
+    tab.wait("document.documentElement.dataset.charts === 'drawn'")
+    assert tab.problems == []
+    assert tab.requests == []
+    assert tab.run("document.documentElement.scrollWidth") == width
+    assert tab.run("document.querySelector('.chart svg, .chart canvas') !== null")
+    shots = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    tab.picture(shots / f"report-{width}.png")
+    tab.size(width, dark=True)
+    tab.picture(shots / f"report-{width}-dark.png")
+
+
+def test_tables_are_sorted_by_size(chromium: Browser, tmp_path: Path) -> None:
+    rows = [Row("m", str(n), 1, 1 + n) for n in (5, 100, -20, 7)]
+    place = tmp_path / "report.html"
+    place.write_text(page.write(reports.empty(metrics=rows), precision=5), "utf-8")
+    tab = chromium.open(place, 1280)
+    keys = "[...document.querySelectorAll('#metrics tbody tr')].map((row) => row.cells[1].textContent)"
+    assert tab.run(keys) == ["5", "100", "-20", "7"]
+    tab.run("[...document.querySelectorAll('#metrics th button')].at(4).click()")
+    assert tab.run(keys) == ["-20", "5", "7", "100"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from vcs_ml.errors import UserError, VmlError
+from vcs_ml.errors import RemoteError, UserError, VmlError
 from vcs_ml.metrics import compare, plots, tables
 from vcs_ml.metrics.compare import MISSING, Collector, Values
 from vcs_ml.metrics.declared import Declared
@@ -66,10 +66,12 @@ class _Pair(NamedTuple):
 def collect(job: Job, title: str) -> Report:
     """The report on the way from one revision to the other.
 
-    What cannot be read is among its problems, and the rest is there. A vml.yaml of the newer revision that cannot be
-    read is a gate that fails: nobody knows which gates it has. RemoteError where a remote is asked in vain.
+    What cannot be read is among its problems, and the rest is there; so is a remote that cannot be opened. A vml.yaml of
+    the newer revision that cannot be read is a gate that fails: nobody knows which gates it has. RemoteError where a
+    remote fails later.
     """
     problems: list[Problem] = []
+    job, pages = _pages(job, problems)
     with Reader(job.project, job.store, job.fetch) as reader:
         collector = Collector(reader)
         pair = _open(job, reader, collector, problems)
@@ -78,7 +80,6 @@ def collect(job: Job, title: str) -> Report:
         for each in (*metrics, *params):
             problems += _told(each.errors, each.label)
         results, removed = _gates(collector, revisions, pair.declared, metrics)
-        pages = Pages(job.store.algorithm, opening.page_reader(job.project, job.store, fetch=job.fetch is not None))
         data = _data(job, pair, pages, problems)
         chosen = tables.changed(data.changes)[:_TABLES_MAX] if job.rows else []
         compared = list(tables.compare(reader, *revisions, chosen, largest=_TABLE_MAX))
@@ -102,6 +103,19 @@ def collect(job: Job, title: str) -> Report:
         _drawing(pair, graph),
         drawn.figures,
     )
+
+
+def _pages(job: Job, problems: list[Problem]) -> tuple[Job, Pages]:
+    """What gives lists of files; and the job without its remote, where that cannot be opened.
+
+    A pull request from a fork has no key to the remote, and metrics in Git are shown nonetheless.
+    """
+    try:
+        read = opening.page_reader(job.project, job.store, fetch=job.fetch is not None)
+    except (RemoteError, UserError) as error:
+        problems.append(Problem("remote", "", error.message))
+        job, read = job._replace(fetch=None), job.store.read
+    return job, Pages(job.store.algorithm, read)
 
 
 def _open(job: Job, reader: Reader, collector: Collector, problems: list[Problem]) -> _Pair:
