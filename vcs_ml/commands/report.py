@@ -85,7 +85,7 @@ def report(
     if file is None:
         session.data(raw)
     else:
-        fs.write_atomic(session.directory / file, raw)
+        fs.write_output(session.directory / file, raw)
     text = markdown.write(found, precision=precision)
     forge.summary(text, session.env)
     if post is not None:
