@@ -13,8 +13,12 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import browser, servers
+from tests import browser, forges, servers
+from tests.forges import GitHub, GitLab
 from vcs_ml.cli import main
+
+_SETTINGS = ("GIT_", "VML_", "XDG_", "AWS_", "GITHUB_", "GITLAB_", "CI_", "BITBUCKET_", "CHANGE_")
+_IN_CI = ("CI", "JENKINS_URL", "BUILD_URL")
 
 settings.register_profile(
     "project", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -130,7 +134,7 @@ def chance() -> random.Random:
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No setting of whoever runs the tests reaches Git or vml."""
     home = tmp_path_factory.mktemp("home")
-    for name in [name for name in os.environ if name.startswith(("GIT_", "VML_", "XDG_", "AWS_"))]:
+    for name in [name for name in os.environ if name.startswith(_SETTINGS) or name in _IN_CI]:
         monkeypatch.delenv(name)
     for name, value in {
         "HOME": str(home),
@@ -198,3 +202,19 @@ def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> serve
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     return server.bucket()
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    """A GitHub with a pull request."""
+    hub = GitHub()
+    with forges.running(hub):
+        yield hub
+
+
+@pytest.fixture
+def gitlab() -> Iterator[GitLab]:
+    """A GitLab with a merge request."""
+    lab = GitLab()
+    with forges.running(lab):
+        yield lab

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -189,7 +190,9 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 # --- A web server ------------------------------------------------------------------------------------------
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class Quiet(BaseHTTPRequestHandler):
+    """A handler of requests that writes no log."""
+
     def log_message(self, *_: object) -> None:
         """Keep standard error free of access logs."""
 
@@ -201,7 +204,7 @@ def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iter
     What has `moved` is elsewhere.
     """
 
-    class Handler(_Quiet):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -232,7 +235,7 @@ def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iter
 
         do_HEAD = do_PUT = do_GET
 
-    with _serving(Handler) as address:
+    with serving(Handler) as address:
         yield address
 
 
@@ -240,7 +243,7 @@ def web_server(directory: Path, *, ranges: bool = True, moved: str = "") -> Iter
 def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -> Iterator[str]:
     """The address of a server that gives these answers, status, headers and text, to (method, path, authorization)."""
 
-    class Handler(_Quiet):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -255,7 +258,7 @@ def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -
 
         do_HEAD = do_PUT = do_DELETE = do_GET
 
-    with _serving(Handler) as address:
+    with serving(Handler) as address:
         yield address
 
 
@@ -263,7 +266,7 @@ def saying(answer: Callable[[str, str, str], tuple[int, dict[str, str], str]]) -
 def raw_server(answer: Callable[[str, str], Iterable[bytes]]) -> Iterator[str]:
     """The address of a server that sends these bytes, heads included, to (method, path), until the client goes away."""
 
-    class Handler(_Quiet):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", "0")))
             with suppress(OSError):
@@ -272,18 +275,23 @@ def raw_server(answer: Callable[[str, str], Iterable[bytes]]) -> Iterator[str]:
 
         do_HEAD = do_PUT = do_DELETE = do_GET
 
-    with _serving(Handler) as address:
+    with serving(Handler) as address:
         yield address
 
 
 @contextmanager
-def _serving(handler: type[_Quiet]) -> Iterator[str]:
+def serving(handler: type[Quiet], certificate: Path | None = None) -> Iterator[str]:
+    """The address at which this handler answers, in threads; with a file of a certificate and its key, over TLS."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -66,3 +66,22 @@ def test_tmp_names_are_recognised() -> None:
     assert fs.is_tmp(fs.tmp_name())
     assert fs.tmp_name() != fs.tmp_name()
     assert not fs.is_tmp("data")
+
+
+def test_output_goes_into_a_pipe_and_behind_a_link(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    file, link = tmp_path / "file", tmp_path / "link"
+    link.symlink_to("file")
+
+    for path in (pipe, link):
+        fs.write_output(path, b"text")
+
+    assert os.read(reader, 10) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert file.read_bytes() == b"text"
+    with pytest.raises(IsADirectoryError):
+        fs.write_output(tmp_path, b"text")

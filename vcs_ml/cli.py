@@ -67,6 +67,7 @@ COMMANDS: Final = {
     "metrics": Command("Compare", "Show metrics, and compare them.", "metrics"),
     "params": Command("Compare", "Compare params between revisions.", "params"),
     "plots": Command("Compare", "Draw plots, and compare them.", "plots"),
+    "report": Command("Compare", "Show what a pull request changes, and check its gates.", "report"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.

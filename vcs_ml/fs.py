@@ -75,6 +75,18 @@ def write_atomic(
         fsync_dir(path.parent)
 
 
+def write_output(path: Path, data: Buffer) -> None:
+    """Write where a person said: a file as `write_atomic` does, also behind a link; into a device or a pipe as it is.
+
+    A rename would put a file in the place of /dev/null. Raises OSError that names `path`.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as there:
+            there.write(data)
+    else:
+        write_atomic(path.resolve(), data)
+
+
 def _create(directory: Path, mode: int) -> tuple[Path, int]:
     """A new temporary file, locked as long as it is open, so that `discard` leaves it alone."""
     while True:

@@ -116,6 +116,21 @@ def last(root: GitRoot, tip: str, n: int) -> list[str]:
     return run(["rev-list", f"--max-count={n}", tip], root.cwd).decode().split()
 
 
+def merge_base(root: GitRoot, one: str, other: str) -> str | None:
+    """The best commit that two commits (full ids) both come from; None if none is known here."""
+    return run(["merge-base", one, other], root.cwd, ok=(0, 1)).decode().strip() or None
+
+
+def parent(root: GitRoot, commit: str) -> str | None:
+    """The first parent of a commit (a full id), None if it has none here."""
+    return run(["rev-parse", "-q", "--verify", f"{commit}^"], root.cwd, ok=(0, 1)).decode().strip() or None
+
+
+def setting(root: GitRoot, key: str) -> str | None:
+    """What Git's configuration has for a key."""
+    return run(["config", "--get", key], root.cwd, ok=(0, 1)).decode("utf-8", "replace").strip() or None
+
+
 def lacks_history(root: GitRoot) -> tuple[str, str] | None:
     """Why this clone does not know every commit of where it came from, and what to do; None if it does."""
     if (root.common_dir / "shallow").exists():

@@ -27,10 +27,14 @@ _WORD_MAX: Final = 100
 _BITS_MAX: Final = 4_000  # Python refuses to print numbers of 4,300 digits
 
 
-def read(path: Path) -> bytes | None:
-    """The bytes of a file; None if there is none. UserError for what is no regular file, or larger than 32 MB."""
+def read(path: Path, *, follow: bool = True) -> bytes | None:
+    """The bytes of a file; None if there is none. UserError for what is no regular file, or larger than 32 MB.
+
+    Without `follow`, a symbolic link is no regular file either.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would be waited for
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+        fd = os.open(path, flags | (0 if follow else os.O_NOFOLLOW))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

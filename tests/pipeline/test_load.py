@@ -150,7 +150,7 @@ def test_several_files_form_one_pipeline(tmp_path: Path) -> None:
         {
             "sub/deep/vml.yaml": "stages: {c: {cmd: x, deps: [../d, ../../top]}}",
             "sub/vml.yaml": "stages: {b: {cmd: x, outs: [d]}}\nparams: [p.json, ../q.json]\nmetrics: [m]",
-            "vml.yaml": "stages: {z: {cmd: x}, a: {cmd: x, deps: [sub/d]}}\ngates: {m:acc: {min: '${kept}'}}",
+            "vml.yaml": "stages: {z: {cmd: x}, a: {cmd: x, deps: [sub/d]}}\ngates: {m:acc: {min: 0.5}}",
             "empty/vml.yaml": "# nothing yet\n",
         },
     )
@@ -160,7 +160,7 @@ def test_several_files_form_one_pipeline(tmp_path: Path) -> None:
     assert by_address["sub/vml.yaml:b"].outs == (Out("sub/d"),)
     assert by_address["sub/vml.yaml:b"].wdir == "sub"
     assert found.declared == (
-        Declared("vml.yaml", gates={"m:acc": {"min": "${kept}"}}),
+        Declared("vml.yaml", gates={"m:acc": {"min": 0.5}}),
         Declared("empty/vml.yaml"),
         Declared("sub/vml.yaml", params=("sub/p.json", "q.json"), metrics=("sub/m",)),
         Declared("sub/deep/vml.yaml"),
@@ -169,7 +169,7 @@ def test_several_files_form_one_pipeline(tmp_path: Path) -> None:
 
 def test_what_stands_beside_stages(tmp_path: Path) -> None:
     text = """
-    vars: [{dir: eval, model: m.pt}]
+    vars: [{dir: eval, model: m.pt, least: 0.5}]
     params: ["${dir}/p.yaml"]
     metrics: ["${dir}/m.json"]
     plots:
@@ -178,6 +178,8 @@ def test_what_stands_beside_stages(tmp_path: Path) -> None:
       - c.csv:
     artifacts:
       best-model: {path: "${model}", type: model, labels: [nlp]}
+    gates:
+      ${dir}/m.json:acc: {min: "${least}", max_drop: 2%}
     """
     assert pipeline(tmp_path, {"vml.yaml": text}).declared == (
         Declared(
@@ -190,6 +192,7 @@ def test_what_stands_beside_stages(tmp_path: Path) -> None:
                 ("c.csv", {}),
             ),
             {"best-model": {"path": "m.pt", "type": "model", "labels": ["nlp"]}},
+            {"eval/m.json:acc": {"min": 0.5, "max_drop": "2%"}},
         ),
     )
 

@@ -39,7 +39,9 @@ VALID = [
     "vars: ['v.json:a', {b: {c: [1]}}]",
     "params: [p]\nmetrics: [m]\nplots: [a, {b: }, {c: {x: {f: g}, y: {f: [g, h], i: j}}}, {d: {y: [k]}}]",
     "artifacts: {a: {path: p}, b-c/d_e: {path: p, type: t, desc: d, labels: [l], meta: [m]}}",
-    "gates: {'m.json:acc': {better: higher, min: 0.8, max_drop: 2%}}",
+    "gates: {'m.json:acc': {better: higher, min: 0.8, max_drop: 2%}, 'a:b:c': {}}",
+    "gates: {'m.json:acc': {max: -1, max_rise: 1.5 %, equals: text, required: '${x}'}, a:b: {equals: true}}",
+    "gates: {'m.json:${up}': {max: '${one}', max_drop: '${one}', equals: '${up}', better: '${higher}'}}",
 ]
 INVALID = [
     "[]",
@@ -106,6 +108,17 @@ INVALID = [
     "artifacts: {a: {type: t}}",
     "artifacts: {a-: {path: p}}",
     "gates: []",
+    "gates: {acc: {min: 1}}",
+    "gates: {':acc': {min: 1}}",
+    "gates: {m:acc: 0.8}",
+    "gates: {m:acc: }",
+    "gates: {m:acc: {minimum: 1}}",
+    "gates: {m:acc: {min: high}}",
+    "gates: {m:acc: {better: more}}",
+    "gates: {m:acc: {max_drop: -1}}",
+    "gates: {m:acc: {max_drop: 2 percent}}",
+    "gates: {m:acc: {equals: [1]}}",
+    "gates: {m:acc: {required: 1}}",
 ]
 # What only the loader knows: paths, templates, names that come out of them, and that .nan is no number.
 ONLY_THE_LOADER = [
@@ -119,13 +132,15 @@ ONLY_THE_LOADER = [
     "stages: {a: {foreach: [1, 1], do: {cmd: x}}}",
     "stages: {a: {cmd: x, matrix: {b: '${one}'}}}",
     "stages: {a: {cmd: x, timeout: .nan}}",
+    "gates: {m:acc: {min: '${sh}'}}",
+    "gates: {m:acc: {equals: .nan}}",
     "vars: ['${one}']",
     "vars: [none.json]",
     "vars: [{one: 2}]",
 ]
 
 
-PARAMS = "{x: true, one: 1, list: [p, q], sh: sh, up: UP}"
+PARAMS = "{x: true, one: 1, list: [p, q], sh: sh, up: UP, higher: higher}"
 
 
 def loads(root: Path, text: str) -> bool:

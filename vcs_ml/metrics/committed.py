@@ -77,18 +77,19 @@ class Commit:
                     wrong = error
         return found, wrong
 
-    def _find(self, path: str) -> Node | None:
+    def find(self, path: str) -> Node | None:
+        """What Git has at a path."""
         return self._trees.find(self._top, path) if self._top is not None else None
 
     def stored(self, path: str) -> Stored | None:
         naming.refuse_outside(path)
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode != DIRECTORY:
             return None
         end = path.find("/")
         while True:  # from the top: in a tracked directory, what is named like a pointer is data
             above = path if end < 0 else path[:end]
-            node = self._find(above + SUFFIX)
+            node = self.find(above + SUFFIX)
             if above and node is not None and node.mode in FILE:
                 return Stored(self._pointers.of(node, above + SUFFIX)[0], path[len(above) + 1 :])
             if end < 0:
@@ -106,7 +107,7 @@ class Commit:
     def _refuse_link_above(self, path: str) -> None:
         end = path.find("/")
         while end >= 0:
-            node = self._find(path[:end])
+            node = self.find(path[:end])
             if node is None or node.mode != DIRECTORY:
                 if node is not None:
                     self._refuse(path[:end], node)
@@ -121,7 +122,7 @@ class Commit:
 
     def listed(self, path: str) -> list[str]:
         naming.refuse_outside(path)
-        found = self._find(path)
+        found = self.find(path)
         if found is not None and found.mode != DIRECTORY:
             return [path]
         area = naming.area(path, literal=found is not None)
@@ -132,7 +133,7 @@ class Commit:
         if area.folder and (owner := self.stored(area.folder)) is not None:
             yield from self._data.files(owner)
             return
-        folder = self._find(area.folder)
+        folder = self.find(area.folder)
         prefix = f"{area.folder}/" if area.folder else ""
         if folder is not None:
             self._refuse(area.folder, folder)
@@ -152,7 +153,7 @@ class Commit:
 
     def opener(self, path: str) -> Opener | None:
         naming.refuse_outside(path)
-        found = self._find(path)
+        found = self.find(path)
         if found is None or found.mode == DIRECTORY:
             owner = self.stored(path)
             return self._data.opener(owner) if owner is not None else None

@@ -31,14 +31,14 @@ class PlotSource(NamedTuple):
 class Declared(NamedTuple):
     """What the vml.yaml files of a revision declare. Paths are files, directories and patterns, from the top.
 
-    Of a file of params, only some keys may be meant. `gates` are by file and key, as they were written. `error` is what
-    kept a vml.yaml from being read; then all else is empty.
+    Of a file of params, only some keys may be meant. `gates` are by file and key, each the mapping that the schema
+    describes. `error` is what kept a vml.yaml from being read; then all else is empty.
     """
 
     params: Mapping[str, Keys]
     metrics: tuple[str, ...] = ()
     plots: tuple[PlotSource, ...] = ()
-    gates: Mapping[tuple[str, str], Any] = {}
+    gates: Mapping[tuple[str, str], Mapping[str, Any]] = {}
     pipeline: Pipeline = Pipeline((), ())
     error: VmlError | None = None
 
@@ -88,7 +88,7 @@ def _declared(pipeline: Pipeline) -> Declared:
     params: dict[str, Keys] = {PARAMS: None}
     metrics: dict[str, None] = {}
     plots: list[PlotSource] = []
-    gates: dict[tuple[str, str], Any] = {}
+    gates: dict[tuple[str, str], Mapping[str, Any]] = {}
     for each in pipeline.declared:
         base = posixpath.dirname(each.file)
         params.update((path, None) for path in each.params)

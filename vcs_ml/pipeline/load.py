@@ -165,7 +165,7 @@ def _resolved_at(key: str, value: Any, found: Mapping[str, Any]) -> Any:
 
 
 def _declared(file: _File, content: Mapping[str, Any]) -> Declared:
-    found = {key: content[key] for key in ("params", "metrics", "plots", "artifacts") if key in content}
+    found = {key: content[key] for key in ("params", "metrics", "plots", "artifacts", "gates") if key in content}
     if is_template(found):
         found = _resolved(found, file.top().values)
         schema.validate(found, resolved=True)
@@ -179,5 +179,5 @@ def _declared(file: _File, content: Mapping[str, Any]) -> Declared:
         metrics,
         tuple((name, props or {}) for each in plots for name, props in each.items()),
         found.get("artifacts", {}),
-        content.get("gates", {}),
+        found.get("gates", {}),
     )

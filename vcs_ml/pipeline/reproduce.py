@@ -232,7 +232,8 @@ def forecast(
 ) -> Report:
     """What `run` would do, and why; nothing is written. Errors as there, and for what would make a stage fail."""
     pointers, graph = _opened(project)
-    reader = Reader(Gauge(project, store, pointers, meter), signature.Params(project.root), env, project.root)
+    gauge = Gauge(project, store, pointers, meter)
+    reader = Reader(gauge, signature.Params(project.root), env, project.root)
     known = LockFiles(project)
     chosen = choose(graph, choice)
     waits = graphs.waits(graph, chosen)
@@ -252,7 +253,7 @@ def forecast(
         elif not above:
             lacking.refuse(stage, seen.now or signature.inputs(stage, reader), reader, graph.outputs.paths)
         results.append(Result(address, state, 0.0, reason, seen.reasons))
-        differing.look(stage, reader.gauge)
+        differing.look(stage, gauge)
     return Report(results, differing.found, {})
 
 

@@ -71,6 +71,22 @@ _RESOURCES: Final = {
         "memory: 4G, 512MiB, or bytes (default: 0)",
     ),
 }
+_LIMIT: Final = Either(
+    (Number("a number"), Text("a percentage such as 2%", r"[0-9]{1,9}(\.[0-9]{1,9})? *%")),
+)
+_LEVEL: Final = Number("a number", least=-1e15)
+_GATE: Final = {
+    "better": Key(
+        Text("higher or lower", choices=("higher", "lower")),
+        "which way it gets better; where no other key stands here, it must not get worse",
+    ),
+    "min": Key(_LEVEL, "the least that it may be"),
+    "max": Key(_LEVEL, "the most that it may be"),
+    "max_drop": Key(_LIMIT, "how far it may fall below what it was: a number, or a percentage of that"),
+    "max_rise": Key(_LIMIT, "how far it may rise above what it was: a number, or a percentage of that"),
+    "equals": Key(Either((_FLAG, _LEVEL, Text())), "what it must be"),
+    "required": Key(_FLAG, "false: it may be missing (default: true)"),
+}
 
 
 def _outs(name: str, keys: dict[str, Key]) -> ListOf:
@@ -161,7 +177,9 @@ DOCUMENT: Final = Keys(
             ),
             "things that others may ask for by name",
         ),
-        "gates": Key(MapOf(Anything()), "what metrics must fulfil, by file:key"),
+        "gates": Key(
+            MapOf(Keys("a gate", _GATE), Text("file:key", r"[^:]+:[\s\S]+")), "what metrics must fulfil, by file:key"
+        ),
     },
 )
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from vcs_ml import values
 from vcs_ml.errors import CorruptError, UserError
@@ -16,11 +16,10 @@ from vcs_ml.output import quote
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Out, ParamSet, Stage
 from vcs_ml.store import manifest, objects
-from vcs_ml.store.objects import MissingObject
+from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import Flags, OutItem, StageRecord
-from vcs_ml.workspace.measure import Gauge
 
 SCHEMA: Final = 1
 _SHOWN: Final = 40  # characters of a value
@@ -110,6 +109,24 @@ class Params:
             # By its bytes: a stage may write it twice within what the clock of the file system can tell apart.
             known = self._parsed[file] = (raw, values.parse(raw, file))
         return known[1]
+
+
+class Pages(Protocol):
+    """What gives pages of lists of files, as a store does."""
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What names the files in them."""
+
+    def read(self, oid: ObjectId, /) -> bytes:
+        """One page. MissingObject, CorruptError."""
+
+
+class Gauge(Pages, Protocol):
+    """What tells the content of paths, as `workspace.measure.Gauge` does for the workspace."""
+
+    def measure(self, path: str) -> Item | None:
+        """The content of a file or directory, None where nothing is."""
 
 
 class Reader(NamedTuple):
@@ -208,10 +225,10 @@ def of_record(record: StageRecord) -> Inputs:
     return Inputs(tuple(record.cmd), record.deps, record.params, record.env, settings)
 
 
-def changes(now: Inputs, record: StageRecord, gauge: Gauge) -> list[Reason]:
+def changes(now: Inputs, record: StageRecord, pages: Pages) -> list[Reason]:
     """How what a stage reads differs from what it read when it was recorded; nothing if the signatures are equal."""
     before = of_record(record)
-    algorithm = gauge.algorithm
+    algorithm = pages.algorithm
     old = {each[:3]: each.value for each in _facts(before, algorithm)}
     new = {each[:3]: each.value for each in _facts(now, algorithm)}
     found: list[Reason] = []
@@ -222,7 +239,7 @@ def changes(now: Inputs, record: StageRecord, gauge: Gauge) -> list[Reason]:
             pair = (before.params.get(name, {}).get(key, _ABSENT), now.params.get(name, {}).get(key, _ABSENT))
             found += _param(name, key, *pair)
         elif kind == "dep":
-            what = _dep(name in record.deps, record.deps.get(name), name in now.deps, now.deps.get(name), gauge)
+            what = _dep(name in record.deps, record.deps.get(name), name in now.deps, now.deps.get(name), pages)
             found.append(Reason("dep", name, what=what))
         else:
             found.append(Reason(kind, name))
@@ -253,7 +270,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-def _dep(was: bool, old: Item | None, is_now: bool, new: Item | None, gauge: Gauge) -> str:
+def _dep(was: bool, old: Item | None, is_now: bool, new: Item | None, pages: Pages) -> str:
     if not is_now:
         return "no longer a dep"
     if new is None:
@@ -262,16 +279,16 @@ def _dep(was: bool, old: Item | None, is_now: bool, new: Item | None, gauge: Gau
         return "new dep"
     if old.oid == new.oid:
         return "now executable" if new.kind == "executable" else "no longer executable"
-    return compared(old, new, gauge) or "changed"
+    return compared(old, new, pages) or "changed"
 
 
-def compared(old: Item, new: Item, gauge: Gauge) -> str | None:
+def compared(old: Item, new: Item, pages: Pages) -> str | None:
     """How two directories differ: `3 added, 1 modified`; None where that is not known, or one is a file."""
     if old.kind != "tree" or new.kind != "tree":
         return None
     counts = {"added": 0, "modified": 0, "deleted": 0}
     try:
-        for before, after in manifest.diff(old.oid, new.oid, gauge.algorithm, gauge.read):
+        for before, after in manifest.diff(old.oid, new.oid, pages.algorithm, pages.read):
             counts["added" if before is None else "deleted" if after is None else "modified"] += 1
     except (MissingObject, CorruptError):
         return None

@@ -92,7 +92,7 @@ class Declared(NamedTuple):
     metrics: tuple[str, ...] = ()
     plots: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     artifacts: Mapping[str, Mapping[str, Any]] = {}
-    gates: Mapping[str, Any] = {}
+    gates: Mapping[str, Mapping[str, Any]] = {}
 
 
 def address(file: str, name: str) -> str:

@@ -10,6 +10,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import manifest
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.manifest import Read
+from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import groups, single, snapshot, status, tracked
 from vcs_ml.workspace.ignore import Ignore
@@ -18,46 +19,70 @@ from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change
 
+Pair = tuple[Pointer | None, Pointer | None]  # what tracks a path on both sides
+
 
 def between(
-    project: Project, store: LocalStore, a: str, b: str | None, *, read: Read, meter: Meter, keep: bool = True
+    project: Project,
+    store: LocalStore,
+    a: str,
+    b: str | None,
+    *,
+    read: Read,
+    meter: Meter,
+    keep: bool = True,
+    lost: dict[str, Pair] | None = None,
 ) -> list[Change]:
     """What changed from revision `a` to revision `b` (None: the workspace), sorted by path, renames found.
 
     Costs what differs: equal sub-directories are not read. `keep` what was hashed in the stat index. Raises
-    MissingObject where a manifest is not here.
+    MissingObject where a manifest is not here; with `lost`, what it belongs to goes there instead, by its path.
     """
     old = tracked.at_revision(project, a)
-    changes = (
+    parts = (
         _to_workspace(project, store, old, read, meter, keep=keep)
         if b is None
         else _pairs(store, old, tracked.at_revision(project, b), read)
     )
-    found = [
-        Change(path, "added" if x is None else "deleted" if y is None else "modified", x, y) for path, x, y in changes
-    ]
+    found = []
+    for path, pair, triples in parts:
+        try:
+            found += [
+                Change(each, "added" if x is None else "deleted" if y is None else "modified", x, y)
+                for each, x, y in triples
+            ]
+        except MissingObject:
+            if lost is None:
+                raise
+            lost[path] = pair
     found.sort(key=lambda change: key(os.fsencode(change.path)))
     return status.renames(found)
 
 
 Triple = tuple[str, Entry | None, Entry | None]
+Part = tuple[str, Pair, Iterator[Triple]]  # a path that is tracked on one side at least, and what differs there
 
 
-def _pairs(store: LocalStore, old: Mapping[str, Pointer], new: Mapping[str, Pointer], read: Read) -> Iterator[Triple]:
+def _pairs(store: LocalStore, old: Mapping[str, Pointer], new: Mapping[str, Pointer], read: Read) -> Iterator[Part]:
     for path in sorted(old.keys() | new.keys()):
-        x, y = old.get(path), new.get(path)
-        if x is not None and y is not None and x.kind == y.kind == "tree":
-            for one, other in manifest.diff(x.oid, y.oid, store.algorithm, read):
-                each = one or other
-                assert each is not None
-                yield _full(path, each.path), one, other
-            continue
-        if x is not None and y is not None and "tree" not in (x.kind, y.kind):
-            if single.entry_of(x) != single.entry_of(y):
-                yield path, single.entry_of(x), single.entry_of(y)
-            continue
-        yield from ((p, entry, None) for p, entry in _every(store, x, read))
-        yield from ((p, None, entry) for p, entry in _every(store, y, read))
+        pair = old.get(path), new.get(path)
+        yield path, pair, _pair(store, path, pair, read)
+
+
+def _pair(store: LocalStore, path: str, pair: Pair, read: Read) -> Iterator[Triple]:
+    x, y = pair
+    if x is not None and y is not None and x.kind == y.kind == "tree":
+        for one, other in manifest.diff(x.oid, y.oid, store.algorithm, read):
+            each = one or other
+            assert each is not None
+            yield _full(path, each.path), one, other
+        return
+    if x is not None and y is not None and "tree" not in (x.kind, y.kind):
+        if single.entry_of(x) != single.entry_of(y):
+            yield path, single.entry_of(x), single.entry_of(y)
+        return
+    yield from ((p, entry, None) for p, entry in _every(store, x, read))
+    yield from ((p, None, entry) for p, entry in _every(store, y, read))
 
 
 def _every(store: LocalStore, each: Pointer | None, read: Read) -> Iterator[tuple[str, Entry]]:
@@ -76,34 +101,50 @@ def _full(path: str, inner: bytes) -> str:
 
 def _to_workspace(
     project: Project, store: LocalStore, old: Mapping[str, Pointer], read: Read, meter: Meter, *, keep: bool
-) -> Iterator[Triple]:
+) -> Iterator[Part]:
     ignore = Ignore(project.root)
     now = tracked.in_workspace(project, ignore)
     files, others = single.Files(project), single.Files(project)  # `others` is not kept: nobody tracks them now
     for path in sorted(old.keys() | now.keys()):
-        before = old.get(path)
-        if path in now and was_never_here(project, files, now[path]):  # then its pointer speaks for it
-            yield from _pairs(store, {path: before} if before is not None else {}, {path: now[path]}, read)
-            continue
-        if before is not None and before.kind == "tree" and (project.root / path).is_dir():
-            yield from _tree_to_workspace(
-                project, path, (before, now.get(path)), read, ignore=ignore, meter=meter, keep=keep
-            )
-        elif path in now and now[path].kind == "tree" and (project.root / path).is_dir():
-            yield from ((p, entry, None) for p, entry in _every(store, before, read))
-            yield from _tree_to_workspace(project, path, (None, now[path]), read, ignore=ignore, meter=meter, keep=keep)
+        pair = before, after = old.get(path), now.get(path)
+        if after is not None and was_never_here(project, files, after):  # then its pointer speaks for it
+            yield path, pair, _pair(store, path, pair, read)
+        elif any(each is not None and each.kind == "tree" for each in pair) and (project.root / path).is_dir():
+            yield path, pair, _directory(project, store, path, pair, read, ignore=ignore, meter=meter, keep=keep)
         else:
-            here, _ = (files if path in now else others).look(path, meter=meter, steady=False)
-            if here is not None and here.size < 0:
-                here = None
-            if before is not None and before.kind == "tree":
-                yield from ((p, entry, None) for p, entry in _every(store, before, read))
-                before = None
-            one = single.entry_of(before) if before else None
-            if one != here:
-                yield path, one, here
+            known = files if path in now else others
+            yield path, pair, _file(store, path, before, read, known.look(path, meter=meter, steady=False)[0])
     if keep:
         files.save()
+
+
+def _directory(
+    project: Project,
+    store: LocalStore,
+    path: str,
+    pair: Pair,
+    read: Read,
+    *,
+    ignore: Ignore,
+    meter: Meter,
+    keep: bool,
+) -> Iterator[Triple]:
+    before, after = pair
+    if before is not None and before.kind != "tree":
+        yield from ((p, entry, None) for p, entry in _every(store, before, read))
+        before = None
+    yield from _tree_to_workspace(project, path, (before, after), read, ignore=ignore, meter=meter, keep=keep)
+
+
+def _file(store: LocalStore, path: str, before: Pointer | None, read: Read, here: Entry | None) -> Iterator[Triple]:
+    if here is not None and here.size < 0:
+        here = None
+    if before is not None and before.kind == "tree":
+        yield from ((p, entry, None) for p, entry in _every(store, before, read))
+        before = None
+    one = single.entry_of(before) if before else None
+    if one != here:
+        yield path, one, here
 
 
 def was_never_here(project: Project, files: single.Files, each: Pointer) -> bool:

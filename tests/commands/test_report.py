@@ -1,0 +1,415 @@
+"""`vml report`, as a reviewer and a CI system run it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import pipelines
+from tests.conftest import Repo
+
+GOLDEN = Path(__file__).parents[1] / "report" / "golden.md"
+
+YAML = """
+stages:
+  prepare:
+    cmd: mkdir -p clean && cat raw/* > clean/all
+    deps: [raw]
+    outs: [clean]
+  train:
+    cmd: cat clean/all params.yaml train.sh > model && sh train.sh
+    deps: [clean, train.sh]
+    params: [rate, layers]
+    outs: [model]
+    metrics:
+      - eval.json: {cache: false}
+    plots:
+      - loss.csv: {x: step, y: loss, cache: false}
+gates:
+  eval.json:accuracy: {better: higher, min: 0.8, max_drop: 2%}
+  eval.json:loss: {better: lower}
+  eval.json:f1: {min: 0.5, required: false}
+"""
+TRAIN = """
+if grep -q 'rate: 0.05' params.yaml; then a=0.85; l=0.05; else a=0.9; l=0.01; fi
+echo "{\\"accuracy\\": $a, \\"loss\\": $l, \\"by\\": \\"m|x\\", \\"sizes\\": [1, 2]}" > eval.json
+printf "step,loss\\n0,1\\n1,$l\\n" > loss.csv
+"""
+
+
+@pytest.fixture
+def project(repo: Repo, above: Path) -> Repo:
+    """A pipeline that ran at `main`, and on the branch `feature` with another param, on other data."""
+    built = above / "built"
+    if built.exists():
+        shutil.rmtree(repo.path)
+    else:
+        build(repo)
+        repo.path.rename(built)
+    shutil.copytree(built, repo.path, symlinks=True)
+    return repo
+
+
+def build(repo: Repo) -> None:
+    pipelines.write(repo, YAML, params_yaml="rate: 0.01\nlayers: [1, 2]\n", train_sh=TRAIN)
+    for name in "abc":
+        repo.write(f"raw/{name}", f"{name}\n" * 100)
+        for n in range(12):
+            repo.write(f"digits/{name}/{n}", f"{name}{n}")
+    repo.write("table.csv", "id,value\n1,2\n2,3\n")
+    repo.run("add", "raw", "digits", "table.csv")
+    repo.run("repro")
+    repo.commit("one")
+    repo.git("checkout", "-q", "-b", "feature")
+    repo.write("params.yaml", "rate: 0.05\nlayers: [1, 2]\n")
+    repo.run("repro")
+    for n in range(12):
+        repo.write(f"digits/a/new{n}", f"new {n}")
+    (repo.path / "digits/b/3").unlink()
+    (repo.path / "digits/c/0").rename(repo.path / "digits/c/moved")
+    repo.write("table.csv", "id,value,weight\n1,2,5\n3,3,5\n4,5,\n")
+    repo.write("raw/d", "d\n")
+    repo.run("commit")
+    repo.write("train.sh", f"{TRAIN}\n# more\n")
+    repo.commit("two")
+
+
+def report(repo: Repo, *args: str, code: int = 0) -> str:
+    result = repo.run("report", *args, ok=False)
+    assert result.code == code, result
+    return result.out
+
+
+def found(repo: Repo, *args: str) -> Any:
+    return json.loads(report(repo, *args, "--format", "json", "--no-gate"))
+
+
+def test_markdown(project: Repo) -> None:
+    text = report(project, "main", "feature", code=1)
+    # After a change that is meant: GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text("utf-8")
+    assert report(project, "main", "feature", "--no-gate") == text
+
+
+def test_the_workspace_says_the_same_as_its_commit(project: Repo) -> None:
+    at_commit, here = found(project, "main", "feature"), found(project, "main", "workspace")
+    assert at_commit.pop("head")["rev"] == "feature"
+    assert here.pop("head") == {"rev": "workspace", "commit": None, "about": None}
+    assert at_commit == here
+    assert {each["name"]: [one["text"] for one in each["reasons"]] for each in here["stale"]} == {
+        "prepare": ["raw: 1 added"],
+        "train": ["train.sh: changed"],
+    }
+
+
+def test_reading_changes_nothing(project: Repo) -> None:
+    before = {path: data for path, data in project.files("").items() if not path.startswith((".vml/", ".git/"))}
+    project.git("checkout", "-q", "main")
+    project.git("checkout", "-q", "feature")
+    for form in ("md", "html", "json", "junit", "openmetrics"):
+        first = report(project, "main~0", "HEAD", "--format", form, "--no-gate")
+        assert report(project, "main~0", "HEAD", "--format", form, "--no-gate") == first
+    after = {path: data for path, data in project.files("").items() if not path.startswith((".vml/", ".git/"))}
+    assert after == before
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_into_a_file(project: Repo) -> None:
+    assert report(project, "main", "-o", "report.html", "--format", "html", "--title", "<b>", code=1) == ""
+    assert b"<title>&lt;b&gt;</title>" in project.read("report.html")
+    assert b"new Function" not in project.read("report.html")
+
+
+def test_nothing_changed(project: Repo) -> None:
+    project.git("checkout", "-q", "main")
+    project.run("checkout")
+    text = report(project, "HEAD", "HEAD")
+    assert "**✅ 3 gates passed.** Nothing changed." in text
+    assert "### Metrics" not in text
+    assert "<summary>Unchanged metrics</summary>" in text
+
+
+def test_without_pipeline_and_data(repo: Repo) -> None:
+    assert report(repo) == f"## vml report\n\n**No gates.** Nothing changed.\n\n{head(repo)} → `workspace`\n"
+
+
+def head(repo: Repo) -> str:
+    return f"`{repo.git('rev-parse', 'HEAD')[:7]}` (`merge base with main`)"
+
+
+# ---------------------------------------------------------------------- which revisions
+
+
+def sides(repo: Repo, *args: str) -> tuple[str, str]:
+    answer = found(repo, *args)
+    names = dict(
+        line.split() for line in repo.git("for-each-ref", "--format=%(objectname) %(refname:short)").split("\n") if line
+    )
+    base, top = (names.get(answer[side]["commit"], answer[side]["rev"]) for side in ("base", "head"))
+    return base, top
+
+
+def test_default_revisions(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CI", "JENKINS_URL", "GITHUB_BASE_REF"):
+        monkeypatch.delenv(name, raising=False)
+    assert sides(project) == ("main", "workspace")
+    assert sides(project, "feature") == ("feature", "workspace")
+    monkeypatch.setenv("CI", "false")
+    assert sides(project)[1] == "workspace"
+    monkeypatch.setenv("CI", "true")
+    assert sides(project) == ("main", "feature")
+    assert sides(project, "main", "workspace") == ("main", "workspace")
+    project.git("checkout", "-q", "main")
+    before = project.git("rev-parse", "main~1").strip()
+    assert found(project)["base"] == {"rev": before[:7], "commit": before, "about": "the commit before"}
+    project.git("branch", "workspace", "feature")
+    assert found(project, "main", "workspace")["head"]["commit"] is not None
+
+
+def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.git("branch", "release", "main~1")
+    clone = project.clone("clone")
+    clone.git("checkout", "-q", "--detach", "origin/feature")
+    for name in (
+        "GITHUB_BASE_REF",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+        "BITBUCKET_PR_DESTINATION_BRANCH",
+        "CHANGE_TARGET",
+    ):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, "release")
+            assert found(clone)["base"]["about"] == "merge base with origin/release"
+            patched.setenv(name, "nowhere")
+            error = clone.fails("report", code=3)
+            assert "'nowhere', into which this goes, is not in this clone" in error.err
+    monkeypatch.setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", project.git("rev-parse", "main").strip())
+    assert found(clone)["base"]["about"] == "merge base"
+
+
+def test_a_shallow_clone(project: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    clone = project.beside("shallow")
+    project.git(
+        "clone", "-q", "--depth=1", "--no-single-branch", "-b", "feature", f"file://{project.path}", str(clone.path)
+    )
+    error = clone.fails("report", code=3)
+    assert "git fetch --unshallow" in error.err
+    monkeypatch.setenv("GITHUB_BASE_REF", "main")
+    assert "git fetch --unshallow" in clone.fails("report", code=3).err
+    assert clone.fails("report", "nope", code=3).err.startswith("error: unknown revision 'nope'")
+
+
+def test_no_default_branch(repo: Repo) -> None:
+    repo.git("branch", "-m", "trunk")
+    assert "which is the default branch?" in repo.fails("report", code=3).err
+    repo.git("config", "init.defaultBranch", "trunk")
+    report(repo)
+
+
+# ---------------------------------------------------------------------- data that is not here
+
+
+def test_a_clone_without_data(project: Repo, remote: Path) -> None:
+    """The job of a pull request from a fork: it has the commits, and no key to the remote."""
+    project.run("push", "--all-branches")
+    clone = project.clone("fork")
+    answer = found(clone, "origin/main", "origin/feature")
+    assert {row["key"]: row["trend"] for row in answer["metrics"]} == {
+        "accuracy": "worse", "loss": "worse", "by": None, "sizes": None,
+    }  # fmt: skip
+    directories = {each["path"]: each["new"]["nfiles"] for each in answer["data"]["directories"]}
+    assert directories == {"digits": 47, "raw": 4}
+    assert [each["path"] for each in answer["data"]["files"]] == ["model", "table.csv"]
+    assert "is not in the local store" in answer["tables"][0]["error"]
+    text = report(clone, "origin/main", "origin/feature", code=1)
+    assert "Of some directories no list of files is here: `--fetch` gets it." in text
+    whole = found(clone, "origin/main", "origin/feature", "--fetch")
+    assert whole["data"]["directories"] == []
+    assert whole["tables"][0]["rows"] == {"old": 2, "new": 3}
+
+
+def test_a_remote_that_cannot_be_opened_is_a_problem(project: Repo, remote: Path) -> None:
+    answer = found(project, "main", "feature", "--fetch")
+    assert [each["what"] for each in answer["problems"]] == ["remote"]
+    assert answer["metrics"][0]["key"] == "accuracy"
+    project.git("checkout", "-q", "main")
+    assert "has no remote" in found(project, "main", "feature", "--fetch")["problems"][0]["message"]
+
+
+def test_rows_are_left_out_on_demand(project: Repo) -> None:
+    assert found(project, "main", "feature", "--no-rows")["tables"] == []
+
+
+# ---------------------------------------------------------------------- what cannot be read
+
+
+def test_a_metric_that_does_not_parse_is_a_problem_and_a_failed_gate(project: Repo) -> None:
+    project.write("eval.json", '{"accuracy": ')
+    project.commit("broken")
+    answer = found(project, "main", "HEAD")
+    assert [(each["what"], each["where"]) for each in answer["problems"]] == [("eval.json", "HEAD")]
+    assert all(not each["passed"] for each in answer["gates"])
+    assert answer["params"][0]["key"] == "rate"
+    text = report(project, "main", "HEAD", code=1)
+    assert "### Problems" in text
+    assert {each["name"] for each in answer["stale"]} >= {"train"}
+
+
+def test_a_pipeline_that_does_not_parse_fails(project: Repo) -> None:
+    project.write("vml.yaml", "stages: {a: {cmd: x, dep: [y]}}")
+    project.commit("broken")
+    answer = found(project, "main", "HEAD")
+    assert answer["passed"] is False
+    assert answer["gates"][0]["file"] == "vml.yaml"
+    assert "did you mean deps?" not in answer["gates"][0]["faults"][0]
+    report(project, "main", "HEAD", code=1)
+    # What was wrong before is no reason to refuse what mends it.
+    project.git("revert", "--no-edit", "HEAD")
+    answer = found(project, "HEAD~1", "HEAD")
+    assert [each["where"] for each in answer["problems"]] == ["HEAD~1"]
+    assert answer["gates"][0]["passed"]
+
+
+def test_a_lock_file_that_does_not_parse(project: Repo) -> None:
+    project.write("vml.lock", "<<<<<<< HEAD\n")
+    project.commit("conflict")
+    answer = found(project, "main", "HEAD")
+    assert "vml.lock" in {each["what"] for each in answer["problems"]}
+    assert answer["stages"] == []
+
+
+def test_stages_that_form_a_cycle(project: Repo) -> None:
+    project.write("vml.yaml", YAML.replace("deps: [raw]", "deps: [raw, model]"))
+    project.commit("cycle")
+    answer = found(project, "main", "HEAD")
+    assert any("cycle" in each["message"] for each in answer["problems"])
+    assert "Pipeline" not in report(project, "main", "HEAD", "--no-gate")
+
+
+def test_gates_that_name_nothing_or_were_loosened(project: Repo) -> None:
+    project.write(
+        "vml.yaml", YAML.replace("eval.json:accuracy: {better: higher, min: 0.8", "eval.json:acuracy: {min: 0.1")
+    )
+    project.commit("gates")
+    answer = {each["key"]: each for each in found(project, "main", "HEAD")["gates"]}
+    assert answer["acuracy"]["faults"] == ["eval.json has no value 'acuracy'; did you mean accuracy?"]
+    assert answer["acuracy"]["notes"] == ["new gate"]
+    text = report(project, "main", "HEAD", code=1)
+    assert "Gates that are gone: `eval.json:accuracy (≥ 0.8, drop ≤ 2%)`" in text
+
+
+def test_gates_may_be_about_files_that_nobody_declares(project: Repo) -> None:
+    gates = "gates:\n  params.yaml:rate: {max: 0.01}\n  other.toml:a.b: {equals: x}\n  ../x:y: {}\n"
+    project.write("vml.yaml", YAML.partition("gates:")[0] + gates)
+    project.write("other.toml", "a.b = 'x'\n")
+    project.commit("gates")
+    answer = found(project, "main", "HEAD")["gates"]
+    assert [(each["key"], each["faults"]) for each in answer] == [
+        ("rate", ["above 0.01"]),
+        ("a.b", []),
+        ("y", ["there is no file ../x of values"]),
+    ]
+
+
+# ---------------------------------------------------------------------- stages
+
+
+def reasons(repo: Repo, *args: str) -> dict[str, list[str]]:
+    return {each["name"]: [one["text"] for one in each["reasons"]] for each in found(repo, *args)["stale"]}
+
+
+def test_stages_that_are_reproduced_are_not_told_of(project: Repo) -> None:
+    project.run("repro")
+    project.commit("three")
+    assert reasons(project, "main", "HEAD") == {}
+    answer = found(project, "main", "HEAD")["stages"]
+    assert [each["name"] for each in answer] == ["prepare", "train"]
+    assert answer[0]["reasons"][0]["text"] == "raw: 1 added"
+
+
+def test_what_does_not_fit_the_lock_file(project: Repo) -> None:
+    project.run("repro")
+    project.commit("base")
+    project.write("params.yaml", "rate: 0.05\nlayers: [1, 3]\n")
+    project.write("eval.json", '{"accuracy": 1.0, "loss": 0.0}')
+    project.write("vml.yaml", YAML.replace("cmd: mkdir -p", "cmd: mkdir  -p") + "\nvars: [{a: 1}]\n")
+    project.commit("by hand")
+    assert reasons(project, "HEAD~1", "HEAD") == {
+        "prepare": ["cmd changed"],
+        "train": ["params.yaml: layers [1, 2] -> [1, 3]", "eval.json: not what the stage made"],
+    }
+
+
+def test_directories_of_code(repo: Repo) -> None:
+    pipelines.write(
+        repo,
+        """
+        stages:
+          a: {cmd: cat src/one > out, deps: [src], outs: [out]}
+          b: {cmd: cat out > last, deps: [out], outs: [last]}
+        """,
+    )
+    repo.write("src/one", "1")
+    repo.run("repro")
+    repo.write("src/__pycache__/junk", "j")
+    repo.write("src/.gitignore", "__pycache__\n")
+    repo.run("repro")
+    repo.commit("base")
+    shutil.rmtree(repo.path / "src/__pycache__")
+    repo.commit("same")
+    assert reasons(repo, "HEAD~1", "HEAD") == {}
+    repo.write("src/one", "2")
+    repo.commit("changed")
+    assert reasons(repo, "HEAD~1", "HEAD") == {"a": ["src: changed"], "b": []}
+    (repo.path / "src/one").unlink()
+    (repo.path / "src/.gitignore").unlink()
+    repo.commit("gone")
+    assert reasons(repo, "HEAD~1", "HEAD")["a"] == ["src: missing"]
+
+
+def test_stages_that_come_and_go(project: Repo) -> None:
+    stage = "\n  count: {cmd: wc -l < raw/a > lines, deps: [raw/a], outs: [lines]}"
+    project.write("vml.yaml", YAML.replace("\nstages:", f"\nstages:{stage}"))
+    project.commit("not run")
+    assert reasons(project, "feature~1", "HEAD")["count"] == ["never run"]
+    project.run("repro", "count")
+    project.commit("run")
+    answer = found(project, "HEAD~1", "HEAD")
+    assert [(each["name"], each["change"]) for each in answer["stages"]] == [("count", "added")]
+    assert "count" not in reasons(project, "HEAD~1", "HEAD")
+    back = found(project, "HEAD", "HEAD~1")
+    assert [(each["name"], each["change"]) for each in back["stages"]] == [("count", "removed")]
+
+
+def test_variables_are_as_they_were_recorded(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipelines.write(repo, "stages: {a: {cmd: echo x > out, env: [SEED], outs: [out], deps: [/dev/null, /none]}}")
+    pipelines.write(repo, "stages: {a: {cmd: echo x > out, env: [SEED], outs: [out]}}")
+    monkeypatch.setenv("SEED", "1")
+    repo.run("repro")
+    repo.commit("base")
+    monkeypatch.setenv("SEED", "2")
+    assert reasons(repo, "HEAD~1", "HEAD") == {}
+    assert reasons(repo, "HEAD~1", "workspace") == {"a": ["env SEED changed"]}
+
+
+def test_a_project_below_the_top(repo: Repo) -> None:
+    inner = Repo(repo.path / "inner", repo._capture)
+    inner.path.mkdir()
+    repo.run("init", cwd="inner")
+    pipelines.write(
+        inner,
+        "stages: {a: {cmd: 'echo \"{a: 1}\" > m.yaml', deps: [code], metrics: [m.yaml]}}\ngates: {m.yaml:a: {min: 1}}",
+    )
+    inner.write("code", "1")
+    inner.run("repro")
+    repo.commit("one")
+    inner.write("code", "2")
+    repo.commit("two")
+    answer = found(inner, "HEAD~1", "HEAD")
+    assert answer["passed"]
+    assert reasons(inner, "HEAD~1", "HEAD") == {"a": ["code: changed"]}
+    assert reasons(inner, "HEAD~1", "workspace") == {"a": ["code: changed"]}

@@ -1,0 +1,59 @@
+"""A report: everything that any of its forms shows, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vcs_ml.metrics.compare import Row
+from vcs_ml.metrics.tables import TableChange
+from vcs_ml.pipeline.drawing import Drawing
+from vcs_ml.pipeline.staleness import StageState
+from vcs_ml.plots.figures import Chart
+from vcs_ml.plots.images import Images
+from vcs_ml.report.data import Data
+from vcs_ml.report.gates import Gate, Result
+from vcs_ml.report.sides import Side
+from vcs_ml.report.stages import Rerun
+
+TITLE = "vml report"
+
+
+class Problem(NamedTuple):
+    """Something that could not be looked at, at which of the revisions, and why."""
+
+    what: str
+    where: str
+    message: str
+
+
+class Report(NamedTuple):
+    """What a reviewer wants to know of the way from `base` to `head`.
+
+    `removed` are gates that head does not have any more, `metrics` all values, `params` those that changed, `tables`
+    files of data, `stale` the stages of head that are not as its lock files say.
+    """
+
+    title: str
+    base: Side
+    head: Side
+    gates: Sequence[Result]
+    removed: Sequence[Gate]
+    metrics: Sequence[Row]
+    params: Sequence[Row]
+    data: Data
+    tables: Sequence[TableChange]
+    reruns: Sequence[Rerun]
+    stale: Sequence[StageState]
+    problems: Sequence[Problem]
+    drawing: Drawing | None
+    figures: Sequence[Chart | Images]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all gates hold."""
+        return all(each.passed for each in self.gates)
+
+    def better(self, row: Row) -> str | None:
+        """higher or lower, where a gate says which of them is better for this metric."""
+        return next((each.gate.better for each in self.gates if each.gate[:2] == row[:2]), None)

@@ -1,0 +1,111 @@
+"""Which two revisions a report compares, where nobody said so: those of the pull request, or of the work at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from vcs_ml import git, history
+from vcs_ml.errors import UserError
+from vcs_ml.git import GitRoot
+
+WORKSPACE: Final = "workspace"
+
+_SHORT: Final = 7
+# Where a CI system says which branch a pull request goes into.
+_TARGETS: Final = (
+    "GITHUB_BASE_REF",
+    "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+    "BITBUCKET_PR_DESTINATION_BRANCH",
+    "CHANGE_TARGET",  # Jenkins
+)
+_MERGE_BASE: Final = "CI_MERGE_REQUEST_DIFF_BASE_SHA"
+_IN_CI: Final = ("CI", "JENKINS_URL")
+
+
+class Side(NamedTuple):
+    """One of the two revisions: its commit (None: the workspace), what it is called, and what else there is to say."""
+
+    commit: str | None
+    label: str
+    about: str = ""
+
+
+def newer(root: GitRoot, env: Mapping[str, str], name: str | None) -> Side:
+    """The revision `name`; without one, HEAD in CI and in a bare repository, else the workspace.
+
+    `workspace` names the workspace, unless something in Git is called so.
+    """
+    if name == WORKSPACE and root.worktree is not None and not _is_revision(root, name):
+        return Side(None, WORKSPACE)
+    if name is not None:
+        return Side(git.resolve(root, name), name)
+    if root.worktree is not None and not any(env.get(each) not in (None, "", "false") for each in _IN_CI):
+        return Side(None, WORKSPACE)
+    commit = git.resolve(root, "HEAD")
+    return Side(commit, commit[:_SHORT], "HEAD")
+
+
+def older(root: GitRoot, env: Mapping[str, str], name: str | None, head: Side) -> Side:
+    """The revision `name`; without one, the commit at which `head` left the branch that it will go into.
+
+    That branch is the one a CI system names, or the default branch. On that branch itself it is the commit before.
+    UserError where there is no such branch, or no common commit.
+    """
+    if name is not None:
+        return Side(git.resolve(root, name), name)
+    tip = head.commit or git.resolve(root, "HEAD")
+    known = env.get(_MERGE_BASE)
+    if known and _is_revision(root, known):
+        return _side(git.resolve(root, known), "merge base")
+    branch = _target(root, env)
+    found = history.merge_base(root, tip, git.resolve(root, branch))
+    is_shallow = (root.common_dir / "shallow").exists()
+    if found is None:
+        raise _no_common_commit(branch, is_shallow=is_shallow)
+    if found != head.commit:
+        return _side(found, f"merge base with {branch}")
+    before = history.parent(root, found)
+    if before is None and is_shallow:
+        raise _no_common_commit(branch, is_shallow=True)
+    return _side(before or found, "the commit before")
+
+
+def _side(commit: str, about: str) -> Side:
+    return Side(commit, commit[:_SHORT], about)
+
+
+def _target(root: GitRoot, env: Mapping[str, str]) -> str:
+    """The branch that work goes into."""
+    wanted = next((env[name] for name in _TARGETS if env.get(name)), None)
+    candidates = [f"origin/{wanted}", wanted] if wanted else list(_usual(root))
+    for name in candidates:
+        if _is_revision(root, name):
+            return name
+    if wanted:
+        hint = f"git fetch origin {wanted}; a CI job that clones only one commit needs all (fetch-depth: 0)"
+        raise UserError(f"the branch {wanted!r}, into which this goes, is not in this clone", hint=hint)
+    raise UserError("which is the default branch?", hint="name what to compare with: vml report BASE")
+
+
+def _usual(root: GitRoot) -> Iterator[str]:
+    """The names that a default branch may have, the likeliest first."""
+    yield "origin/HEAD"
+    default = history.setting(root, "init.defaultBranch")
+    for name in dict.fromkeys(filter(None, (default, "main", "master"))):
+        yield from (f"origin/{name}", name)
+
+
+def _no_common_commit(branch: str, *, is_shallow: bool) -> UserError:
+    hint = "name what to compare with: vml report BASE"
+    if is_shallow:
+        hint = "the clone is shallow: git fetch --unshallow (in GitHub Actions, fetch-depth: 0 for actions/checkout)"
+    return UserError(f"the commit before this work, on {branch}, is not known here", hint=hint)
+
+
+def _is_revision(root: GitRoot, name: str) -> bool:
+    try:
+        git.resolve(root, name)
+    except UserError:
+        return False
+    return True
