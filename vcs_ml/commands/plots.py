@@ -197,13 +197,11 @@ def _figure(figure: Chart | Images) -> dict[str, Any]:
 
 def _write_page(place: Path, text: str) -> None:
     """Write a page, over an earlier one only."""
-    try:
+    if place.is_file() and place.stat().st_size:
         with place.open("rb") as file:
             if file.read(len(_PAGE)).lower() != _PAGE:
                 raise UserError(f"{quote(place)} is there, and no page", hint="name another file: -o plots.html")
-    except FileNotFoundError:
-        pass
-    fs.write_atomic(place, text.encode("utf-8", "backslashreplace"))
+    fs.write_output(place, text.encode("utf-8", "backslashreplace"))
 
 
 def _write_picture(folder: Path, number: int, chart: Chart, format: Literal["svg", "png"]) -> None:
