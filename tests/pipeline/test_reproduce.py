@@ -15,6 +15,9 @@ import pytest
 from tests import pipelines
 from tests.conftest import Repo
 from tests.pipelines import Dag, lock, states, whys, write
+from tests.stages import project_of
+from vcs_ml.store import objects
+from vcs_ml.workspace import opening
 
 CHAIN = """
     stages:
@@ -47,6 +50,14 @@ def ran(repo: Repo) -> list[str]:
 def clean(repo: Repo) -> None:
     """Nothing is damaged, and nothing is lacking."""
     assert repo.json("fsck")["clean"]
+
+
+def kept(repo: Repo) -> dict[str, bytes]:
+    """The files that were taken out of the workspace and kept, with their bytes."""
+    store = opening.open_store(project_of(repo))
+    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
+    every = [each for files in records for each in files]
+    return {each["path"]: store.read(objects.parse_hash(each["hash"], store.algorithm, source="")) for each in every}
 
 
 # ---------------------------------------------------------------------- what runs
@@ -328,14 +339,42 @@ def test_failure_leaves_what_was_recorded(chain: Repo) -> None:
     assert lock(chain)["clean"] != before["clean"]
     assert chain.read("model") == b"half\n"
     assert chain.read(".gitignore").splitlines()[1:3] == [b"/clean", b"/model"]
-    chain.fails("repro", code=3)
-    assert not (chain.path / ".vml/saved").exists()  # nobody has to keep what a failed command left
     chain.run("checkout", "model", "--force")
     assert chain.read("model") == b"a\nb\n"
-    chain.write("model", "half, and mine")
-    chain.fails("repro", code=3)
-    assert list((chain.path / ".vml/saved").iterdir())
     clean(chain)
+
+
+def test_what_a_failed_command_left_is_kept(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'mkdir o && echo half > o/model && ln -s model o/best && exit 1', outs: [o]}}")
+    repo.fails("repro", code=3)
+    repo.write("o/notes", "mine")  # as somebody may while the command runs
+    repo.fails("repro", code=3)
+    assert kept(repo) == {"o/best": b"model", "o/model": b"half\n", "o/notes": b"mine"}
+    clean(repo)
+
+
+def test_many_files_that_are_kept_are_not_all_told(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: mkdir -p o && touch o/x, outs: [o]}}")
+    for i in range(25):
+        repo.write(f"o/{i}", str(i))
+    err = repo.run("repro").err
+    assert err.count("its bytes are kept") == 20
+    assert "and so are 5 more files: vml status lists them" in err
+    assert repo.run("status").err.count("its bytes are kept") == 25
+
+
+@pytest.mark.parametrize("cache", ["true", "false"])
+def test_symbolic_links_in_an_output_are_kept(repo: Repo, cache: str) -> None:
+    outs = f"[{{o: {{cache: {cache}}}}}, {{p: {{cache: false}}}}]"
+    write(repo, f"stages: {{a: {{cmd: mkdir o && cp in o/x && cp in p, deps: [in], outs: {outs}}}}}")
+    repo.write("in", "1")
+    states(repo)
+    (repo.path / "o/best").symlink_to("x")
+    (repo.path / "p").unlink()
+    (repo.path / "p").symlink_to("in")
+    repo.write("in", "2")
+    assert states(repo) == {"a": "ran"}
+    assert kept(repo) == {"o/best": b"x", "p": b"in"}
 
 
 def test_after_a_failure(repo: Repo) -> None:
@@ -663,8 +702,7 @@ def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> N
     repo.write("o/notes.tmp", "precious")
     repo.write("in", "2")
     assert states(repo) == {"a": "ran"}
-    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
-    assert "o/notes.tmp" in {each["path"] for files in records for each in files}
+    assert kept(repo)["o/notes.tmp"] == b"precious"
 
 
 def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vcs_ml import hashing, locks
 from vcs_ml.errors import UserError, VmlError
@@ -27,6 +27,8 @@ from vcs_ml.workspace.clearing import Doomed
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
 from vcs_ml.workspace.project import Project
+
+_SHOWN: Final = 20
 
 
 class Options(NamedTuple):
@@ -207,8 +209,11 @@ def _told(run: Run, seen: Look) -> str:
 
 
 def _clear(run: Run, doomed: list[Doomed]) -> None:
-    for each in clearing.clear(run.project, run.store, doomed, run.ledger.meter):
+    kept = clearing.clear(run.project, run.store, doomed, run.ledger.meter)
+    for each in kept[:_SHOWN]:
         run.say(each.line(run.store.algorithm))
+    if len(kept) > _SHOWN:
+        run.say(f"... and so are {count(len(kept) - _SHOWN, 'more file')}: vml status lists them")
     run.ledger.forget()
 
 
@@ -261,13 +266,8 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     address = stage.address
     log = run.logs / log_name(address)
     run.say(f"{address}: running ({_told(run, seen)})")
-    try:
-        result = _command(run, stage, log)
-    except BaseException:
-        _leave(run, stage)
-        raise
+    result = _command(run, stage, log)
     if result.failed is not None:
-        _leave(run, stage)
         run.errors[address] = runner.failure(address, result, stage.cmds, log)
         return Outcome("failed", runner.reason(result, stage.cmds))
     with run.ledger.open():
@@ -295,13 +295,6 @@ def _command(run: Run, stage: Stage, log: Path) -> runner.Result:
             timeout=stage.timeout,
             retries=stage.retries,
         )
-
-
-def _leave(run: Run, stage: Stage) -> None:
-    """What a command that failed has left stays for whoever looks, but nobody has to store it."""
-    with run.ledger.open():
-        clearing.leave(run.project, signature.expanded(stage, run.project.root))
-        run.ledger.forget()
 
 
 def _refuse_changed(run: Run, stage: Stage, before: Inputs) -> None:
