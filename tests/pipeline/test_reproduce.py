@@ -363,6 +363,15 @@ def test_many_files_that_are_kept_are_not_all_told(repo: Repo) -> None:
     assert repo.run("status").err.count("its bytes are kept") == 25
 
 
+def test_each_try_begins_with_its_outputs_cleared(repo: Repo) -> None:
+    outs = "[o, '*.txt', {log: {persist: true}}]"
+    cmd = "cat o/f x.txt >> seen || true; mkdir -p o; echo >> o/f; echo >> x.txt; echo >> log; test $(wc -l < log) = 3"
+    write(repo, f"stages: {{a: {{cmd: '{cmd}', outs: {outs}, retries: 5}}}}")
+    assert states(repo) == {"a": "ran"}
+    assert [repo.read(path) for path in ("o/f", "x.txt", "log", "seen")] == [b"\n", b"\n", b"\n\n\n", b""]
+    clean(repo)
+
+
 @pytest.mark.parametrize("cache", ["true", "false"])
 def test_symbolic_links_in_an_output_are_kept(repo: Repo, cache: str) -> None:
     outs = f"[{{o: {{cache: {cache}}}}}, {{p: {{cache: false}}}}]"

@@ -266,7 +266,7 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     address = stage.address
     log = run.logs / log_name(address)
     run.say(f"{address}: running ({_told(run, seen)})")
-    result = _command(run, stage, log)
+    result = _command(run, stage, seen, log)
     if result.failed is not None:
         run.errors[address] = runner.failure(address, result, stage.cmds, log)
         return Outcome("failed", runner.reason(result, stage.cmds))
@@ -279,7 +279,11 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     return Outcome("ran", why(seen.reasons))
 
 
-def _command(run: Run, stage: Stage, log: Path) -> runner.Result:
+def _command(run: Run, stage: Stage, seen: Look, log: Path) -> runner.Result:
+    def again() -> None:
+        with run.ledger.open():
+            _make_room(run, stage, seen)
+
     with run.ledger.closed():
         return runner.run(
             stage.address,
@@ -294,6 +298,7 @@ def _command(run: Run, stage: Stage, log: Path) -> runner.Result:
             shell=stage.shell,
             timeout=stage.timeout,
             retries=stage.retries,
+            again=again,
         )
 
 
