@@ -703,6 +703,58 @@ def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
     clean(repo)
 
 
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+@pytest.mark.parametrize("end", ["cp in out", "exit 1"])
+def test_a_command_that_writes_through_a_link_into_the_store_is_told_of(repo: Repo, link: str, end: str) -> None:
+    repo.run("config", "cache.link", link)
+    repo.write("in", "1")
+    repo.write("data/x", "tracked")
+    repo.write("data/y", "tracked too")
+    repo.run("add", "in", "data")
+    write(
+        repo,
+        f"""
+        stages:
+          make: {{cmd: sed s/1/2/ in > made, deps: [in], outs: [made]}}
+          a: {{cmd: chmod -R u+w data made; echo >> data/x; echo >> made; {end}, deps: [in, data, made], outs: [out]}}
+        """,
+    )
+    err = repo.fails("repro", code=3).err
+    assert "its dep data/x (and 1 more file) was written to; it is linked into the store" in err
+    assert "vml fsck --repair" in err
+    assert sorted(lock(repo)) == ["make"]
+    repo.write("data/x", "tracked")
+    repo.run("fsck", "--repair", ok=False)
+    repo.run("checkout", "--force", "data/x")
+    write(
+        repo,
+        """
+        stages:
+          make: {cmd: sed s/1/2/ in > made, deps: [in], outs: [made]}
+          a: {cmd: cp in out, deps: [in, data, made], outs: [out]}
+        """,
+    )
+    assert states(repo) == {"make": "ran", "a": "ran"}
+    assert (repo.read("data/x"), repo.read("made")) == (b"tracked", b"2")
+    clean(repo)
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_an_output_whose_object_was_written_to_is_made_anew(repo: Repo, link: str) -> None:
+    repo.run("config", "cache.link", link)
+    write(repo, "stages: {a: {cmd: mkdir d && cp in d/x && cat in in > o, deps: [in], outs: [o, d]}}")
+    repo.write("in", "1")
+    states(repo)
+    for path in ("o", "d/x"):
+        (repo.path / path).chmod(0o644)
+        with (repo.path / path).open("a") as file:
+            file.write("mine")
+    assert states(repo) == {"a": "ran"}
+    assert (repo.read("o"), repo.read("d/x")) == (b"11", b"1")
+    assert kept(repo) == {"o": b"11mine", "d/x": b"1mine"}
+    clean(repo)
+
+
 def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> None:
     repo.write(".vmlignore", "*.tmp\n")
     write(repo, "stages: {a: {cmd: mkdir o && cp in o/x, deps: [in], outs: [{o: {cache: false}}]}}")

@@ -22,7 +22,7 @@ from vcs_ml.pipeline.stage import Out, Stage
 from vcs_ml.pipeline.transcript import Write, log_name
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import clearing, detach, relink
+from vcs_ml.workspace import clearing, detach, relink, status
 from vcs_ml.workspace.clearing import Doomed
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
@@ -268,6 +268,9 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     run.say(f"{address}: running ({_told(run, seen)})")
     result = _command(run, stage, seen, log)
     if result.failed is not None:
+        with run.ledger.open():
+            if damaged := _damaged(run, stage):
+                run.say(f"{address}: {damaged.message} ({damaged.hint})")
         run.errors[address] = runner.failure(address, result, stage.cmds, log)
         return Outcome("failed", runner.reason(result, stage.cmds))
     with run.ledger.open():
@@ -305,12 +308,27 @@ def _command(run: Run, stage: Stage, seen: Look, log: Path) -> runner.Result:
 def _refuse_changed(run: Run, stage: Stage, before: Inputs) -> None:
     reader = run.reader()
     changed = signature.changes(signature.inputs(stage, reader), before.record({}), reader.gauge)
+    if changed and (damaged := _damaged(run, stage)):
+        raise UserError(f"stage {stage.address}: {damaged.message}", hint=damaged.hint)
     if changed:
         names = ", ".join(dict.fromkeys(quote(each.name) for each in changed))
         raise UserError(
             f"stage {stage.address}: {names} changed while it ran, so what it made is not recorded",
             hint="if the command itself writes there, it is an output and no dep; else: vml repro",
         )
+
+
+def _damaged(run: Run, stage: Stage) -> UserError | None:
+    """The error for a dep that is linked into the store and was written to: the object there is damaged."""
+    written = relink.damaged(run.project, run.store, status.selected(run.ledger.gauge.pointers, stage.deps))
+    if not written:
+        return None
+    name = quote(written[0])
+    more = f" (and {count(len(written) - 1, 'more file')})" if len(written) > 1 else ""
+    return UserError(
+        f"its dep {name}{more} was written to; it is linked into the store, where the recorded version is damaged now",
+        hint=f"vml fsck --repair, then vml checkout --force {name}; a command that changes what it reads needs a copy",
+    )
 
 
 def _refuse_unmade(run: Run, stage: Stage, made: Mapping[str, Out], log: Path) -> None:
