@@ -402,6 +402,45 @@ def test_after_a_failure(repo: Repo) -> None:
     assert set(lock(repo)) == {"other"}
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_the_system_refuses_is_the_failure_of_one_stage(repo: Repo, jobs: str) -> None:
+    repo.write("file", "")
+    write(
+        repo,
+        """
+        stages:
+          bad: {cmd: 'true', outs: [file/x]}
+          below: {cmd: 'true', deps: [file/x], outs: [below]}
+          other: {cmd: echo > other, outs: [other]}
+        """,
+    )
+    result = repo.run("repro", "-k", "-j", jobs, ok=False)
+    assert result.code == 3
+    assert f"stage bad: {repo.path}/file: file exists" in result.err
+    assert states(repo, "-k", ok=False)["other"] == "skipped"
+
+
+def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
+    repo.write("in", "1")
+    (repo.path / "loop").symlink_to("loop")
+    write(
+        repo,
+        """
+        stages:
+          bad: {cmd: 'true', deps: [none], outs: [bad]}
+          below: {cmd: 'true', deps: [bad]}
+          loop: {cmd: 'true', deps: [loop/x]}
+          other: {cmd: 'true', deps: [in]}
+        """,
+    )
+    whole = {"bad": "would fail", "below": "not run", "loop": "would fail", "other": "would run"}
+    assert states(repo, "--dry", "-k", ok=False) == whole
+    assert list(states(repo, "--dry", ok=False).values()) == ["would fail", "not run", "not run", "not run"]
+    err = repo.fails("repro", "--dry", "-k", code=3).err
+    assert "the dep none does not exist" in err
+    assert "stage loop: " in err
+
+
 # ---------------------------------------------------------------------- options
 
 

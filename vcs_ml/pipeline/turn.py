@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vcs_ml import hashing, locks
+from vcs_ml import faults, hashing, locks
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
 from vcs_ml.pipeline import lacking, patterns, run_cache, runner, signature
@@ -68,14 +68,21 @@ class Run(NamedTuple):
     errors: dict[str, VmlError]
 
 
+def error_of(address: str, error: VmlError | OSError) -> VmlError:
+    """What is wrong with a stage. An OSError that tells a user nothing is raised again: it is a bug."""
+    if isinstance(error, VmlError):
+        return error
+    if (refused := faults.as_user_error(error)) is None:
+        raise error
+    return UserError(f"stage {address}: {refused.message}", hint=refused.hint)
+
+
 def take(run: Run, address: str) -> Outcome:
-    """Bring one stage up to date. What is wrong with it is in `run.errors` then; signals end it after its command."""
-    try:
-        with run.groups.held():
-            return _take(run, run.stages[address])
-    except VmlError as error:
-        run.errors[address] = error
-        return Outcome("failed", error.message)
+    """Bring one stage up to date. Signals end it after its command. VmlError, OSError for what is wrong with it; of a
+    command that failed, that is in `run.errors`.
+    """
+    with run.groups.held():
+        return _take(run, run.stages[address])
 
 
 def _take(run: Run, stage: Stage) -> Outcome:
