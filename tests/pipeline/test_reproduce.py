@@ -402,6 +402,35 @@ def test_after_a_failure(repo: Repo) -> None:
     assert set(lock(repo)) == {"other"}
 
 
+def test_git_ignores_what_a_failed_command_left(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          good: {cmd: echo > good, outs: [good]}
+          bad: {cmd: mkdir -p p && echo half > m && echo > p/x.bin && exit 1, deps: [good], outs: [m, never, p/*.bin]}
+          below: {cmd: cp m below, deps: [m], outs: [below, p/below]}
+        """,
+    )
+    repo.fails("repro", code=3)
+    repo.git("add", "-A")
+    ours = {".gitignore", ".vml/.gitignore", ".vml/config.toml", "vml.lock", "vml.yaml"}
+    assert set(repo.git("ls-files").split()) == {*ours, "p/.gitignore"}
+    assert repo.read(".gitignore").splitlines()[1:-1] == [b"/good", b"/m"]
+    (repo.path / "m").unlink()
+    write(repo, "stages: {good: {cmd: echo > good, outs: [good]}, bad: {cmd: exit 1, outs: [m]}}")
+    repo.fails("repro", code=3)
+    assert repo.read(".gitignore").splitlines()[1:-1] == [b"/good"]
+
+
+def test_a_directory_where_git_can_ignore_nothing(repo: Repo) -> None:
+    (repo.path / "w/.gitignore").mkdir(parents=True)
+    write(repo, "stages: {bad: {cmd: echo > w/x, outs: [w/x]}, other: {cmd: echo > other, outs: [other]}}")
+    assert states(repo, "-k", ok=False) == {"bad": "failed", "other": "ran"}
+    assert not (repo.path / "w/x").exists()
+    assert states(repo, "-k", ok=False) == {"bad": "failed", "other": "skipped"}
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_what_the_system_refuses_is_the_failure_of_one_stage(repo: Repo, jobs: str) -> None:
     repo.write("file", "")

@@ -18,6 +18,7 @@ from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline import lacking, look, missing, open, scheduler, signature, targets, turn
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
+from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
 from vcs_ml.pipeline.look import Look
 from vcs_ml.pipeline.scheduler import Outcome, Resources, Row
@@ -123,6 +124,7 @@ def run(
     logs = project.state_dir / "logs" / _name()
     params = signature.Params(project.root)
     differing = _Differing()
+    ignored = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
     with (
         Groups() as groups,
         Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check) as ledger,
@@ -137,7 +139,7 @@ def run(
 
         shared = Run(
             project, store, stages, graph.outputs.paths, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, options, jobs > 1, {}, {},
+            in_git, options, jobs > 1, ignored, {}, {},
         )  # fmt: skip
 
         def take(address: str) -> Outcome:
@@ -172,6 +174,9 @@ def run(
             keep_going=keep_going,
             done=done,
         )
+        if ignored.told:
+            with ledger.open():
+                ignored.take_back(ledger.gauge.pointers)
     _drop_old_logs(logs.parent)
     results = [_result(row, shared.reasons.get(row.name, ()), logs) for row in rows]
     return Report(results, differing.found, shared.errors)

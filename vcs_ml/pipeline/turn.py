@@ -14,6 +14,7 @@ from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
 from vcs_ml.pipeline import lacking, patterns, run_cache, runner, signature
 from vcs_ml.pipeline.groups import Groups
+from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
 from vcs_ml.pipeline.look import Look, candidates, is_here, look, source_of, why
 from vcs_ml.pipeline.scheduler import Outcome
@@ -64,6 +65,7 @@ class Run(NamedTuple):
     in_git: Callable[[], set[str]]
     options: Options
     prefix: bool
+    ignored: Ignored
     reasons: dict[str, list[Reason]]
     errors: dict[str, VmlError]
 
@@ -253,6 +255,8 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
         if folder:
             run.project.refuse_link_above(f"{folder}/x")
             (run.project.root / folder).mkdir(parents=True, exist_ok=True)
+    if run.options.commit:
+        run.ignored.tell(stage)
 
 
 def _refuse_in_git(run: Run, stage: Stage) -> None:
@@ -273,7 +277,12 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     address = stage.address
     log = run.logs / log_name(address)
     run.say(f"{address}: running ({_told(run, seen)})")
-    result = _command(run, stage, seen, log)
+    try:
+        result = _command(run, stage, seen, log)
+    finally:
+        if run.options.commit and any(out.cache and out.is_glob for out in stage.outs):
+            with run.ledger.open():
+                run.ignored.tell_matches(stage)
     if result.failed is not None:
         with run.ledger.open():
             if damaged := _damaged(run, stage):
