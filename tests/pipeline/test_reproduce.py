@@ -756,6 +756,20 @@ def test_links_to_the_store_that_no_lock_file_names(repo: Repo, link: str) -> No
     clean(repo)
 
 
+def test_a_persistent_output_that_was_an_object_can_be_written_to(repo: Repo) -> None:
+    repo.run("config", "cache.link", "hardlink")
+    write(repo, "stages: {a: {cmd: cat in >> d/x; ls -l d > mode, outs: [{d: {persist: true}}, mode]}}")
+    repo.write("in", "1")
+    repo.write("d/x", "0")
+    states(repo)
+    for place in (repo.path / ".vml/cache/loose").glob("*/*/*"):
+        place.unlink()
+    assert (repo.path / "d/x").stat().st_nlink == 1
+    assert states(repo, "--force") == {"a": "ran"}
+    assert repo.read("mode").split()[2].startswith(b"-rw")
+    assert repo.read("d/x") == b"011"
+
+
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
 def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
     repo.run("config", "cache.link", link)

@@ -243,11 +243,8 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
     there = {path: out for path, out in ours.items() if os.path.lexists(run.project.root / path)}
     _clear(run, [Doomed(path, gauge.measure(path), _worthless(seen, path), out.persist) for path, out in there.items()])
     kept = [path for path, out in there.items() if out.persist]
-    known = [(gauge.pointers[path], "") for path in kept if path in gauge.pointers]
-    if known and run.store.shares:  # what is one file with an object must not be written to
-        relink.unprotect(run.project, known, run.ledger.meter)
-        gauge.refresh()
-    detached = [detach.below(run.project, path) for path in kept]  # also what nothing here tracks
+    # What is one file with an object must not be written to; what was one may still be read-only.
+    detached = [detach.below(run.project, path, read_only=run.store.shares) for path in kept]
     if any(detached):
         gauge.refresh()
     for out in stage.outs:
