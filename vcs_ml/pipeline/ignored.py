@@ -1,14 +1,29 @@
-"""Outputs that Git is told to ignore before they are made: a command may fail halfway, and `git add` come next."""
+"""Outputs that go into the store, and Git: it must not have them, and ignores them before they are made.
+
+A command may fail halfway, and `git add` come next.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
 from vcs_ml.pipeline import signature
 from vcs_ml.pipeline.stage import Stage
 from vcs_ml.workspace import lock_files
 from vcs_ml.workspace.project import Project
+
+
+def refuse_in_git(project: Project, stage: Stage, in_git: Collection[str]) -> None:
+    """UserError for an output that would be in the store and is in Git."""
+    for path, out in signature.expanded(stage, project.root).items():
+        if out.cache and project.in_git(path) in in_git:
+            raise UserError(
+                f"stage {stage.address}: its output {quote(path)} is tracked by Git",
+                hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
+            )
 
 
 class Ignored:

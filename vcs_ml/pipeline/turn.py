@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from vcs_ml import faults, hashing, locks
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
-from vcs_ml.pipeline import lacking, patterns, run_cache, runner, signature
+from vcs_ml.pipeline import ignored, lacking, patterns, run_cache, runner, signature
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
@@ -257,17 +257,7 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
 
 
 def _refuse_in_git(run: Run, stage: Stage) -> None:
-    refuse_in_git(run.project, stage, run.in_git())
-
-
-def refuse_in_git(project: Project, stage: Stage, in_git: Collection[str]) -> None:
-    """UserError for an output that would be in the store and is in Git."""
-    for path, out in signature.expanded(stage, project.root).items():
-        if out.cache and project.in_git(path) in in_git:
-            raise UserError(
-                f"stage {stage.address}: its output {quote(path)} is tracked by Git",
-                hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
-            )
+    ignored.refuse_in_git(run.project, stage, run.in_git())
 
 
 def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
