@@ -15,6 +15,9 @@ import pytest
 from tests import pipelines
 from tests.conftest import Repo
 from tests.pipelines import Dag, lock, states, whys, write
+from tests.stages import project_of
+from vcs_ml.store import objects
+from vcs_ml.workspace import opening
 
 CHAIN = """
     stages:
@@ -47,6 +50,14 @@ def ran(repo: Repo) -> list[str]:
 def clean(repo: Repo) -> None:
     """Nothing is damaged, and nothing is lacking."""
     assert repo.json("fsck")["clean"]
+
+
+def kept(repo: Repo) -> dict[str, bytes]:
+    """The files that were taken out of the workspace and kept, with their bytes."""
+    store = opening.open_store(project_of(repo))
+    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
+    every = [each for files in records for each in files]
+    return {each["path"]: store.read(objects.parse_hash(each["hash"], store.algorithm, source="")) for each in every}
 
 
 # ---------------------------------------------------------------------- what runs
@@ -328,14 +339,51 @@ def test_failure_leaves_what_was_recorded(chain: Repo) -> None:
     assert lock(chain)["clean"] != before["clean"]
     assert chain.read("model") == b"half\n"
     assert chain.read(".gitignore").splitlines()[1:3] == [b"/clean", b"/model"]
-    chain.fails("repro", code=3)
-    assert not (chain.path / ".vml/saved").exists()  # nobody has to keep what a failed command left
     chain.run("checkout", "model", "--force")
     assert chain.read("model") == b"a\nb\n"
-    chain.write("model", "half, and mine")
-    chain.fails("repro", code=3)
-    assert list((chain.path / ".vml/saved").iterdir())
     clean(chain)
+
+
+def test_what_a_failed_command_left_is_kept(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'mkdir o && echo half > o/model && ln -s model o/best && exit 1', outs: [o]}}")
+    repo.fails("repro", code=3)
+    repo.write("o/notes", "mine")  # as somebody may while the command runs
+    repo.fails("repro", code=3)
+    assert kept(repo) == {"o/best": b"model", "o/model": b"half\n", "o/notes": b"mine"}
+    clean(repo)
+
+
+def test_many_files_that_are_kept_are_not_all_told(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: mkdir -p o && touch o/x, outs: [o]}}")
+    for i in range(25):
+        repo.write(f"o/{i}", str(i))
+    err = repo.run("repro").err
+    assert err.count("its bytes are kept") == 20
+    assert "and so are 5 more files: vml status lists them" in err
+    assert repo.run("status").err.count("its bytes are kept") == 25
+
+
+def test_each_try_begins_with_its_outputs_cleared(repo: Repo) -> None:
+    outs = "[o, '*.txt', {log: {persist: true}}]"
+    cmd = "cat o/f x.txt >> seen || true; mkdir -p o; echo >> o/f; echo >> x.txt; echo >> log; test $(wc -l < log) = 3"
+    write(repo, f"stages: {{a: {{cmd: '{cmd}', outs: {outs}, retries: 5}}}}")
+    assert states(repo) == {"a": "ran"}
+    assert [repo.read(path) for path in ("o/f", "x.txt", "log", "seen")] == [b"\n", b"\n", b"\n\n\n", b""]
+    clean(repo)
+
+
+@pytest.mark.parametrize("cache", ["true", "false"])
+def test_symbolic_links_in_an_output_are_kept(repo: Repo, cache: str) -> None:
+    outs = f"[{{o: {{cache: {cache}}}}}, {{p: {{cache: false}}}}]"
+    write(repo, f"stages: {{a: {{cmd: mkdir o && cp in o/x && cp in p, deps: [in], outs: {outs}}}}}")
+    repo.write("in", "1")
+    states(repo)
+    (repo.path / "o/best").symlink_to("x")
+    (repo.path / "p").unlink()
+    (repo.path / "p").symlink_to("in")
+    repo.write("in", "2")
+    assert states(repo) == {"a": "ran"}
+    assert kept(repo) == {"o/best": b"x", "p": b"in"}
 
 
 def test_after_a_failure(repo: Repo) -> None:
@@ -352,6 +400,74 @@ def test_after_a_failure(repo: Repo) -> None:
     assert result.code == 3
     assert "2 stages failed: bad, worse" in result.err
     assert set(lock(repo)) == {"other"}
+
+
+def test_git_ignores_what_a_failed_command_left(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          good: {cmd: echo > good, outs: [good]}
+          bad: {cmd: mkdir -p p && echo half > m && echo > p/x.bin && exit 1, deps: [good], outs: [m, never, p/*.bin]}
+          below: {cmd: cp m below, deps: [m], outs: [below, p/below]}
+        """,
+    )
+    repo.fails("repro", code=3)
+    repo.git("add", "-A")
+    ours = {".gitignore", ".vml/.gitignore", ".vml/config.toml", "vml.lock", "vml.yaml"}
+    assert set(repo.git("ls-files").split()) == {*ours, "p/.gitignore"}
+    assert repo.read(".gitignore").splitlines()[1:-1] == [b"/good", b"/m"]
+    (repo.path / "m").unlink()
+    write(repo, "stages: {good: {cmd: echo > good, outs: [good]}, bad: {cmd: exit 1, outs: [m]}}")
+    repo.fails("repro", code=3)
+    assert repo.read(".gitignore").splitlines()[1:-1] == [b"/good"]
+
+
+def test_a_directory_where_git_can_ignore_nothing(repo: Repo) -> None:
+    (repo.path / "w/.gitignore").mkdir(parents=True)
+    write(repo, "stages: {bad: {cmd: echo > w/x, outs: [w/x]}, other: {cmd: echo > other, outs: [other]}}")
+    assert states(repo, "-k", ok=False) == {"bad": "failed", "other": "ran"}
+    assert not (repo.path / "w/x").exists()
+    assert states(repo, "-k", ok=False) == {"bad": "failed", "other": "skipped"}
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_the_system_refuses_is_the_failure_of_one_stage(repo: Repo, jobs: str) -> None:
+    repo.write("file", "")
+    write(
+        repo,
+        """
+        stages:
+          bad: {cmd: 'true', outs: [file/x]}
+          below: {cmd: 'true', deps: [file/x], outs: [below]}
+          other: {cmd: echo > other, outs: [other]}
+        """,
+    )
+    result = repo.run("repro", "-k", "-j", jobs, ok=False)
+    assert result.code == 3
+    assert f"stage bad: {repo.path}/file: file exists" in result.err
+    assert states(repo, "-k", ok=False)["other"] == "skipped"
+
+
+def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
+    repo.write("in", "1")
+    (repo.path / "loop").symlink_to("loop")
+    write(
+        repo,
+        """
+        stages:
+          bad: {cmd: 'true', deps: [none], outs: [bad]}
+          below: {cmd: 'true', deps: [bad]}
+          loop: {cmd: 'true', deps: [loop/x]}
+          other: {cmd: 'true', deps: [in]}
+        """,
+    )
+    whole = {"bad": "would fail", "below": "not run", "loop": "would fail", "other": "would run"}
+    assert states(repo, "--dry", "-k", ok=False) == whole
+    assert list(states(repo, "--dry", ok=False).values()) == ["would fail", "not run", "not run", "not run"]
+    err = repo.fails("repro", "--dry", "-k", code=3).err
+    assert "the dep none does not exist" in err
+    assert "stage loop: " in err
 
 
 # ---------------------------------------------------------------------- options
@@ -641,6 +757,20 @@ def test_links_to_the_store_that_no_lock_file_names(repo: Repo, link: str) -> No
     clean(repo)
 
 
+def test_a_persistent_output_that_was_an_object_can_be_written_to(repo: Repo) -> None:
+    repo.run("config", "cache.link", "hardlink")
+    write(repo, "stages: {a: {cmd: cat in >> d/x; ls -l d > mode, outs: [{d: {persist: true}}, mode]}}")
+    repo.write("in", "1")
+    repo.write("d/x", "0")
+    states(repo)
+    for place in (repo.path / ".vml/cache/loose").glob("*/*/*"):
+        place.unlink()
+    assert (repo.path / "d/x").stat().st_nlink == 1
+    assert states(repo, "--force") == {"a": "ran"}
+    assert repo.read("mode").split()[2].startswith(b"-rw")
+    assert repo.read("d/x") == b"011"
+
+
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
 def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
     repo.run("config", "cache.link", link)
@@ -656,6 +786,58 @@ def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
     clean(repo)
 
 
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+@pytest.mark.parametrize("end", ["cp in out", "exit 1"])
+def test_a_command_that_writes_through_a_link_into_the_store_is_told_of(repo: Repo, link: str, end: str) -> None:
+    repo.run("config", "cache.link", link)
+    repo.write("in", "1")
+    repo.write("data/x", "tracked")
+    repo.write("data/y", "tracked too")
+    repo.run("add", "in", "data")
+    write(
+        repo,
+        f"""
+        stages:
+          make: {{cmd: sed s/1/2/ in > made, deps: [in], outs: [made]}}
+          a: {{cmd: chmod -R u+w data made; echo >> data/x; echo >> made; {end}, deps: [in, data, made], outs: [out]}}
+        """,
+    )
+    err = repo.fails("repro", code=3).err
+    assert "its dep data/x (and 1 more file) was written to; it is linked into the store" in err
+    assert "vml fsck --repair" in err
+    assert sorted(lock(repo)) == ["make"]
+    repo.write("data/x", "tracked")
+    repo.run("fsck", "--repair", ok=False)
+    repo.run("checkout", "--force", "data/x")
+    write(
+        repo,
+        """
+        stages:
+          make: {cmd: sed s/1/2/ in > made, deps: [in], outs: [made]}
+          a: {cmd: cp in out, deps: [in, data, made], outs: [out]}
+        """,
+    )
+    assert states(repo) == {"make": "ran", "a": "ran"}
+    assert (repo.read("data/x"), repo.read("made")) == (b"tracked", b"2")
+    clean(repo)
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_an_output_whose_object_was_written_to_is_made_anew(repo: Repo, link: str) -> None:
+    repo.run("config", "cache.link", link)
+    write(repo, "stages: {a: {cmd: mkdir d && cp in d/x && cat in in > o, deps: [in], outs: [o, d]}}")
+    repo.write("in", "1")
+    states(repo)
+    for path in ("o", "d/x"):
+        (repo.path / path).chmod(0o644)
+        with (repo.path / path).open("a") as file:
+            file.write("mine")
+    assert states(repo) == {"a": "ran"}
+    assert (repo.read("o"), repo.read("d/x")) == (b"11", b"1")
+    assert kept(repo) == {"o": b"11mine", "d/x": b"1mine"}
+    clean(repo)
+
+
 def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> None:
     repo.write(".vmlignore", "*.tmp\n")
     write(repo, "stages: {a: {cmd: mkdir o && cp in o/x, deps: [in], outs: [{o: {cache: false}}]}}")
@@ -664,8 +846,7 @@ def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> N
     repo.write("o/notes.tmp", "precious")
     repo.write("in", "2")
     assert states(repo) == {"a": "ran"}
-    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
-    assert "o/notes.tmp" in {each["path"] for files in records for each in files}
+    assert kept(repo)["o/notes.tmp"] == b"precious"
 
 
 def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:

@@ -71,7 +71,9 @@ def repro(
     choice = Choice(stages or (), "" if start == "." else start, alone=single_item, downstream=downstream)
     options = Options(force=force, run_cache=not no_run_cache, commit=not no_commit, explain=explain, pull=pull)
     if dry:
-        report = reproduce.forecast(project, store, choice, options, env=session.env, meter=SILENT)
+        report = reproduce.forecast(
+            project, store, choice, options, env=session.env, meter=SILENT, keep_going=keep_going
+        )
     else:
         report = reproduce.run(
             project,

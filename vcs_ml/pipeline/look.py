@@ -8,7 +8,9 @@ from typing import NamedTuple
 from vcs_ml.pipeline import patterns, run_cache, signature
 from vcs_ml.pipeline.signature import Inputs, Reader, Reason
 from vcs_ml.pipeline.stage import Out, Stage
+from vcs_ml.store import manifest, objects
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lock_files import LockFiles
@@ -81,5 +83,14 @@ def _out_of(stage: Stage, path: str) -> Out:
 
 
 def is_here(store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
-    """Whether the store has all of these outputs."""
-    return not any(store.missing(each.oid) for each in outs.values())
+    """Whether the store has all of these outputs, and nobody wrote to them there."""
+    return not any(store.missing(each.oid) or _is_damaged(store, each.oid) for each in outs.values())
+
+
+def _is_damaged(store: LocalStore, oid: ObjectId) -> bool:
+    if not store.shares:
+        return False
+    if oid[-1] == objects.BLOB:
+        return store.is_damaged(oid)
+    entries = manifest.under(oid, b"", store.algorithm, store.read)
+    return any(store.is_damaged(objects.blob(entry.digest)) for entry in entries)

@@ -18,6 +18,7 @@ from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline import lacking, look, missing, open, scheduler, signature, targets, turn
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
+from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
 from vcs_ml.pipeline.look import Look
 from vcs_ml.pipeline.scheduler import Outcome, Resources, Row
@@ -123,6 +124,7 @@ def run(
     logs = project.state_dir / "logs" / _name()
     params = signature.Params(project.root)
     differing = _Differing()
+    ignored = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
     with (
         Groups() as groups,
         Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check) as ledger,
@@ -137,21 +139,25 @@ def run(
 
         shared = Run(
             project, store, stages, graph.outputs.paths, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, options, jobs > 1, {}, {},
+            in_git, options, jobs > 1, ignored, {}, {},
         )  # fmt: skip
 
         fetcher = missing.Fetcher(shared, voice.show)
 
-        def work(address: str) -> Outcome:
+        def take(address: str) -> Outcome:
             if options.pull:
-                error = fetcher.fetch(stages[address])
-                if error is not None:
-                    shared.errors[address] = error
-                    return Outcome("failed", error.message)
+                fetcher.fetch(stages[address])
             outcome = turn.take(shared, address)
             with ledger.open():
                 differing.look(stages[address], ledger.gauge)
             return outcome
+
+        def work(address: str) -> Outcome:
+            try:
+                return take(address)
+            except (VmlError, OSError) as error:
+                shared.errors[address] = turn.error_of(address, error)
+                return Outcome("failed", shared.errors[address].message)
 
         def done(row: Row) -> None:
             if row.state == "failed" and row.name in shared.errors:
@@ -170,6 +176,9 @@ def run(
             keep_going=keep_going,
             done=done,
         )
+        if ignored.told:
+            with ledger.open():
+                ignored.take_back(ledger.gauge.pointers)
     _drop_old_logs(logs.parent)
     results = [_result(row, shared.reasons.get(row.name, ()), logs) for row in rows]
     return Report(results, differing.found, shared.errors)
@@ -214,7 +223,10 @@ class _Differing:
             if above is None or above[0].lock or above[0].path in self._seen:
                 continue
             self._seen.add(above[0].path)
-            here = gauge.measure(above[0].path)
+            try:
+                here = gauge.measure(above[0].path)
+            except (UserError, OSError):  # the stage may read another part of it, or has said so
+                continue
             if here is not None and (here.oid, here.kind) != (above[0].oid, above[0].kind):
                 self.found.append(above[0].path)
 
@@ -228,18 +240,27 @@ def _result(row: Row, reasons: Sequence[Reason], logs: Path) -> Result:
 
 
 def forecast(
-    project: Project, store: LocalStore, choice: Choice, options: Options, *, env: Mapping[str, str], meter: Meter
+    project: Project,
+    store: LocalStore,
+    choice: Choice,
+    options: Options,
+    *,
+    env: Mapping[str, str],
+    meter: Meter,
+    keep_going: bool = False,
 ) -> Report:
-    """What `run` would do, and why; nothing is written. Errors as there, and for what would make a stage fail."""
+    """What `run` would do, and why, what would make stages fail included; nothing is written. Errors as there."""
     pointers, graph = _opened(project)
     reader = Reader(Gauge(project, store, pointers, meter), signature.Params(project.root), env, project.root)
     known = LockFiles(project)
     chosen = choose(graph, choice)
     waits = graphs.waits(graph, chosen)
     moving: dict[str, str] = {}  # what will be made anew, or may be
-    results = []
+    results: list[Result] = []
+    errors: dict[str, VmlError] = {}
     differing = _Differing()
-    for address in chosen:
+
+    def foresee(address: str) -> Result:
         stage = graph.stages[address]
         seen = look.look(stage, known, reader, force=options.force)
         above = [each for each in waits[address] if each in moving]
@@ -251,9 +272,23 @@ def forecast(
             reason = "frozen"
         elif not above:
             lacking.refuse(stage, seen.now or signature.inputs(stage, reader), reader, graph.outputs.paths)
-        results.append(Result(address, state, 0.0, reason, seen.reasons))
-        differing.look(stage, reader.gauge)
-    return Report(results, differing.found, {})
+        return Result(address, state, 0.0, reason, seen.reasons)
+
+    failed: dict[str, str] = {}  # what does not run, and the stage that would fail
+    for address in chosen:
+        cause = next((failed[each] for each in waits[address] if each in failed), "")
+        if cause or (errors and not keep_going):
+            failed[address] = cause or next(iter(errors))
+            why = f"upstream failed: {cause}" if cause else f"{failed[address]} failed"
+            results.append(Result(address, "not run", 0.0, why))
+            continue
+        try:
+            results.append(foresee(address))
+        except (VmlError, OSError) as error:
+            errors[address], failed[address] = turn.error_of(address, error), address
+            results.append(Result(address, "would fail", 0.0, errors[address].message))
+        differing.look(graph.stages[address], reader.gauge)
+    return Report(results, differing.found, errors)
 
 
 def _state(stage: Stage, seen: Look, store: LocalStore, options: Options, above: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vcs_ml import fs
 from vcs_ml.errors import UserError
@@ -70,6 +70,19 @@ class LockFiles:
         if gone := before - after:
             touched += _ignore(project, gone - _tracked(project, gone), add=False)
         pointer_files.stage(project, touched)
+
+
+def ignore(project: Project, paths: Iterable[str]) -> None:
+    """Let Git ignore outputs that are about to be made, as far as their directories are there. The caller holds the
+    worktree's lock, as for `unignore`.
+    """
+    pointer_files.stage(project, _ignore(project, paths, add=True))
+
+
+def unignore(project: Project, paths: Collection[str]) -> None:
+    """Take that back, where nothing tracks them."""
+    if paths:
+        pointer_files.stage(project, _ignore(project, set(paths) - _tracked(project, paths), add=False))
 
 
 def record(project: Project, outs: Sequence[Pointer]) -> None:
