@@ -175,6 +175,8 @@ def test_only_the_stage_changes_them(repo: Repo) -> None:
     assert "contains outer/deep/out, the output of" in repo.fails("add", "outer", code=3).err
     assert "lies inside model" in repo.fails("mv", "table.csv", "model/table.csv", code=3).err
     assert "is a lock file" in repo.fails("add", "vml.lock", code=3).err
+    repo.write("else/vml.yaml", "")
+    assert "is a file of stages" in repo.fails("add", "else/vml.yaml", code=3).err
 
 
 def test_commit_records_what_is_there(repo: Repo) -> None:

@@ -681,6 +681,15 @@ def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
     clean(repo)
 
 
+def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
+    repo.write("in", "1")
+    for name in (".gitattributes", ".vmlignore"):
+        repo.write(f"o/{name}", "# mine\n")
+    assert (states(repo), list(lock(repo)["a"]["outs"])) == ({"a": "ran"}, ["o/x"])
+    assert repo.read("o/.vmlignore") == b"# mine\n"
+
+
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: 'echo > .started; while ! test -e .go; do sleep 0.05; done; echo > a', outs: [a]}}")
     process = pipelines.start(repo)

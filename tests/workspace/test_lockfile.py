@@ -131,6 +131,10 @@ def test_form() -> None:
         ({"outs": {"/a": GOOD}}, "it is no output: it is absolute"),
         ({"outs": {"../../a": GOOD}}, "it is no output"),
         ({"outs": {"..": GOOD}}, "it is no output"),
+        *(
+            ({"outs": {f"o/{name}": GOOD}}, "belong to vml and Git")
+            for name in (".gitignore", ".gitattributes", ".gitmodules", ".vmlignore", "vml.yaml", "vml.lock", "x.vml")
+        ),
         ({"outs": {".": GOOD}}, "the lock file itself lies in it"),
         ({"outs": {".git/hooks/x": GOOD}}, "belongs to Git or vml"),
         ({"params": {"a": [1]}}, "is not a JSON object"),

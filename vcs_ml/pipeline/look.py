@@ -81,5 +81,6 @@ def _out_of(stage: Stage, path: str) -> Out:
 
 
 def is_here(store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
-    """Whether the store has all of these outputs."""
-    return not any(store.missing(each.oid) for each in outs.values())
+    """Whether the store has all of these outputs. Of what Git has, only small files are ever kept there."""
+    kept = all(each.flags.cache or run_cache.is_small(each.item) for each in outs.values())
+    return kept and run_cache.is_complete(store, {path: each.item for path, each in outs.items()})

@@ -31,6 +31,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _STAGE: Final = frozenset({"cmd", "deps", "env", "outs", "params"})
 _USUAL: Final = {"cache": True, "persist": False, "push": True}
 _OUT: Final = item.KEYS | _USUAL.keys() | {"remote"}
+# What Git and vml go by wherever it lies. A directory of such a name would be in its way.
+_CONTROL: Final = re.compile(
+    r"(?:\A|/)(?:(vml\.yaml|vml\.lock|\.gitattributes|\.gitignore|\.gitmodules|\.vmlignore)(?:/|\Z)|[^/]*\.vml\Z)"
+)
 
 T = TypeVar("T")
 
@@ -88,6 +92,16 @@ class LockFile(NamedTuple):
     source: str
     stages: Mapping[str, StageRecord] = {}
     extra: Mapping[str, object] = {}
+
+
+def problem(path: str) -> str | None:
+    """Why a project-relative `path` cannot be an output, or None if it can: the same for what people write into a
+    vml.yaml and for what a lock file or a run-cache entry, which may be a stranger's, names.
+    """
+    if why := paths.problem(path):
+        return why
+    found = _CONTROL.search(path)
+    return f"files named {found[1] or '*.vml'} belong to vml and Git" if found else None
 
 
 def source_in(folder: str) -> str:
@@ -180,7 +194,7 @@ class _Reader:
         outs: dict[str, OutItem] = {}
         for text, each in self.objects(fields, "outs"):
             path = self._path(here, "out", text, outs)
-            if why := paths.problem(path):
+            if why := problem(path):
                 self.refuse(f"it is no output: {why}")
             if f"{self._folder}/".startswith(f"{path}/"):
                 self.refuse("it is no output: the lock file itself lies in it")

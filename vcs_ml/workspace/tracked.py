@@ -222,8 +222,10 @@ def commit_of(project: Project, root: Root) -> str | None:
 
 
 def check_name(path: str) -> None:
-    """UserError for data that is itself named like a pointer or a lock file."""
+    """UserError for data that is itself named like a pointer, a lock file, or a file of stages."""
     if sources.is_lock(path):
         raise UserError(f"{quote(path)} is a lock file, which belongs into Git", hint="name the data")
+    if path.rpartition("/")[2] == lockfile.STAGES:
+        raise UserError(f"{quote(path)} is a file of stages, which belongs into Git", hint="name the data")
     if path.endswith(SUFFIX):
         raise UserError(f"{quote(path)} is a pointer", hint=f"name the data: {quote(path.removesuffix(SUFFIX))}")
