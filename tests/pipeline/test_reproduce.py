@@ -681,6 +681,46 @@ def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
     clean(repo)
 
 
+def test_an_output_that_lock_files_name_twice_goes_to_the_stage_that_makes_it(repo: Repo) -> None:
+    def merged(name: str, path: str) -> None:
+        """As a merge leaves it: what stage a was recorded with once more, for another one that has `path` for o."""
+        held = json.loads(repo.read("vml.lock"))
+        entry = json.loads(json.dumps(held["stages"]["a"]).replace('"o"', json.dumps(path)))
+        held["stages"][name] = entry
+        repo.write("vml.lock", json.dumps(held))
+
+    def problem() -> str:
+        result = repo.fails("status", code=3)
+        assert "then vml repro" in result.err
+        assert repo.fails("repro", "--dry", code=3).err == result.err
+        return result.err
+
+    write(repo, "stages: {a: {cmd: cp in o && cp in p, deps: [in], outs: [o, p]}}")
+    repo.write("in", "1")
+    states(repo)
+    merged("gone", "o")
+    merged("away", "o/x")
+    assert "o, the output of gone, is tracked a second time as the output of a" in problem()
+    result = repo.run("repro")
+    assert "vml.lock: o is no longer recorded as the output of gone" in result.err
+    assert "1 stage up to date" in result.err
+    assert sorted(lock(repo)) == ["a"]
+    merged("b", "o")
+    write(repo, "stages: {b: {cmd: cp in o && cp in p, deps: [in], outs: [o, p]}}")
+    problem()
+    assert (states(repo), sorted(lock(repo))) == ({"b": "skipped"}, ["b"])
+    repo.write("sub/vml.yaml", "stages: {c: {cmd: cp ../in ../o, deps: [../in], outs: [../o]}}")
+    write(repo, "stages: {b: {cmd: cp in p, deps: [in], outs: [p]}}")
+    (item,) = {json.dumps(each) for each in lock(repo)["b"]["outs"].values()}
+    repo.write("sub/vml.lock", f'{{"schema": 1, "stages": {{"c": {{"cmd": [], "outs": {{"../o": {item}}}}}}}}}')
+    problem()
+    assert set(states(repo).values()) == {"ran"}
+    assert sorted(lock(repo)["b"]["outs"]) == ["p"]
+    assert sorted(lock(repo, "sub/vml.lock")["c"]["outs"]) == ["../o"]
+    assert "/o" in repo.read(".gitignore").decode()
+    clean(repo)
+
+
 def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
     repo.write("in", "1")

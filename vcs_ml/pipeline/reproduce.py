@@ -27,11 +27,13 @@ from vcs_ml.pipeline.transcript import log_name
 from vcs_ml.pipeline.turn import Options, Run
 from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
-from vcs_ml.workspace import tracked
+from vcs_ml.workspace import opening, tracked
 from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.measure import Gauge
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.sources import Overlap
+from vcs_ml.workspace.tracked import Survey
 
 KEPT: Final = 20  # runs whose logs are kept
 
@@ -116,7 +118,7 @@ def run(
     What was wrong with a stage is in the report; the stages that need it did not run, and without `keep_going` no
     other. UserError for a vml.yaml or vml.lock that cannot be read; KeyboardInterrupt or SystemExit for signals.
     """
-    pointers, graph = _opened(project)
+    pointers, graph = _opened(project, _settled(project, voice.say))
     chosen = choose(graph, choice)
     stages = graph.stages
     voice = _one_at_a_time(voice)
@@ -173,8 +175,19 @@ def run(
     return Report(results, differing.found, shared.errors)
 
 
-def _opened(project: Project) -> tuple[dict[str, Pointer], Graph]:
+def _settled(project: Project, say: Callable[[str], None]) -> Survey:
+    """What is in the workspace, once no two stages are recorded with the same output."""
     survey = tracked.survey(project)
+    if not survey.broken or not all(isinstance(error, Overlap) for error in survey.broken.values()):
+        return survey
+    with opening.changing(project, say):
+        survey, taken = open.settle(project)
+    for each in taken:
+        say(f"{quote(each.lock)}: {quote(each.path)} is no longer recorded as the output of {quote(each.maker)}")
+    return survey
+
+
+def _opened(project: Project, survey: Survey) -> tuple[dict[str, Pointer], Graph]:
     if survey.broken:
         raise survey.broken[min(survey.broken)]
     return survey.tracked, open.pipeline(project, survey)[1]
@@ -229,7 +242,7 @@ def forecast(
     project: Project, store: LocalStore, choice: Choice, options: Options, *, env: Mapping[str, str], meter: Meter
 ) -> Report:
     """What `run` would do, and why; nothing is written. Errors as there, and for what would make a stage fail."""
-    pointers, graph = _opened(project)
+    pointers, graph = _opened(project, tracked.survey(project))
     reader = Reader(Gauge(project, store, pointers, meter), signature.Params(project.root), env, project.root)
     known = LockFiles(project)
     chosen = choose(graph, choice)
