@@ -157,6 +157,7 @@ def test_fsck_says_which_lock_file_is_broken(repo: Repo) -> None:
 
 def test_only_the_stage_changes_them(repo: Repo) -> None:
     made(repo)
+    repo.write("vml.yaml", "stages: {train: {cmd: x, outs: [model, report.txt, {metrics.json: {cache: false}}]}}")
     for command in (
         ("add", "report.txt"),
         ("add", "model/part/3"),

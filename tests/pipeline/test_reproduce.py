@@ -721,6 +721,37 @@ def test_an_output_that_lock_files_name_twice_goes_to_the_stage_that_makes_it(re
     clean(repo)
 
 
+def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: mkdir d && cp in d/x && cp in p && cp in q, deps: [in], outs: [d, p, q]}
+          b: {cmd: cp in b, deps: [in], outs: [b]}
+        """,
+    )
+    repo.write("in", "1")
+    states(repo)
+    assert "it cannot be removed" in repo.fails("rm", "p", code=3).err
+    repo.commit()
+    write(repo, "stages: {b: {cmd: cp in b, deps: [in], outs: [b], if: false}}")
+    assert repo.run("status").out.splitlines() == [
+        "nothing changed",
+        *(f"{n} is recorded for a, which is no stage any more (vml rm --cached {n} ends tracking it)" for n in "dpq"),
+    ]
+    assert repo.json("status", "d/x")["left"] == [{"path": "d", "stage": "a"}]
+    assert "vml rm --cached d ends tracking it" in repo.fails("rm", "d/x", code=3).err
+    repo.run("rm", "--cached", "d", "q")
+    repo.run("add", "d")
+    repo.run("rm", "p")
+    assert (sorted(lock(repo)), repo.read("d/x"), repo.read("q")) == (["b"], b"1", b"1")
+    assert not (repo.path / "p").exists()
+    assert [line for line in repo.read(".gitignore").decode().split() if line.startswith("/")] == ["/b", "/d"]
+    repo.write("vml.yaml", "")
+    assert [each["path"] for each in repo.json("status")["left"]] == ["b"]
+    clean(repo)
+
+
 def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
     repo.write("in", "1")

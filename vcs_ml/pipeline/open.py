@@ -11,10 +11,8 @@ from vcs_ml.output import quote
 from vcs_ml.pipeline import graph, load, patterns
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.load import Pipeline
-from vcs_ml.workspace import lockfile, pointer_files, sources, tracked
+from vcs_ml.workspace import lock_files, pointer_files, sources, tracked
 from vcs_ml.workspace.ignore import Ignore
-from vcs_ml.workspace.lock_files import LockFiles
-from vcs_ml.workspace.lockfile import StageRecord
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
@@ -50,28 +48,20 @@ def settle(project: Project) -> tuple[Survey, list[Pointer]]:
     survey = tracked.survey(project)
     overlaps = [error for error in survey.broken.values() if isinstance(error, sources.Overlap)]
     _, found = pipeline(project, survey)
-    made = {(lockfile.source_in(each.file.rpartition("/")[0]), each.name): each for each in found.stages.values()}
-
-    def is_made(out: Pointer) -> bool:
-        stage = made.get((out.lock, out.stage))
-        return stage is not None and any(
-            patterns.matches(out.path, each.path) if each.is_glob else out.path == each.path for each in stage.outs
-        )
-
-    locks = LockFiles(project)
-    changes: dict[str, dict[str, StageRecord | None]] = {}
     taken: dict[tuple[str, str, str], Pointer] = {}
     for out, other in (pair for error in overlaps for pair in error.pairs):
-        loser = other if other.lock and is_made(out) and not is_made(other) else out
+        loser = other if other.lock and is_made(out, found) and not is_made(other, found) else out
         taken[loser.lock, loser.stage, loser.path] = loser
-    for lock, name, path in taken:
-        stages = changes.setdefault(lock, {})
-        before = stages[name] if name in stages else locks.read(lock).stages[name]
-        outs = {each: out for each, out in before.outs.items() if each != path} if before else {}
-        stages[name] = before._replace(outs=outs) if before and outs else None
-    if changes:
-        locks.write(changes)
+    lock_files.drop(project, taken.values())
     return tracked.survey(project), list(taken.values())
+
+
+def is_made(out: Pointer, graph: Graph) -> bool:
+    """Whether the stage that an output was recorded for makes it, by its vml.yaml."""
+    stage = graph.stages.get(out.maker)
+    return stage is not None and any(
+        patterns.matches(out.path, each.path) if each.is_glob else out.path == each.path for each in stage.outs
+    )
 
 
 def read(project: Project, source: str) -> bytes:

@@ -85,6 +85,11 @@ class StageRecord(NamedTuple):
     extra: Mapping[str, object] = {}
     dep_extra: Mapping[str, Mapping[str, object]] = {}
 
+    def without(self, out: str) -> StageRecord | None:
+        """The stage less one of its outputs; None if that was the last."""
+        outs = {path: each for path, each in self.outs.items() if path != out}
+        return self._replace(outs=outs) if outs else None
+
 
 class LockFile(NamedTuple):
     """A lock file at the project-relative `source`: its stages by name. `extra` keeps keys that we do not know."""

@@ -120,7 +120,8 @@ def refuse_out(each: Pointer, what: str) -> None:
         name, stages = quote(each.path), quote(each.lock.removesuffix(lockfile.NAME) + lockfile.STAGES)
         raise UserError(
             f"{name} is the output of the stage {quote(each.maker)}: it cannot be {what}",
-            hint=f"change the stage in {stages} and run it; vml commit {name} records what is there now",
+            hint=f"change the stage in {stages} and run it; vml commit {name} records what is there now; "
+            f"once {stages} does not name it, vml rm --cached {name} ends tracking it",
         )
 
 
