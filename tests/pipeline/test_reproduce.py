@@ -752,6 +752,17 @@ def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
     clean(repo)
 
 
+def test_what_a_terminal_would_obey_is_shown_as_escapes(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cp params.yaml o, params: [lr], outs: [o]}}", params_yaml="lr: a\n")
+    states(repo)
+    repo.write("params.yaml", 'lr: "\\x9b31mRED\\u202e\\x7f"\n')
+    shown = [repo.run("status").out, repo.run("repro", "--dry", "--explain").out]
+    result = repo.run("repro", "--junit", "j.xml")
+    for text in (*shown, result.out, result.err, repo.read("j.xml").decode()):
+        assert "RED" in text
+        assert not set(text) & set("\x9b\u202e\x7f")
+
+
 def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
     repo.write("in", "1")

@@ -57,7 +57,7 @@ class Reason(NamedTuple):
             case "dep" | "out":
                 return f"{quote(self.name)}: {self.what}"
             case "env":
-                return f"env {self.name} changed"
+                return f"env {quote(self.name)} changed"
         return _FIXED.get(self.kind, f"{self.kind} changed")
 
     def as_json(self) -> dict[str, Any]:
