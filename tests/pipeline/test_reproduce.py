@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -761,6 +762,14 @@ def test_what_a_terminal_would_obey_is_shown_as_escapes(repo: Repo) -> None:
     for text in (*shown, result.out, result.err, repo.read("j.xml").decode()):
         assert "RED" in text
         assert not set(text) & set("\x9b\u202e\x7f")
+
+
+def test_repro_inside_of_a_stage_is_refused(repo: Repo) -> None:
+    write(repo, f"stages: {{a: {{cmd: {sys.executable} -m vcs_ml repro, deps: [in], outs: [o]}}}}", **{"in": "1"})
+    result = pipelines.start(repo)
+    _, said = result.communicate(timeout=30)
+    assert result.returncode == 3
+    assert "vml repro runs inside a command of the stage a, which it would wait for" in said
 
 
 def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:

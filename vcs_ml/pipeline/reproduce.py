@@ -118,6 +118,7 @@ def run(
     What was wrong with a stage is in the report; the stages that need it did not run, and without `keep_going` no
     other. UserError for a vml.yaml or vml.lock that cannot be read; KeyboardInterrupt or SystemExit for signals.
     """
+    _refuse_inside(project, env)
     pointers, graph = _opened(project, _settled(project, voice.say))
     chosen = choose(graph, choice)
     stages = graph.stages
@@ -173,6 +174,15 @@ def run(
     _drop_old_logs(logs.parent)
     results = [_result(row, shared.reasons.get(row.name, ()), logs) for row in rows]
     return Report(results, differing.found, shared.errors)
+
+
+def _refuse_inside(project: Project, env: Mapping[str, str]) -> None:
+    """UserError in a command of a stage of this project, which would wait for itself."""
+    if (stage := env.get("VML_STAGE")) and env.get("VML_ROOT") == str(project.root):
+        raise UserError(
+            f"vml repro runs inside a command of the stage {quote(stage)}, which it would wait for",
+            hint="take it out of cmd: what the command needs from other stages is made first if it is in deps",
+        )
 
 
 def _settled(project: Project, say: Callable[[str], None]) -> Survey:
