@@ -210,6 +210,10 @@ def test_values_that_json_does_not_have() -> None:
         "2": [".inf", "-.inf"],
     }
     assert plain({datetime.date(2025, 1, 2), 3}) == ["2025-01-02", 3]
+    texts = [".nan", ".inf", "-.inf", "'.inf'", "''.inf''", "'.inf", ".infs"]
+    shown = [plain(each) for each in (float("nan"), float("inf"), float("-inf"), *texts)]
+    assert len(set(map(str, shown))) == len(shown)
+    assert shown[3:6] == ["'.nan'", "'.inf'", "'-.inf'"]
     assert plain("a\ud800") == "a\\ud800"
     assert plain({None: True, 1.5: 1}) == {"null": True, "1.5": 1}
 

@@ -28,6 +28,7 @@ STAGES: Final = "vml.yaml"
 SCHEMA: Final = 1
 MAX_SIZE: Final = 64 << 20
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LIKE_A_NUMBER: Final = re.compile(r"'*(?:-?\.inf|\.nan)'*")
 _STAGE: Final = frozenset({"cmd", "deps", "env", "outs", "params"})
 _USUAL: Final = {"cache": True, "persist": False, "push": True}
 _OUT: Final = item.KEYS | _USUAL.keys() | {"remote"}
@@ -118,6 +119,7 @@ def plain(value: object) -> object:
     """A value from a params file as the lock file records it: strict JSON.
 
     What JSON does not have becomes the text that YAML writes for it: .nan, .inf, -.inf, dates, keys that are no text.
+    Text that reads like one of these numbers has quotes around it, one more pair than it brings.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
@@ -130,12 +132,17 @@ def plain(value: object) -> object:
         return sorted(found, key=json.dumps) if isinstance(value, set | frozenset) else found
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    text = _text_of(value)
+    return f"'{text}'" if _LIKE_A_NUMBER.fullmatch(text) else text
+
+
+def _text_of(value: object) -> str:
     # A lone surrogate is no text that a file could hold.
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _key(key: object) -> str:
-    found = plain(key)
+    found = _text_of(key) if isinstance(key, str) else plain(key)
     return found if isinstance(found, str) else json.dumps(found)
 
 
