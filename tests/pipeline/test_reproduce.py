@@ -772,6 +772,25 @@ def test_repro_inside_of_a_stage_is_refused(repo: Repo) -> None:
     assert "vml repro runs inside a command of the stage a, which it would wait for" in said
 
 
+def test_a_file_that_two_patterns_match_is_an_error_that_names_both(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in ab.txt && cp in a1, deps: [in], outs: ['a*']}
+          b: {cmd: cp in 1b.txt, deps: [in], outs: ['*b.txt']}
+        """,
+    )
+    repo.write("in", "1")
+    why = "ab.txt matches a* of a, and *b.txt of b too"
+    for command in ("repro", "status", "repro --dry", "commit b"):
+        assert why in repo.fails(*command.split(), code=3).err
+    write(repo, "stages: {a: {cmd: cp in ab.txt, deps: [in], outs: ['a*'], metrics: ['*b.txt']}}")
+    assert "ab.txt matches a* of a, and *b.txt of a too" in repo.fails("repro", code=3).err
+    write(repo, "stages: {a: {cmd: cp in ab.txt && cp in a1, deps: [in], outs: ['a?.txt', 'a?']}}")
+    assert states(repo) == {"a": "skipped"}
+
+
 def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
     repo.write("in", "1")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from vcs_ml import fs, values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import graph, load, patterns
+from vcs_ml.pipeline import graph, load, outputs, patterns
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.load import Pipeline
 from vcs_ml.workspace import lock_files, pointer_files, sources, tracked
@@ -36,7 +36,9 @@ def pipeline(
 
     loaded = load.load(project.root, {*found.stage_files, *new}, read)
     data = (path for path, each in found.tracked.items() if not each.lock)
-    return loaded, graph.build(loaded.stages, data)
+    built = graph.build(loaded.stages, data)
+    outputs.refuse_shared(built.outputs, list(built.stages.values()), project.root)
+    return loaded, built
 
 
 def settle(project: Project) -> tuple[Survey, list[Pointer]]:

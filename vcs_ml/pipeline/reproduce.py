@@ -15,7 +15,7 @@ from vcs_ml import git
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
 from vcs_ml.pipeline import graph as graphs
-from vcs_ml.pipeline import lacking, look, missing, open, scheduler, signature, targets, turn
+from vcs_ml.pipeline import lacking, look, missing, open, outputs, scheduler, signature, targets, turn
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ledger import Ledger
@@ -126,6 +126,7 @@ def run(
     logs = project.state_dir / "logs" / _name()
     params = signature.Params(project.root)
     differing = _Differing()
+    rivals = {number for _, number in graph.outputs.rivals}
     with (
         Groups() as groups,
         Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check) as ledger,
@@ -150,6 +151,12 @@ def run(
                     shared.errors[address] = error
                     return Outcome("failed", error.message)
             outcome = turn.take(shared, address)
+            if outcome.state != "failed" and graph.numbers[address] in rivals:
+                try:  # what it has made was not there when the pipeline was opened
+                    outputs.refuse_shared(graph.outputs, list(stages.values()), project.root)
+                except UserError as error:
+                    shared.errors[address] = error
+                    return Outcome("failed", error.message)
             with ledger.open():
                 differing.look(stages[address], ledger.gauge)
             return outcome
