@@ -791,6 +791,40 @@ def test_a_file_that_two_patterns_match_is_an_error_that_names_both(repo: Repo) 
     assert states(repo) == {"a": "skipped"}
 
 
+def test_what_links_in_a_dep_lead_to_is_read_too(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'cat k/file k/dir/x > o', deps: [k], outs: [o]}}")
+    for path in ("k/own", "file", "far/x", "far/deep/y"):
+        repo.write(path, "1")
+    (repo.path.parent / "else").write_text("1")
+    for link, target in {
+        "k/file": "../file",
+        "k/dir": "../far",
+        "k/inner": "own",
+        "k/up": "..",
+        "k/self": "self",
+        "k/none": "../none",
+        "k/made": "../o",
+        "far/back": "../k",
+        "far/deep/out": "../../../else",
+        "far/deep/abs": str(repo.path.parent / "else"),
+    }.items():
+        (repo.path / link).symlink_to(target)
+    assert (states(repo), whys(repo)) == ({"a": "ran"}, {"a": []})
+    outside = str(repo.path.parent / "else")
+    assert sorted(lock(repo)["a"]["deps"]) == sorted(["k", "file", "far", "../else", outside])
+    for path in ("file", "far/x", "far/deep/y"):
+        repo.write(path, "2")
+        assert whys(repo)["a"] == [f"{path.split('/')[0]}: changed"]
+    (repo.path.parent / "else").write_text("2")
+    assert whys(repo)["a"] == ["../else: changed", f"{outside}: changed"]
+    repo.write("none", "now it is there")
+    assert whys(repo)["a"] == ["none: new dep"]
+    (repo.path / "k/dir").unlink()
+    repo.write("k/dir/x", "3")
+    assert "far: no longer a dep" in whys(repo)["a"]
+    assert whys(repo)["a"] == []
+
+
 def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
     repo.write("in", "1")
