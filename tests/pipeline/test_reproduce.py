@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -861,6 +862,158 @@ def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
     states(repo, "a")
     assert {name: sorted(each["outs"]) for name, each in lock(repo).items()} == {"a": ["p"], "b": ["o"]}
     clean(repo)
+
+
+def test_an_output_that_lock_files_name_twice_goes_to_the_stage_that_makes_it(repo: Repo) -> None:
+    def merged(name: str, path: str) -> None:
+        """As a merge leaves it: what stage a was recorded with once more, for another one that has `path` for o."""
+        held = json.loads(repo.read("vml.lock"))
+        entry = json.loads(json.dumps(held["stages"]["a"]).replace('"o"', json.dumps(path)))
+        held["stages"][name] = entry
+        repo.write("vml.lock", json.dumps(held))
+
+    def problem() -> str:
+        result = repo.fails("status", code=3)
+        assert "then vml repro" in result.err
+        assert repo.fails("repro", "--dry", code=3).err == result.err
+        return result.err
+
+    write(repo, "stages: {a: {cmd: cp in o && cp in p, deps: [in], outs: [o, p]}}")
+    repo.write("in", "1")
+    states(repo)
+    merged("gone", "o")
+    merged("away", "o/x")
+    assert "o, the output of gone, is tracked a second time as the output of a" in problem()
+    result = repo.run("repro")
+    assert "vml.lock: o is no longer recorded as the output of gone" in result.err
+    assert "1 stage up to date" in result.err
+    assert sorted(lock(repo)) == ["a"]
+    merged("b", "o")
+    write(repo, "stages: {b: {cmd: cp in o && cp in p, deps: [in], outs: [o, p]}}")
+    problem()
+    assert (states(repo), sorted(lock(repo))) == ({"b": "skipped"}, ["b"])
+    repo.write("sub/vml.yaml", "stages: {c: {cmd: cp ../in ../o, deps: [../in], outs: [../o]}}")
+    write(repo, "stages: {b: {cmd: cp in p, deps: [in], outs: [p]}}")
+    (item,) = {json.dumps(each) for each in lock(repo)["b"]["outs"].values()}
+    repo.write("sub/vml.lock", f'{{"schema": 1, "stages": {{"c": {{"cmd": [], "outs": {{"../o": {item}}}}}}}}}')
+    problem()
+    assert set(states(repo).values()) == {"ran"}
+    assert sorted(lock(repo)["b"]["outs"]) == ["p"]
+    assert sorted(lock(repo, "sub/vml.lock")["c"]["outs"]) == ["../o"]
+    assert "/o" in repo.read(".gitignore").decode()
+    clean(repo)
+
+
+def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: mkdir d && cp in d/x && cp in p && cp in q, deps: [in], outs: [d, p, q]}
+          b: {cmd: cp in b, deps: [in], outs: [b]}
+        """,
+    )
+    repo.write("in", "1")
+    states(repo)
+    assert "it cannot be removed" in repo.fails("rm", "p", code=3).err
+    repo.commit()
+    write(repo, "stages: {b: {cmd: cp in b, deps: [in], outs: [b], if: false}}")
+    assert repo.run("status").out.splitlines() == [
+        "nothing changed",
+        *(f"{n} is recorded for a, which is no stage any more (vml rm --cached {n} ends tracking it)" for n in "dpq"),
+    ]
+    assert repo.json("status", "d/x")["left"] == [{"path": "d", "stage": "a"}]
+    assert "vml rm --cached d ends tracking it" in repo.fails("rm", "d/x", code=3).err
+    repo.run("rm", "--cached", "d", "q")
+    repo.run("add", "d")
+    repo.run("rm", "p")
+    assert (sorted(lock(repo)), repo.read("d/x"), repo.read("q")) == (["b"], b"1", b"1")
+    assert not (repo.path / "p").exists()
+    assert [line for line in repo.read(".gitignore").decode().split() if line.startswith("/")] == ["/b", "/d"]
+    repo.write("vml.yaml", "")
+    assert [each["path"] for each in repo.json("status")["left"]] == ["b"]
+    clean(repo)
+
+
+def test_what_a_terminal_would_obey_is_shown_as_escapes(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cp params.yaml o, params: [lr], outs: [o]}}", params_yaml="lr: a\n")
+    states(repo)
+    repo.write("params.yaml", 'lr: "\\x9b31mRED\\u202e\\x7f"\n')
+    shown = [repo.run("status").out, repo.run("repro", "--dry", "--explain").out]
+    result = repo.run("repro", "--junit", "j.xml")
+    for text in (*shown, result.out, result.err, repo.read("j.xml").decode()):
+        assert "RED" in text
+        assert not set(text) & set("\x9b\u202e\x7f")
+
+
+def test_repro_inside_of_a_stage_is_refused(repo: Repo) -> None:
+    write(repo, f"stages: {{a: {{cmd: {sys.executable} -m vcs_ml repro, deps: [in], outs: [o]}}}}", **{"in": "1"})
+    result = pipelines.start(repo)
+    _, said = result.communicate(timeout=30)
+    assert result.returncode == 3
+    assert "vml repro runs inside a command of the stage a, which it would wait for" in said
+
+
+def test_a_file_that_two_patterns_match_is_an_error_that_names_both(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in ab.txt && cp in a1, deps: [in], outs: ['a*']}
+          b: {cmd: cp in 1b.txt, deps: [in], outs: ['*b.txt']}
+        """,
+    )
+    repo.write("in", "1")
+    why = "ab.txt matches a* of a, and *b.txt of b too"
+    for command in ("repro", "status", "repro --dry", "commit b"):
+        assert why in repo.fails(*command.split(), code=3).err
+    write(repo, "stages: {a: {cmd: cp in ab.txt, deps: [in], outs: ['a*'], metrics: ['*b.txt']}}")
+    assert "ab.txt matches a* of a, and *b.txt of a too" in repo.fails("repro", code=3).err
+    write(repo, "stages: {a: {cmd: cp in ab.txt && cp in a1, deps: [in], outs: ['a?.txt', 'a?']}}")
+    assert states(repo) == {"a": "skipped"}
+
+
+def test_what_links_in_a_dep_lead_to_is_read_too(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'cat k/file k/dir/x > o', deps: [k], outs: [o]}}")
+    for path in ("k/own", "file", "far/x", "far/deep/y"):
+        repo.write(path, "1")
+    (repo.path.parent / "else").write_text("1")
+    for link, target in {
+        "k/file": "../file",
+        "k/dir": "../far",
+        "k/inner": "own",
+        "k/up": "..",
+        "k/self": "self",
+        "k/none": "../none",
+        "k/made": "../o",
+        "far/back": "../k",
+        "far/deep/out": "../../../else",
+        "far/deep/abs": str(repo.path.parent / "else"),
+    }.items():
+        (repo.path / link).symlink_to(target)
+    assert (states(repo), whys(repo)) == ({"a": "ran"}, {"a": []})
+    outside = str(repo.path.parent / "else")
+    assert sorted(lock(repo)["a"]["deps"]) == sorted(["k", "file", "far", "../else", outside])
+    for path in ("file", "far/x", "far/deep/y"):
+        repo.write(path, "2")
+        assert whys(repo)["a"] == [f"{path.split('/')[0]}: changed"]
+    (repo.path.parent / "else").write_text("2")
+    assert whys(repo)["a"] == ["../else: changed", f"{outside}: changed"]
+    repo.write("none", "now it is there")
+    assert whys(repo)["a"] == ["none: new dep"]
+    (repo.path / "k/dir").unlink()
+    repo.write("k/dir/x", "3")
+    assert "far: no longer a dep" in whys(repo)["a"]
+    assert whys(repo)["a"] == []
+
+
+def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
+    repo.write("in", "1")
+    for name in (".gitattributes", ".vmlignore"):
+        repo.write(f"o/{name}", "# mine\n")
+    assert (states(repo), list(lock(repo)["a"]["outs"])) == ({"a": "ran"}, ["o/x"])
+    assert repo.read("o/.vmlignore") == b"# mine\n"
 
 
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:

@@ -119,9 +119,10 @@ def _as_json(report: Report, *, dry: bool) -> dict[str, object]:
 def _show(session: Session, report: Report, *, explain: bool) -> None:
     rows = [each for each in report.results if each.state != "skipped" or (each.why and explain)]
     if rows:
+        whys = ["; ".join(map(str, each.reasons)) if explain else each.why for each in rows]
         cells = [
-            (each.name, each.state, f"{each.seconds:.1f}", "; ".join(map(str, each.reasons)) if explain else each.why)
-            for each in rows
+            (each.name, each.state, f"{each.seconds:.1f}", output.line(why))
+            for each, why in zip(rows, whys, strict=True)
         ]
         session.out(output.table(cells, ("stage", "state", "seconds", "why"), align="llrl"))
     same = len(report.results) - len(rows)

@@ -60,7 +60,7 @@ def status(
     stages: Staleness | None = None
     with opening.looking(project) as keep, session.progress("hashing") as meter:
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
-        if found.survey.stage_files:
+        if found.survey.stage_files or any(each.lock for each in found.survey.tracked.values()):
             # Importing it takes 20 ms and reading YAML 17, which projects without stages shall not pay.
             from vcs_ml.pipeline import staleness  # noqa: PLC0415
 
@@ -118,6 +118,7 @@ def _as_json(
         "optional": [{"path": each.path, "size": each.size, "groups": each.groups} for each in found.optional],
         "partial": [each._asdict() for each in found.partial],
         "unmade": [{"path": each.path, "stage": each.maker} for each in found.unmade],
+        "left": [{"path": each.path, "stage": each.maker} for each in stages.left] if stages else [],
     }
 
 
@@ -192,6 +193,12 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
         session.out(_optional(found.optional))
     for each in found.unmade:
         session.out(f"{output.quote(each.path)} was not made here, and no remote gets it (stage {each.maker})")
+    for each in stages.left if stages else ():
+        name = output.quote(each.path)
+        session.out(
+            f"{name} is recorded for {output.quote(each.maker)}, which is no stage any more "
+            f"(vml rm --cached {name} ends tracking it)"
+        )
 
 
 def _stage_rows(stages: list[StageState]) -> list[tuple[str, str]]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
+from vcs_ml import output
 from vcs_ml.pipeline.scheduler import Row
 
 _TAIL: Final = 16_384
 # Colours and cursor movements of terminals (ECMA-48), and titles of windows.
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-# What XML 1.0 cannot hold, not even as a character reference. A carriage return can, but would be read as a newline.
-_FORBIDDEN: Final = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 cannot hold, not even as a character reference, besides control characters.
+_FORBIDDEN: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 
 
 def render(rows: Iterable[Row], *, logs: Mapping[str, Path], suite: str = "vml repro") -> bytes:
@@ -62,9 +63,5 @@ def tail(log: Path) -> str:
 
 def clean(text: str) -> str:
     """Text that XML can hold: without the colours of terminals, other control characters as `\\x07`."""
-    return _FORBIDDEN.sub(_escape, _ANSI.sub("", text).replace("\r\n", "\n"))
-
-
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    shown = output.lines(_ANSI.sub("", text).replace("\r\n", "\n"))
+    return _FORBIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)

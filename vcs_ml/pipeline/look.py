@@ -83,8 +83,12 @@ def _out_of(stage: Stage, path: str) -> Out:
 
 
 def is_here(store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
-    """Whether the store has all of these outputs, and nobody wrote to them there."""
-    return not any(store.missing(each.oid) or _is_damaged(store, each.oid) for each in outs.values())
+    """Whether the store has all of these outputs, and nobody wrote to them there. Of what Git has, only small files are
+    ever kept there.
+    """
+    kept = all(each.flags.cache or run_cache.is_small(each.item) for each in outs.values())
+    complete = run_cache.is_complete(store, {path: each.item for path, each in outs.items()})
+    return kept and complete and not any(_is_damaged(store, each.oid) for each in outs.values())
 
 
 def _is_damaged(store: LocalStore, oid: ObjectId) -> bool:

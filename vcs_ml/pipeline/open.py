@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from vcs_ml import fs, values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import graph, load
+from vcs_ml.pipeline import graph, load, outputs, patterns
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.load import Pipeline
-from vcs_ml.workspace import pointer_files, sources, tracked
+from vcs_ml.workspace import lock_files, pointer_files, sources, tracked
 from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
 
@@ -35,7 +36,34 @@ def pipeline(
 
     loaded = load.load(project.root, {*found.stage_files, *new}, read)
     data = (path for path, each in found.tracked.items() if not each.lock)
-    return loaded, graph.build(loaded.stages, data)
+    built = graph.build(loaded.stages, data)
+    outputs.refuse_shared(built.outputs, list(built.stages.values()), project.root)
+    return loaded, built
+
+
+def settle(project: Project) -> tuple[Survey, list[Pointer]]:
+    """Where lock files name an output twice, as after a merge, let only the stage have it that makes it by vml.yaml.
+
+    What is in the workspace then, and the outputs that were taken from stages. UserError as in `pipeline`. The caller
+    holds the worktree's lock.
+    """
+    survey = tracked.survey(project)
+    overlaps = [error for error in survey.broken.values() if isinstance(error, sources.Overlap)]
+    _, found = pipeline(project, survey)
+    taken: dict[tuple[str, str, str], Pointer] = {}
+    for out, other in (pair for error in overlaps for pair in error.pairs):
+        loser = other if other.lock and is_made(out, found) and not is_made(other, found) else out
+        taken[loser.lock, loser.stage, loser.path] = loser
+    lock_files.drop(project, taken.values())
+    return tracked.survey(project), list(taken.values())
+
+
+def is_made(out: Pointer, graph: Graph) -> bool:
+    """Whether the stage that an output was recorded for makes it, by its vml.yaml."""
+    stage = graph.stages.get(out.maker)
+    return stage is not None and any(
+        patterns.matches(out.path, each.path) if each.is_glob else out.path == each.path for each in stage.outs
+    )
 
 
 def read(project: Project, source: str) -> bytes:

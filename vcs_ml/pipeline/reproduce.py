@@ -15,7 +15,7 @@ from vcs_ml import git
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
 from vcs_ml.pipeline import graph as graphs
-from vcs_ml.pipeline import lacking, look, missing, open, scheduler, signature, targets, turn
+from vcs_ml.pipeline import lacking, look, missing, open, outputs, scheduler, signature, targets, turn
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ignored import Ignored
@@ -28,11 +28,13 @@ from vcs_ml.pipeline.transcript import log_name
 from vcs_ml.pipeline.turn import Options, Run
 from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
-from vcs_ml.workspace import tracked
+from vcs_ml.workspace import opening, tracked
 from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.measure import Gauge
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.sources import Overlap
+from vcs_ml.workspace.tracked import Survey
 
 KEPT: Final = 20  # runs whose logs are kept
 
@@ -117,7 +119,8 @@ def run(
     What was wrong with a stage is in the report; the stages that need it did not run, and without `keep_going` no
     other. UserError for a vml.yaml or vml.lock that cannot be read; KeyboardInterrupt or SystemExit for signals.
     """
-    pointers, graph = _opened(project)
+    _refuse_inside(project, env)
+    pointers, graph = _opened(project, _settled(project, voice.say))
     chosen = choose(graph, choice)
     stages = graph.stages
     voice = _one_at_a_time(voice)
@@ -125,6 +128,7 @@ def run(
     params = signature.Params(project.root)
     differing = _Differing()
     ignored = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
+    rivals = {number for _, number in graph.outputs.rivals}
     with (
         Groups() as groups,
         Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check) as ledger,
@@ -148,6 +152,9 @@ def run(
             if options.pull:
                 fetcher.fetch(stages[address])
             outcome = turn.take(shared, address)
+            if outcome.state != "failed" and graph.numbers[address] in rivals:
+                # what it has made was not there when the pipeline was opened
+                outputs.refuse_shared(graph.outputs, list(stages.values()), project.root)
             with ledger.open():
                 differing.look(stages[address], ledger.gauge)
             return outcome
@@ -184,8 +191,28 @@ def run(
     return Report(results, differing.found, shared.errors)
 
 
-def _opened(project: Project) -> tuple[dict[str, Pointer], Graph]:
+def _refuse_inside(project: Project, env: Mapping[str, str]) -> None:
+    """UserError in a command of a stage of this project, which would wait for itself."""
+    if (stage := env.get("VML_STAGE")) and env.get("VML_ROOT") == str(project.root):
+        raise UserError(
+            f"vml repro runs inside a command of the stage {quote(stage)}, which it would wait for",
+            hint="take it out of cmd: what the command needs from other stages is made first if it is in deps",
+        )
+
+
+def _settled(project: Project, say: Callable[[str], None]) -> Survey:
+    """What is in the workspace, once no two stages are recorded with the same output."""
     survey = tracked.survey(project)
+    if not survey.broken or not all(isinstance(error, Overlap) for error in survey.broken.values()):
+        return survey
+    with opening.changing(project, say):
+        survey, taken = open.settle(project)
+    for each in taken:
+        say(f"{quote(each.lock)}: {quote(each.path)} is no longer recorded as the output of {quote(each.maker)}")
+    return survey
+
+
+def _opened(project: Project, survey: Survey) -> tuple[dict[str, Pointer], Graph]:
     if survey.broken:
         raise survey.broken[min(survey.broken)]
     return survey.tracked, open.pipeline(project, survey)[1]
@@ -250,7 +277,7 @@ def forecast(
     keep_going: bool = False,
 ) -> Report:
     """What `run` would do, and why, what would make stages fail included; nothing is written. Errors as there."""
-    pointers, graph = _opened(project)
+    pointers, graph = _opened(project, tracked.survey(project))
     reader = Reader(Gauge(project, store, pointers, meter), signature.Params(project.root), env, project.root)
     known = LockFiles(project)
     chosen = choose(graph, choice)

@@ -17,7 +17,7 @@ from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Out, ParamSet, Stage
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.workspace import lockfile
+from vcs_ml.workspace import lockfile, sources
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import Flags, OutItem, StageRecord
 from vcs_ml.workspace.measure import Gauge
@@ -57,7 +57,7 @@ class Reason(NamedTuple):
             case "dep" | "out":
                 return f"{quote(self.name)}: {self.what}"
             case "env":
-                return f"env {self.name} changed"
+                return f"env {quote(self.name)} changed"
         return _FIXED.get(self.kind, f"{self.kind} changed")
 
     def as_json(self) -> dict[str, Any]:
@@ -131,12 +131,38 @@ def inputs(stage: Stage, reader: Reader) -> Inputs:
     settings = {"shell": stage.shell, "wdir": lockfile.relative(stage.wdir or ".", folder)}
     return Inputs(
         stage.cmds,
-        {path: reader.gauge.measure(path) for path in stage.deps},
+        _deps(stage, reader.gauge),
         params,
         {name: _hashed(reader.env.get(name)) for name in stage.env},
         {key: value for key, value in settings.items() if value != _SETTINGS[key]},
         tuple(lacking),
     )
+
+
+def _deps(stage: Stage, gauge: Gauge) -> dict[str, Item | None]:
+    """What is at the deps, and at the places outside of these directories to which links in them lead: a command reads
+    through a link, of which a directory holds only the text.
+    """
+    found = {path: gauge.measure(path) for path in stage.deps}
+    named = dict.fromkeys(stage.deps, True)
+    pending = [path for path, item in found.items() if item is not None and item.kind == "tree"]
+    while pending:
+        for path in gauge.leading_out(pending.pop()):
+            if path not in found and not sources.owner(path, named) and not _makes(stage, path):
+                found[path] = gauge.measure(path)
+                pending.append(path)
+    return found
+
+
+def _makes(stage: Stage, path: str) -> bool:
+    """Whether a stage makes what is at a path, around it, or in it."""
+    for out in stage.outs:
+        place = patterns.directory(out.path) if out.is_glob else out.path
+        if f"{place}/".startswith(f"{path}/") or (
+            patterns.matches(path, out.path) if out.is_glob else f"{path}/".startswith(f"{place}/")
+        ):
+            return True
+    return False
 
 
 def _params(each: ParamSet, found: Any, lacking: list[tuple[str, str | None]]) -> Mapping[str, object]:

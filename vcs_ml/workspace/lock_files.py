@@ -98,6 +98,18 @@ def record(project: Project, outs: Sequence[Pointer]) -> None:
         locks.write(changes)
 
 
+def drop(project: Project, outs: Iterable[Pointer]) -> None:
+    """Let lock files not name these outputs any more. The caller holds the worktree's lock."""
+    locks = LockFiles(project)
+    changes: dict[str, dict[str, StageRecord | None]] = {}
+    for each in outs:
+        stages = changes.setdefault(each.lock, {})
+        before = stages[each.stage] if each.stage in stages else locks.read(each.lock).stages[each.stage]
+        stages[each.stage] = before.without(each.path) if before else None
+    if changes:
+        locks.write(changes)
+
+
 def _stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
     try:
         return stat_numbers(os.lstat(path))

@@ -57,6 +57,7 @@ class Gauge:
         self._ignore, self._ignore_outside = Ignore(self._project.root), Ignore(_TOP)
         self._indexes, self._changed, self._shots = {}, [], []
         self._nodes: dict[ObjectId, bytes] = {}
+        self._links: dict[str, list[bytes]] = {}  # of each directory, by its place
         self.directories: dict[str, Item] | None = None
 
     def save(self) -> None:
@@ -85,9 +86,7 @@ class Gauge:
 
     def _measure(self, path: str) -> Item | None:
         project = self._project
-        full = os.path.normpath(project.root / path)
-        if os.path.islink(full) and not tree.is_object(os.fsencode(full), project.loose):
-            full = os.path.realpath(full)
+        full = self._place(path)
         try:
             mode = os.lstat(full).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -108,6 +107,32 @@ class Gauge:
         entry, _ = files.look(rel, meter=self._meter)
         return single.item_of(entry) if entry is not None and entry.size >= 0 else None
 
+    def _place(self, path: str) -> str:
+        full = os.path.normpath(self._project.root / path)
+        if os.path.islink(full) and not tree.is_object(os.fsencode(full), self._project.loose):
+            full = os.path.realpath(full)
+        return full
+
+    def leading_out(self, path: str) -> list[str]:
+        """Where links in a directory, which was measured since `refresh`, lead outside of it: paths of files and
+        directories for `measure`, sorted. Those that hold the directory, or the project, are left out.
+        """
+        full, root = self._place(path), str(self._project.root)
+        links = self._links.get(full)
+        if not links:
+            return []
+        here = os.path.realpath(full)
+        found = set()
+        for link in links:
+            target = os.path.realpath(os.path.join(full, os.fsdecode(link)))
+            if any(f"{each}/".startswith(f"{target.rstrip('/')}/") for each in (here, root)):
+                continue
+            if not target.startswith(f"{here}/") and (os.path.isfile(target) or os.path.isdir(target)):
+                is_near = not os.readlink(os.path.join(os.fsencode(full), link)).startswith(b"/")
+                near = target.startswith(f"{root}/") or is_near  # the same wherever the project lies
+                found.add(os.path.relpath(target, root) if near else target)
+        return sorted(found)
+
     def read(self, oid: ObjectId) -> bytes:
         """A page of a list of files: of a stored directory, or of a tracked one that was measured since `refresh`.
 
@@ -120,6 +145,7 @@ class Gauge:
         project = self._project
         shot = snapshot.take(project, path, self._ignore, snapshot.measurer(project, self._meter))
         self._shots.append(shot)
+        self._links[str(project.root / path)] = _links(shot)
         base = shot.past.base
         if base is None or shot.past.partial:
             return _build(shot)
@@ -140,6 +166,7 @@ class Gauge:
             if not index.loaded and top == project.root:
                 self._seed(index, path)
         shot = snapshot.take(project, path, ignore, snapshot.measurer(project, self._meter), past=index, top=top)
+        self._links[str(top / path)] = _links(shot)
         if shot.edits or index.base is None:
             snapshot.take_in(shot)
             index.base = snapshot.tree_of(index, _discard)
@@ -180,6 +207,17 @@ def _known(index: Index, base: ObjectId) -> Item:
     size = sum(sum(array("q", known.stats)[::STAT_FIELDS]) for known in index.folders.values())
     count = sum(len(known.stats) for known in index.folders.values()) // (8 * STAT_FIELDS)
     return Item(base, "tree", size, count)
+
+
+def _links(shot: Snapshot) -> list[bytes]:
+    """The symbolic links that a walk has met, but for those that stand for objects."""
+    found = []
+    for folder in shot.walk.folders:
+        modes = folder.stats[STAT_FIELDS - 1 :: STAT_FIELDS]
+        if any(map(stat.S_ISLNK, set(modes))):
+            names = (name for name, mode in zip(folder.names, modes, strict=True) if stat.S_ISLNK(mode))
+            found += [tree.join(folder.path, name) for name in names]
+    return found
 
 
 def _build(shot: Snapshot) -> Item:
