@@ -807,6 +807,8 @@ def test_a_command_that_writes_through_a_link_into_the_store_is_told_of(repo: Re
     assert "its dep data/x (and 1 more file) was written to; it is linked into the store" in err
     assert "vml fsck --repair" in err
     assert sorted(lock(repo)) == ["make"]
+    write(repo, "stages: {a: {cmd: exit 1, outs: [out]}}")
+    assert "was written to" not in repo.fails("repro", code=3).err  # it does not read them
     repo.write("data/x", "tracked")
     repo.run("fsck", "--repair", ok=False)
     repo.run("checkout", "--force", "data/x")

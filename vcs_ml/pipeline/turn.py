@@ -29,7 +29,7 @@ from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
 from vcs_ml.workspace.project import Project
 
-_SHOWN: Final = 20
+_SHOWN: Final = 20  # files that were kept
 
 
 class Options(NamedTuple):
@@ -323,7 +323,8 @@ def _refuse_changed(run: Run, stage: Stage, before: Inputs) -> None:
 
 def _damaged(run: Run, stage: Stage) -> UserError | None:
     """The error for a dep that is linked into the store and was written to: the object there is damaged."""
-    written = relink.damaged(run.project, run.store, status.selected(run.ledger.gauge.pointers, stage.deps))
+    read = status.selected(run.ledger.gauge.pointers, stage.deps) if stage.deps else []
+    written = relink.damaged(run.project, run.store, read)
     if not written:
         return None
     name = quote(written[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs
+from vcs_ml.errors import CorruptError
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects, page
 from vcs_ml.store.ingest import Stored
@@ -132,7 +133,7 @@ def _recorded(store: LocalStore, wanted: Iterable[tuple[Pointer, str]]) -> Itera
         if each.kind != "tree":
             yield each.path, single.entry_of(each)
             continue
-        with contextlib.suppress(MissingObject):
+        with contextlib.suppress(MissingObject, CorruptError):
             for entry in manifest.under(each.oid, os.fsencode(inner), store.algorithm, store.read):
                 yield f"{each.path}/{os.fsdecode(entry.path)}", entry
 
