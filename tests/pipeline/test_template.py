@@ -23,6 +23,7 @@ CONTEXT: dict[str, Any] = {
     "nothing": None,
     "a": {"b": [{"c": "deep"}, 2]},
     "tricky": "${text} it's",
+    "odd": {"dot}": 1, "a.dot": 1},
 }
 
 
@@ -68,8 +69,14 @@ def test_lists_mappings_and_keys() -> None:
         ("${txet}", "${txet}: there is no value 'txet'", "did you mean ${text}?", ()),
         (["x", {"y": "${c}"}], "there is no value 'c'", "did you mean ${a.b[0].c}?", (1, "y")),
         ("${HOME}", "there is no value 'HOME'", r"\${HOME} is left to the shell", ()),
-        ("${}", "there is no value ''", "", ()),
-        ("${whole + 1}", "there is no value 'whole + 1'", "", ()),
+        ("${}", "there is no value ''", "a path of keys and nothing else", ()),
+        ("${whole + 1}", "there is no value 'whole + 1'", "a path of keys and nothing else", ()),
+        ("${text:-${HOME}}", "there is no value 'text:-${HOME'", r"write \${ in the place of each ${ (\\${ in", ()),
+        ("${a.b[2]}", "there is no value 'a.b[2]'", "a.b has 2 items, and the first is a.b[0]", ()),
+        ("${a.b.7}", "there is no value 'a.b.7'", "a.b has 2 items", ()),
+        ("${item.c}", "there is no value 'item.c'", "item is there with matrix, and with foreach", ()),
+        ("${key}", "there is no value 'key'", "with foreach over a mapping", ()),
+        ("${dot}", "there is no value 'dot'", "define it in params.yaml", ()),
         ("${a}", "${a} is a mapping", "only a command", ()),
         ("x ${a.b}", "${a.b} is a list", "only a command", ()),
         ("x ${text", "${ without }", r"\${", ()),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from vcs_ml import values
-from vcs_ml.output import quote
+from vcs_ml.output import count, one_line, quote
 from vcs_ml.pipeline.shape import Fault
 
 BEGIN: Final = "${"
 ROOM: Final = 100_000_000
+
+# What no path of keys has, but a shell's ${x:-y}, ${#x} or ${x%.*}, or arithmetic.
+_NO_PATH: Final = re.compile(r"[\s:#%!?+*/=@^,$|&<>(){}'\"\\]|\A\Z")
+_FOR_THE_SHELL: Final = r"for the shell write \${ in the place of each ${ (\\${ in double quotes of YAML)"
 
 # An escaped beginning, a whole template, or a beginning without end.
 _TEMPLATE: Final = re.compile(r"\\\$\{|\$\{([^}]*)\}|\$\{")
@@ -105,18 +110,32 @@ def _value(match: re.Match[str], context: Mapping[str, Any]) -> Any:
     if match[0] == "\\" + BEGIN:
         return BEGIN
     if match[1] is None:
-        raise Fault("${ without }", hint=r"write \${ if it is meant for the shell")
+        raise Fault("${ without }", hint=_FOR_THE_SHELL)
     key = match[1].strip()
     try:
         return values.select(context, key)
     except KeyError:
-        near = values.nearest(context, key)
-        hint = (
-            f"did you mean {quote(f'${{{near}}}')}?"
-            if near
-            else rf"define it in params.yaml or vars; \{match[0]} is left to the shell"
-        )
+        hint = one_line(_hint(match[0], key, context))
         raise Fault(f"{quote(match[0])}: there is no value {key!r}", hint=hint) from None
+
+
+def _hint(written: str, key: str, context: Mapping[str, Any]) -> str:
+    """What to do about a key without a value."""
+    if _NO_PATH.search(key):
+        return f"between the braces stands a path of keys and nothing else; {_FOR_THE_SHELL}"
+    first = re.split(r"[.\[]", key, maxsplit=1)[0]
+    if first in ("item", "key") and first not in context:
+        return f"{first} is there with matrix, and with foreach{' over a mapping' if first == 'key' else ''}"
+    above, _, index = key.removesuffix("]").rpartition("[" if key.endswith("]") else ".")
+    with contextlib.suppress(KeyError):
+        if index.isdecimal() and isinstance(found := values.select(context, above), list):
+            return f"{above} has {count(len(found), 'item')}, and the first is {above}[0]"
+    near = values.nearest(context, key)
+    if near and "}" not in near:
+        with contextlib.suppress(KeyError):  # a key below the top that itself has dots cannot be named
+            values.select(context, near)
+            return f"did you mean {quote(f'${{{near}}}')}?"
+    return rf"define it in params.yaml or vars; \{written} is left to the shell (\\{written} in double quotes of YAML)"
 
 
 def _scalar(value: Any, match: re.Match[str]) -> Any:
