@@ -350,7 +350,7 @@ def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, mad
     """Store what is there, and put it into the lock file and the run cache, with the next flush."""
     recording = run.ledger.recording
     outs = recording.outs({path: signature.flags(out) for path, out in made.items()})
-    small = {path: out for path, out in outs.items() if not out.flags.cache and _is_small(out)}
+    small = {path: out for path, out in outs.items() if not out.flags.cache and run_cache.is_small(out.item)}
     for path, out in small.items():
         recording.keep(path, out.oid)
     recording.stage(source_of(stage), stage.name, now.record(outs, before))
@@ -362,7 +362,3 @@ def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, mad
     if any(out.kind == "tree" for out in outs.values()):
         # Whoever reads it next would hash it once more: the stat index has it only then.
         run.ledger.flush()
-
-
-def _is_small(out: OutItem) -> bool:
-    return out.kind != "tree" and out.size <= run_cache.SMALL
