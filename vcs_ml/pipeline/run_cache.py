@@ -25,7 +25,7 @@ from vcs_ml.workspace.strictjson import NotReadable
 SCHEMA: Final = 1
 MAX_SIZE: Final = 16 << 20
 # Outputs that Git has are kept here, too, up to this size: a metric, not a model.
-SMALL: Final = 1 << 20
+_SMALL: Final = 1 << 20
 _TRIED: Final = 50  # entries of one key that are looked at
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -63,7 +63,7 @@ def put(store: LocalStore, under: str, stage: Stage, entry: Entry) -> None:
 
 def is_small(each: Item) -> bool:
     """Whether an output that Git has is kept here, too."""
-    return each.kind != "tree" and each.size <= SMALL
+    return each.kind != "tree" and each.size <= _SMALL
 
 
 def remotes(stage: Stage) -> frozenset[str] | None:
