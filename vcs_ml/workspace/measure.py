@@ -34,14 +34,17 @@ class Gauge:
     Costs one stat a file where nothing changed. `pointers` is what is tracked in the workspace, to be kept up to date
     by whoever uses this for longer. The caller holds the worktree's lock from `refresh` (or the making) to `save`, or
     never saves. While nothing can change, `directories` may be set to a mapping: it keeps what was measured, and a
-    directory that many stages read is walked once. `refresh` ends that.
+    directory that many stages read is walked once. `refresh` ends that. What is in `assumed` is taken as that, whatever
+    is there.
     """
 
     def __init__(self, project: Project, store: LocalStore, pointers: Mapping[str, Pointer], meter: Meter) -> None:
         self.pointers = dict(pointers)
         self.files = single.Files(project)
         self.algorithm = project.algorithm
-        self._project, self._store, self._meter = project, store, meter
+        self.store = store
+        self.assumed: dict[str, Item] = {}
+        self._project, self._meter = project, meter
         # Not with what is tracked: a checkout would take it away where no pointer names it.
         self._inside = single.Files(project, directory=project.read_index_dir)
         self._outside = single.Files(project, directory=project.read_index_dir / "outside", root=_TOP)
@@ -75,6 +78,8 @@ class Gauge:
         A directory has the id that it would have if it were tracked. UserError for what has no content, changes while
         it is read, or is the whole project.
         """
+        if path in self.assumed:
+            return self.assumed[path]
         known = self.directories
         if known is not None and path in known:
             return known[path]
@@ -114,7 +119,7 @@ class Gauge:
         MissingObject, CorruptError.
         """
         data = self._nodes.get(oid)
-        return self._store.read(oid) if data is None else data
+        return self.store.read(oid) if data is None else data
 
     def _tracked(self, path: str) -> Item:
         project = self._project
@@ -127,7 +132,7 @@ class Gauge:
             return _known(shot.past, base)
         try:
             # Few pages, and without them nobody can say what changed.
-            found = manifest.edit(base, shot.edits, project.algorithm, self._store.read, self._nodes.__setitem__)
+            found = manifest.edit(base, shot.edits, project.algorithm, self.store.read, self._nodes.__setitem__)
         except MissingObject:
             return _build(shot)
         return Item(found.root, "tree", found.size, found.count)
