@@ -203,6 +203,8 @@ def test_status_and_repro_agree(done: Repo, changed: tuple[str, ...]) -> None:
     said = {each["name"]: each["state"] for each in done.json("status")["stages"]}
     planned = {each["name"]: each["state"] for each in done.json("repro", "--dry")["stages"]}
     words = {"would run": "stale", "would be cached": "stale", "may run": "behind"}
-    assert said == {name: words[state] for name, state in planned.items() if state != "skipped"}
-    done.run("repro")
+    assert all(said[name] == words[state] for name, state in planned.items() if state != "skipped")
+    found = {each["name"]: each["state"] for each in done.json("repro")["stages"]}
+    outcome = {"would run": {"ran", "cached"}, "would be cached": {"cached"}, "may run": {"ran", "cached", "skipped"}}
+    assert all(found[name] in outcome.get(state, {state}) for name, state in planned.items())
     assert done.json("status")["stages"] == []
