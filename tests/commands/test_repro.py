@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -96,3 +97,32 @@ def test_bad_files(repo: Repo) -> None:
     assert "conflict markers" in repo.fails("repro", code=3).err
     repo.write("vml.lock", '{"schema": 99, "stages": {}}')
     assert "newer vml" in repo.fails("repro", code=3).err
+
+
+def test_the_outcome_overwrites_nothing(repo: Repo) -> None:
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("in", "1")
+    repo.write("data/x", "1")
+    repo.run("add", "data")
+    repo.write("old.xml", "")
+    repo.write("sub/x", "")
+    repo.git("add", "old.xml")
+    os.symlink("..", repo.path / "sub/up")
+    for path, why in {
+        "vml.lock": "belongs to Git or vml",
+        "vml.yaml": "belongs to Git or vml",
+        "data.vml": "belongs to Git or vml",
+        ".vml/config.toml": "belongs to Git or vml",
+        "sub/up/vml.lock": "belongs to Git or vml",
+        "old.xml": "is tracked by Git",
+        "data/x": "is tracked, and",
+        "b": "is what the stage b makes",
+        "in": "is what the stage a reads",
+        "params.yaml": "is what the stage b reads",
+        "sub": "is a directory",
+        "nowhere/x.xml": "there is no directory",
+    }.items():
+        assert why in repo.fails("repro", "--junit", path, code=3).err
+    assert not (repo.path / "a").exists()
+    repo.run("repro", "--junit", "sub/new.xml")
+    repo.run("repro", "--junit", "sub/new.xml")

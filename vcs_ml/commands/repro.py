@@ -93,6 +93,8 @@ def repro(
         "--no-commit": no_commit,
     }
     again = shlex.join(["vml", "repro", *(flag for flag, given in flags.items() if given), *(stages or ())])
+    if junit_file is not None:
+        junit.refuse_place(project, *reproduce.opened(project), session.directory / junit_file)
     if dry:
         report = forecast.forecast(project, store, choice, options, env=session.env, meter=SILENT)
     else:
