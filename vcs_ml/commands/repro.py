@@ -6,9 +6,10 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vcs_ml import fs, output
 from vcs_ml.errors import UsageError
@@ -31,10 +32,34 @@ _WORDS = {
     "not run": "not run",
 }
 
+# Options of `dvc repro` that are not needed here.
+_ELSEWHERE = {
+    ("-p", "--pipeline"): "vml repro STAGE brings it up to date with all that it needs",
+    ("-P", "--all-pipelines"): "vml repro means all stages of the project",
+    ("-R", "--recursive"): "vml repro DIR means all stages below it",
+    ("-i", "--interactive"): "vml repro --dry says what would run, vml repro STAGE runs only that",
+    ("-m", "--metrics"): "metrics with cache: false are in Git: git diff shows them after vml repro",
+    ("--glob",): "patterns need no option: vml repro 'train*'",
+    ("--allow-missing",): "vml repro --pull fetches what is missing; vml status needs no data to compare stages",
+    ("--force-downstream",): "vml repro --force --downstream STAGE",
+    ("--ignore-errors",): "vml repro --keep-going",
+}
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+class _Command(TyperCommand):
+    """`repro`, which knows how others call what it does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for word in args[: args.index("--")] if "--" in args else args:
+            for names, hint in _ELSEWHERE.items():
+                if word in names:
+                    raise UsageError(f"vml repro has no {word}", hint=hint)
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=_Command)
 def repro(
     ctx: typer.Context,
     stages: Annotated[
@@ -162,7 +187,9 @@ def _show(session: Session, report: Report, *, every: bool, skipped: bool) -> No
         ]
         session.out(output.table(cells, ("stage", "state", "seconds", "why"), align="llrl"))
     same = len(report.results) - len(rows)
-    if not report.results:
+    for name in report.off:
+        session.note(f"{output.quote(name)}: skipped, its `if` is false")
+    if not report.results and not report.off:
         session.note("there are no stages: vml stage add makes one")
     elif same:
         session.note(f"{output.count(same, 'stage')} up to date")

@@ -75,7 +75,7 @@ def forecast(
         result = foresee(address)
         states[address] = result.state
         results.append(result)
-    return Report(results, differing.found, errors, early)
+    return Report(results, differing.found, errors, early, reproduce.switched_off(graph, choice))
 
 
 def _state(stage: Stage, seen: Look, gauge: Gauge, there: _There, options: Options, *, certain: bool) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import os
-import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +19,7 @@ from vcs_ml.pipeline.ledger import Ledger
 from vcs_ml.pipeline.scheduler import Outcome, Resources, Row
 from vcs_ml.pipeline.signature import Reader, Reason
 from vcs_ml.pipeline.stage import Stage
-from vcs_ml.pipeline.transcript import log_name
+from vcs_ml.pipeline.transcript import drop_old_logs, log_name, run_name
 from vcs_ml.pipeline.turn import Options, Run
 from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
@@ -31,7 +28,7 @@ from vcs_ml.workspace.measure import Gauge
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
-KEPT: Final = 20  # runs whose logs are kept
+_DVC: Final = "dvc.yaml"
 
 
 class Choice(NamedTuple):
@@ -75,13 +72,15 @@ class Result(NamedTuple):
 class Report(NamedTuple):
     """What a run came to: each stage, data that is not what its pointer says (by path), and what went wrong.
 
-    `early` are the stages of `errors` with which something was wrong before anything ran.
+    `early` are the stages of `errors` with which something was wrong before anything ran, `off` those that were
+    named and are switched off.
     """
 
     results: list[Result]
     differing: list[str]
     errors: Mapping[str, VmlError]
     early: Collection[str] = ()
+    off: Sequence[str] = ()
 
 
 class Voice(NamedTuple):
@@ -97,10 +96,16 @@ def choose(graph: Graph, choice: Choice) -> list[str]:
     """The stages that are meant, each after what it needs. UserError for what is no stage."""
     if not choice.names:
         return list(graph.order)
-    named = {each for name in choice.names for each in targets.find(graph, name, choice.start)}
+    off = switched_off(graph, choice)
+    named = {each for name in choice.names if name not in off for each in targets.find(graph, name, choice.start)}
     if choice.alone:
         return [each for each in graph.order if each in named]
     return (graphs.descendants if choice.downstream else graphs.ancestors)(graph, named)
+
+
+def switched_off(graph: Graph, choice: Choice) -> list[str]:
+    """The names of stages that are switched off: there is nothing to do for them."""
+    return [name for name in choice.names if targets.is_off(graph, name, choice.start)]
 
 
 def run(
@@ -125,7 +130,7 @@ def run(
     chosen = choose(graph, choice)
     stages = graph.stages
     voice = _one_at_a_time(voice)
-    logs = project.state_dir / "logs" / _name()
+    logs = project.state_dir / "logs" / run_name()
     course = _Course(graph, chosen, logs)
     params = signature.Params(project.root)
     differing = Differing()
@@ -147,7 +152,7 @@ def run(
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
         shared.errors.update(early)
         if early and not keep_going:
-            return Report(_refused(graph, chosen, early), [], early, early)
+            return Report(_refused(graph, chosen, early), [], early, early, switched_off(graph, choice))
         for address, error in early.items():
             voice.say(f"{address}: cannot run ({error.why})")
 
@@ -183,9 +188,9 @@ def run(
             keep_going=keep_going,
             done=done,
         )
-    _drop_old_logs(logs.parent)
+    drop_old_logs(logs.parent)
     course.ended.update((row.name, row) for row in rows)
-    return Report(course.results(), differing.found, shared.errors, early)
+    return Report(course.results(), differing.found, shared.errors, early, switched_off(graph, choice))
 
 
 class _Course:
@@ -244,6 +249,11 @@ def opened(project: Project) -> tuple[dict[str, Pointer], Graph]:
     survey = tracked.survey(project)
     if survey.broken:
         raise survey.broken[min(survey.broken)]
+    if not survey.stage_files and (project.root / _DVC).exists():
+        raise UserError(
+            f"there is no vml.yaml, and {_DVC} is not read",
+            hint=f"git mv {_DVC} vml.yaml takes its stages over; docs/coming-from-dvc.md says what differs",
+        )
     return survey.tracked, open.pipeline(project, survey)[1]
 
 
@@ -277,25 +287,6 @@ class Differing:
             here = gauge.measure(above[0].path)
             if here is not None and (here.oid, here.kind) != (above[0].oid, above[0].kind):
                 self.found.append(above[0].path)
-
-
-# ---------------------------------------------------------------------- logs
-
-
-def _name() -> str:
-    """The name of a run: they sort by time."""
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z-{os.getpid()}"
-
-
-def _drop_old_logs(place: Path) -> None:
-    """Keep the logs of the last runs."""
-    try:
-        runs = sorted(entry.name for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in runs[:-KEPT]:
-        shutil.rmtree(place / name, ignore_errors=True)
 
 
 def final_error(report: Report) -> VmlError | None:
