@@ -71,6 +71,7 @@ def status(
                 session.env,
                 meter=meter,
                 keep=keep,
+                rehash=rehash,
                 targets=dict(zip(paths or (), targets, strict=True)),
             )
     known = [*(each.path for each in found.pointers), *(stages.named if stages else ())]

@@ -35,16 +35,25 @@ class Gauge:
     by whoever uses this for longer. The caller holds the worktree's lock from `refresh` (or the making) to `save`, or
     never saves. While nothing can change, `directories` may be set to a mapping: it keeps what was measured, and a
     directory that many stages read is walked once. `refresh` ends that. What is in `assumed` is taken as that, whatever
-    is there.
+    is there. With `rehash` no stat is believed of what is not tracked.
     """
 
-    def __init__(self, project: Project, store: LocalStore, pointers: Mapping[str, Pointer], meter: Meter) -> None:
+    def __init__(
+        self,
+        project: Project,
+        store: LocalStore,
+        pointers: Mapping[str, Pointer],
+        meter: Meter,
+        *,
+        rehash: bool = False,
+    ) -> None:
         self.pointers = dict(pointers)
         self.files = single.Files(project)
         self.algorithm = project.algorithm
         self.store = store
         self.assumed: dict[str, Item] = {}
         self._project, self._meter = project, meter
+        self._rehash: set[str] | None = set() if rehash else None  # what was read already
         # Not with what is tracked: a checkout would take it away where no pointer names it.
         self._inside = single.Files(project, directory=project.read_index_dir)
         self._outside = single.Files(project, directory=project.read_index_dir / "outside", root=_TOP)
@@ -110,7 +119,7 @@ class Gauge:
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             raise UserError(f"{quote(path)} is neither a file nor a directory", hint="a stage can read only such")
         files = self._outside if not inside else self.files if rel in self.pointers else self._inside
-        entry, _ = files.look(rel, meter=self._meter)
+        entry, _ = files.look(rel, meter=self._meter, rehash=files is not self.files and self._is_doubted(full))
         return single.item_of(entry) if entry is not None and entry.size >= 0 else None
 
     def read(self, oid: ObjectId) -> bytes:
@@ -144,7 +153,8 @@ class Gauge:
             index = self._indexes[place, path] = Index.load(place, path, project.algorithm)
             if not index.loaded and top == project.root:
                 self._seed(index, path)
-        shot = snapshot.take(project, path, ignore, snapshot.measurer(project, self._meter), past=index, top=top)
+        measure, rehash = snapshot.measurer(project, self._meter), self._is_doubted(f"{top}/{path}")
+        shot = snapshot.take(project, path, ignore, measure, rehash=rehash, past=index, top=top)
         if shot.edits or index.base is None:
             snapshot.take_in(shot)
             index.base = snapshot.tree_of(index, _discard)
@@ -152,6 +162,13 @@ class Gauge:
         elif shot.stats:
             self._shots.append(shot)
         return _known(index, index.base)
+
+    def _is_doubted(self, full: str) -> bool:
+        """Whether to read this, whatever its stats say: once, if at all."""
+        if self._rehash is None or full in self._rehash:
+            return False
+        self._rehash.add(full)
+        return True
 
     def _seed(self, index: Index, path: str) -> None:
         """What is known of a tracked directory is known of a directory in it."""
