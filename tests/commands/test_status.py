@@ -102,7 +102,12 @@ def test_missing(repo: Repo, remote: Path) -> None:
     assert [(each["path"], each["objects"]) for each in found["missing"]] == [("data", 1), ("one", 1)]
     assert found["not_pushed"] == []
     assert not found["clean"]
-    assert "absent" in clone.run("status").out
+    here = "Not in the workspace:\n  ({} brings it)\n\tabsent:     data\n\tabsent:     one\n\n"
+    assert clone.run("status").out == here.format("vml pull")
+    clone.run("fetch", "one")
+    assert clone.run("status").out == here.format("vml pull")
+    clone.run("fetch")
+    assert clone.run("status").out == here.format("vml checkout")
 
 
 def test_remote(repo: Repo, remote: Path) -> None:

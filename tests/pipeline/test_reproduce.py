@@ -267,7 +267,7 @@ def test_env_wdir_and_shell_are_part_of_it(repo: Repo, monkeypatch: pytest.Monke
     write(repo, text.replace("wdir: sub,", "wdir: sub, shell: bash,"))
     assert whys(repo)["a"] == ["shell changed"]
     write(repo, text.replace("wdir: sub, ", "").replace("x.out]", "sub/x.out]").replace("> x.out", "> sub/x.out"))
-    assert whys(repo)["a"] == ["cmd changed", "shell changed", "wdir changed"]
+    assert whys(repo)["a"] == ["cmd: … > x.out -> … > sub/x.out", "wdir changed", "shell changed"]
     assert states(repo) == {"a": "skipped"}
 
 
@@ -463,10 +463,9 @@ def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
           other: {cmd: 'true', deps: [in]}
         """,
     )
-    whole = {"bad": "would fail", "below": "not run", "loop": "would fail", "other": "would run"}
-    assert states(repo, "--dry", "-k", ok=False) == whole
-    assert list(states(repo, "--dry", ok=False).values()) == ["would fail", "not run", "not run", "not run"]
-    err = repo.fails("repro", "--dry", "-k", code=3).err
+    whole = {"bad": "would fail", "below": "would not run", "loop": "would fail", "other": "would run"}
+    assert states(repo, "--dry", ok=False) == whole
+    err = repo.fails("repro", "--dry", code=3).err
     assert "the dep none does not exist" in err
     assert "stage loop: " in err
 
@@ -511,16 +510,33 @@ def test_dry_writes_nothing(chain: Repo) -> None:
     assert states(chain, "--dry") == {"clean": "would run", "train": "may run"}
     states(chain)
     chain.write("raw", "b\na\n")
-    assert states(chain, "--dry") == {"clean": "would be cached", "train": "may run"}
+    assert states(chain, "--dry") == {"clean": "would be cached", "train": "would be cached"}
     assert chain.read("model") == b"z\n"
 
 
-def test_explain_gives_every_reason(chain: Repo) -> None:
+def test_reasons_name_params_first(chain: Repo) -> None:
     states(chain)
     write(chain, CHAIN.replace("cat clean", "cat  clean"))
     chain.write("params.yaml", "lr: 3\n")
-    assert "cmd changed, and 1 more" in chain.run("repro", "--dry").out
-    assert "cmd changed; params.yaml: lr 0.1 -> 3" in chain.run("repro", "--dry", "--explain").out
+    every = ["params.yaml: lr 0.1 -> 3", "cmd: cat clean … -> cat  clean …"]
+    assert whys(chain, "--dry")["train"] == every
+    rows = chain.run("repro", "--dry").out.splitlines()
+    assert [line.partition("0.0")[2].strip() or line.strip() for line in rows[1:]] == every
+    assert f"train: running ({'; '.join(every)})" in chain.run("repro").err
+
+
+def test_reasons_are_shortened_and_with_explain_all_told(chain: Repo) -> None:
+    states(chain)
+    write(chain, CHAIN.replace("cat clean", "cat  clean"))
+    chain.write("params.yaml", f"lr: {'long' * 20}\n")
+    chain.write("clean", "mine")
+    first = "params.yaml: lr 0.1 -> longlonglonglonglonglonglonglonglonglon…"
+    assert f"train: running ({first}, and 1 more)" in chain.run("repro").err
+    write(chain, CHAIN)
+    chain.write("params.yaml", "lr: 1\n")
+    result = chain.run("repro", "--explain")
+    assert "-> 1; cmd: cat" in result.err
+    assert len(result.out.splitlines()) == 3
 
 
 def test_without_run_cache(chain: Repo) -> None:

@@ -71,6 +71,7 @@ def status(
                 session.env,
                 meter=meter,
                 keep=keep,
+                rehash=rehash,
                 targets=dict(zip(paths or (), targets, strict=True)),
             )
     known = [*(each.path for each in found.pointers), *(stages.named if stages else ())]
@@ -149,7 +150,16 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
         session,
         "Data that differs from its pointer:",
         f"vml {verb} PATH records it, vml checkout PATH brings the recorded version back",
-        [(each.change, _describe(each)) for each in found.data],
+        [(each.change, _describe(each)) for each in found.data if each.change != "absent"],
+        "red",
+    )
+    absent = [each.path for each in found.data if each.change == "absent"]
+    lost = {each.path for each in found.missing}
+    _section(
+        session,
+        "Not in the workspace:",
+        f"vml {'pull' if lost.intersection(absent) else 'checkout'} brings it",
+        [("absent", output.quote(path)) for path in absent],
         "red",
     )
     _section(
@@ -170,7 +180,11 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
         session,
         "Missing from the local store:",
         "vml pull brings it",
-        [("missing", f"{output.quote(m.path)}  ({output.count(m.objects, 'object')})") for m in found.missing],
+        [
+            ("missing", f"{output.quote(m.path)}  ({output.count(m.objects, 'object')})")
+            for m in found.missing
+            if m.path not in absent
+        ],
         "red",
     )
     _section(
@@ -203,16 +217,24 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
 
 def _stage_rows(stages: list[StageState]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
-    behind = [each.name for each in stages if each.state == "behind"]
+    many = {
+        "behind": "need what others will make",
+        "absent": "read or made what is not here, or only in part",
+    }
+    for state in list(many):
+        if sum(each.state == state for each in stages) <= (_BEHIND if state == "behind" else 1):
+            del many[state]
     for each in stages:
-        if each.state != "behind" or len(behind) <= _BEHIND:
+        if each.state not in many:
             reasons = [output.line(str(reason)) for reason in each.reasons]
             if len(reasons) > _REASONS:
                 reasons[_REASONS:] = [f"{len(reasons) - _REASONS:,} more"]
             why = "; ".join(reasons) or "needs what another one will make"
             rows.append((each.state, f"{output.quote(each.name)}  ({why})"))
-    if len(behind) > _BEHIND:
-        rows.append(("behind", f"{output.count(len(behind), 'stage')} that need what others will make"))
+    for state, why in many.items():
+        names = [output.quote(each.name) for each in stages if each.state == state]
+        shown = f"  ({', '.join(names)})" if len(names) <= _BEHIND else ""
+        rows.append((state, f"{output.count(len(names), 'stage')} that {why}{shown}"))
     return rows
 
 
@@ -227,8 +249,6 @@ def _describe(each: Change) -> str:
     name = output.quote(each.path)
     if each.source is not None:
         return f"{output.quote(each.source)} -> {name}"
-    if each.change == "absent":
-        return f"{name}  (not in the workspace; vml pull)"
     sizes = [output.size(entry.size) for entry in (each.old, each.new) if entry is not None and entry.size >= 0]
     return f"{name}  ({' -> '.join(dict.fromkeys(sizes))})"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from vcs_ml.pipeline import patterns, run_cache, signature
 from vcs_ml.pipeline.signature import Inputs, Reader, Reason
@@ -15,6 +15,8 @@ from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
+
+_LINE: Final = 80  # characters
 
 
 class Look(NamedTuple):
@@ -45,12 +47,15 @@ def look(stage: Stage, known: LockFiles, reader: Reader, *, force: bool = False)
     return Look(record, now, reasons)
 
 
-def why(reasons: list[Reason]) -> str:
-    """The first reason, and how many more there are."""
-    if not reasons:
-        return ""
-    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-    return f"{reasons[0]}{more}"
+def why(reasons: Sequence[Reason]) -> str:
+    """The first reasons, as many as a line holds, and how many more there are."""
+    shown: list[str] = []
+    for each in map(str, reasons):
+        if shown and len("; ".join((*shown, each))) > _LINE:
+            break
+        shown.append(each)
+    more = f", and {len(reasons) - len(shown)} more" if len(reasons) > len(shown) else ""
+    return "; ".join(shown) + more
 
 
 def candidates(

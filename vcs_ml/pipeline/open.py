@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import stat
 from collections.abc import Mapping
 
@@ -24,11 +26,13 @@ def pipeline(
     """What the vml.yaml files of the workspace say, and the graph of their stages; both empty where there are none.
 
     `survey` is what was seen in the workspace just now; `instead` are bytes that count in the place of those of a file.
-    UserError in a bare repository, and as in `load.load` and `graph.build`.
+    UserError in a bare repository, for a link, and as in `load.load` and `graph.build`.
     """
     if project.git.worktree is None:
         raise UserError("a bare repository has no workspace", hint="vml works on stages in a clone or a worktree")
     found = survey or tracked.survey(project)
+    for source in found.stage_files:
+        _refuse_link(project, source)
     new = instead or {}
 
     def read(path: str) -> bytes | None:
@@ -68,11 +72,18 @@ def is_made(out: Pointer, graph: Graph) -> bool:
 
 def read(project: Project, source: str) -> bytes:
     """The bytes of the vml.yaml at a project-relative path, none where nothing is. UserError if it is no file."""
-    path = project.root / source
     project.refuse_link_above(source)
-    if path.is_symlink():
-        raise UserError(f"{quote(source)} is a symbolic link", hint="vml does not write through links")
-    return values.read(path) or b""
+    _refuse_link(project, source)
+    return values.read(project.root / source) or b""
+
+
+def _refuse_link(project: Project, source: str) -> None:
+    if os.path.islink(project.root / source):
+        name = shlex.quote(source)
+        raise UserError(
+            f"{quote(source)} is a symbolic link: stages are read from and written to files of the project only",
+            hint=f'cp --remove-destination "$(realpath {name})" {name}',
+        )
 
 
 def write(project: Project, survey: Survey, changes: Mapping[str, bytes]) -> Graph:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from vcs_ml import values
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import one_line, quote
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Out, ParamSet, Stage
 from vcs_ml.store import manifest, objects
@@ -24,6 +24,7 @@ from vcs_ml.workspace.measure import Gauge
 
 SCHEMA: Final = 1
 _SHOWN: Final = 40  # characters of a value
+_AROUND: Final = 10  # characters that two commands may have in common at an end, and are shown nonetheless
 _SETTINGS: Final = {"shell": "sh", "wdir": "."}  # of a record's `extra`, where they are not as usual
 
 Kind = Literal["always", "callback", "cmd", "dep", "env", "force", "never", "out", "param", "shell", "wdir"]
@@ -40,7 +41,7 @@ ValuesOf = Callable[[str], Any]
 class Reason(NamedTuple):
     """One reason for a stage to run: the path, params key or variable that it is about, and how that changed.
 
-    `old` and `new` are for params.
+    `old` and `new` are for params and commands.
     """
 
     kind: Kind
@@ -56,6 +57,8 @@ class Reason(NamedTuple):
                 return f"{quote(self.name)}: {quote(self.key)} {self.what}"
             case "dep" | "out":
                 return f"{quote(self.name)}: {self.what}"
+            case "cmd":
+                return f"cmd: {self.what}"
             case "env":
                 return f"env {quote(self.name)} changed"
         return _FIXED.get(self.kind, f"{self.kind} changed")
@@ -66,7 +69,9 @@ class Reason(NamedTuple):
         if self.name:
             fields["variable" if self.kind == "env" else "path"] = self.name
         if self.kind == "param":
-            fields |= {"key": self.key, "old": self.old, "new": self.new}
+            fields["key"] = self.key
+        if self.kind in ("param", "cmd"):
+            fields |= {"old": self.old, "new": self.new}
         return fields
 
 
@@ -126,7 +131,7 @@ def inputs(stage: Stage, reader: Reader) -> Inputs:
     params: dict[str, Mapping[str, object]] = {}
     lacking: list[tuple[str, str | None]] = []
     for each in stage.params:
-        params[each.file] = _params(each, reader.values_of(each.file), lacking)
+        params[each.file] = params_of(each, reader.values_of(each.file), lacking)
     folder = stage.file.rpartition("/")[0]
     settings = {"shell": stage.shell, "wdir": lockfile.relative(stage.wdir or ".", folder)}
     return Inputs(
@@ -165,7 +170,8 @@ def _makes(stage: Stage, path: str) -> bool:
     return False
 
 
-def _params(each: ParamSet, found: Any, lacking: list[tuple[str, str | None]]) -> Mapping[str, object]:
+def params_of(each: ParamSet, found: Any, lacking: list[tuple[str, str | None]]) -> Mapping[str, object]:
+    """The params of a stage in one file with the values `found`; what is not there goes to `lacking`. UserError."""
     if found is None and each.keys is None:
         lacking.append((each.file, None))
         return {}
@@ -235,7 +241,10 @@ def of_record(record: StageRecord) -> Inputs:
 
 
 def changes(now: Inputs, record: StageRecord, gauge: Gauge) -> list[Reason]:
-    """How what a stage reads differs from what it read when it was recorded; nothing if the signatures are equal."""
+    """How what a stage reads differs from what it read when it was recorded; nothing if the signatures are equal.
+
+    Params come first, then deps: these are what people change most, and want to be told.
+    """
     before = of_record(record)
     algorithm = gauge.algorithm
     old = {each[:3]: each.value for each in _facts(before, algorithm)}
@@ -250,11 +259,14 @@ def changes(now: Inputs, record: StageRecord, gauge: Gauge) -> list[Reason]:
         elif kind == "dep":
             what = _dep(name in record.deps, record.deps.get(name), name in now.deps, now.deps.get(name), gauge)
             found.append(Reason("dep", name, what=what))
+        elif kind == "cmd":
+            found.append(_cmd(before.cmd, now.cmd))
         else:
             found.append(Reason(kind, name))
-    return found
+    return sorted(found, key=lambda each: _ORDER.index(each.kind))
 
 
+_ORDER: Final = ("param", "dep", "cmd", "wdir", "shell", "env")
 _ABSENT: Final = object()
 
 
@@ -274,9 +286,33 @@ def _param(file: str, key: str, old: object, new: object) -> Iterator[Reason]:
         yield Reason("param", file, key, f"{_shown(old)} -> {_shown(new)}", old, new)
 
 
+def _cmd(old: Sequence[str], new: Sequence[str]) -> Reason:
+    one, other = (one_line("; ".join(each)) for each in (old, new))
+    if one == other:  # the same lines, differently split
+        one, other = map(_json, (list(old), list(new)))
+    start = _common(one, other)
+    same = _common(one[start:][::-1], other[start:][::-1])
+    head = one.rfind(" ", 0, max(one.rfind(" ", 0, start), 0)) + 1  # one word stays: --lr 0.1
+    tail = len(one) - end if same and (end := one.find(" ", len(one) - same)) >= 0 else 0
+    head, tail = (length if length > _AROUND else 0 for length in (head, tail))
+    parts = ((each[head : len(each) - tail]) for each in (one, other))
+    what = " -> ".join("… " * bool(head) + _cut(each) + " …" * bool(tail) for each in parts)
+    return Reason("cmd", what=what, old=list(old), new=list(new))
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) and value.isprintable() and value else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return _cut(text)
 
 
 def _dep(was: bool, old: Item | None, is_now: bool, new: Item | None, gauge: Gauge) -> str:
@@ -354,9 +390,9 @@ def stale(stage: Stage, record: StageRecord | None, reader: Reader, *, now: Inpu
         return [Reason("never")]
     found: list[Reason] = []
     if not stage.frozen:
+        found += changes(now or inputs(stage, reader), record, reader.gauge)
         if stage.always_changed:
             found.append(Reason("always"))
         elif not (stage.deps or stage.outs or stage.params or stage.env):
             found.append(Reason("callback"))
-        found += changes(now or inputs(stage, reader), record, reader.gauge)
     return found + outs_changed(stage, record, reader)

@@ -64,19 +64,21 @@ def look(
     *,
     meter: Meter,
     keep: bool,
+    rehash: bool = False,
     targets: Mapping[str, str] | None = None,
 ) -> Staleness:
     """Look at all stages, or at those of `targets`: names of stages, each with what it is as a project-relative path,
     at which a stage may read or make something.
 
     With `keep` the caller holds the worktree's lock, and what was hashed is remembered. Stages are compared with lock
-    files; nothing is run or stored.
+    files; nothing is run or stored. With `rehash`, what stages read or made and nothing tracks is read, whatever its
+    times say.
     """
     try:
         _, graph = pipeline(project, survey)
     except UserError as error:
         return Staleness(0, [], set(), [error], [])
-    gauge = Gauge(project, store, survey.tracked, meter)
+    gauge = Gauge(project, store, survey.tracked, meter, rehash=rehash)
     reader = Reader(gauge, Params(project.root), env, project.root)
     locks = LockFiles(project)
     found: dict[str, StageState] = {}

@@ -47,7 +47,7 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `made` are the outputs of all stages; `in_git` tells which paths Git has. `reasons` and `errors` are filled by the
+    `made` are the outputs of all stages; `in_git` are those of them that Git has. `reasons` and `errors` are filled by the
     turns, by the address of the stage.
     """
 
@@ -62,7 +62,7 @@ class Run(NamedTuple):
     logs: Path
     write: Write
     say: Callable[[str], None]
-    in_git: Callable[[], set[str]]
+    in_git: Collection[str]
     options: Options
     prefix: bool
     ignored: Ignored
@@ -257,7 +257,7 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
 
 
 def _refuse_in_git(run: Run, stage: Stage) -> None:
-    ignored.refuse_in_git(run.project, stage, run.in_git())
+    ignored.refuse_in_git(run.project, stage, run.in_git)
 
 
 def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:

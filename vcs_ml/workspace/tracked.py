@@ -23,8 +23,8 @@ _CONFIG = ".vml/config.toml"
 
 
 class Survey(NamedTuple):
-    """What is in the workspace: all that is tracked by the path of the data, the vml.yaml files by theirs, both sorted,
-    and what cannot be read, by the path of the file.
+    """What is in the workspace: all that is tracked by the path of the data, the vml.yaml files by theirs (also where
+    that is a link), both sorted, and what cannot be read, by the path of the file.
     """
 
     tracked: dict[str, Pointer]
