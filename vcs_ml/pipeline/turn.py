@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `made` are the outputs of all stages; `in_git` are those of them that Git has. `reasons` and `errors` are filled by the
+    `made` are the outputs of all stages; `in_git` are those that Git has. `reasons` and `errors` are filled by the
     turns, by the address of the stage.
     """
 
