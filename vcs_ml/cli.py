@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 import gc
 import importlib
 import os
 import shutil
 import signal
-import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Annotated, Any, Final, NamedTuple
@@ -23,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from vcs_ml import __version__, fs, output
+from vcs_ml import __version__, faults, output
 from vcs_ml.errors import UsageError, VmlError
 from vcs_ml.session import Session
 
@@ -81,14 +79,6 @@ OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
 # Options that stand before the command, and how.
 _GLOBAL: Final = {"-q": "-q", "--quiet": "-q", "-v": "-v", "--verbose": "-v", "-C": "-C DIR"}
 _AGAIN: Final = 0.01  # seconds until an exception that was dropped is raised again
-
-_HINTS: Final = {
-    errno.ENOSPC: "free some space and run the command again; what was done is kept",
-    errno.EDQUOT: "your quota is used up; free some space and run the command again",
-    errno.EROFS: "the file system is mounted read-only",
-    errno.EIO: "the disk reports a fault; look at the system's log before anything else",
-    errno.EMFILE: "too many open files: ulimit -n",
-}
 
 
 class Commands(TyperGroup):
@@ -327,8 +317,8 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
             return _say(
                 "error", "there is not enough memory", "vml config transfer.memory 32MB makes transfers take less", 3
             )
-        case OSError() if error.filename is not None or error.errno in (*_HINTS, errno.EACCES, errno.EPERM):
-            return _say("error", *_describe(error), 3)
+        case OSError() if (refused := faults.as_user_error(error)) is not None:
+            return _say("error", refused.message, refused.hint, refused.exit_code)
         case _:
             traceback.print_exception(error)
             shown = " ".join(args[(at := _command_at(args)) : at + 1]) or "vml"
@@ -357,42 +347,6 @@ def _help_hint(error: TyperException) -> str:
     if option[1:].isdecimal():
         return f"a value that begins with - stands behind --, and the options before it: {command} -- ..."
     return f"{command} --help"
-
-
-def _describe(error: OSError) -> tuple[str, str]:
-    both = (error.filename, error.filename2)
-    paths = [_shown(name) for name in both if isinstance(name, str | bytes | os.PathLike)]
-    where = f"{' -> '.join(map(output.quote, paths))}: " if paths else ""
-    reason = error.strerror or type(error).__name__
-    hint = _HINTS.get(error.errno or 0, "look at that path: ls -ld")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        hint = _whose(paths[0]) if paths else "look at the permissions and owners of its files: ls -l"
-    return where + reason[:1].lower() + reason[1:], hint
-
-
-def _whose(name: str) -> str:
-    """Who owns a path, or the nearest directory above that can be seen, and who may do what there."""
-    path = Path(name).absolute()
-    for place in (path, *path.parents):
-        try:
-            mode = stat.filemode(place.lstat().st_mode)
-            return f"{output.quote(place)} belongs to {_name(place.owner)}, group {_name(place.group)} ({mode})"
-        except OSError:
-            continue
-    return "look at that path: ls -ld"
-
-
-def _name(whose: Callable[[], str]) -> str:
-    try:
-        return whose()
-    except KeyError as error:  # a user or group without a name
-        return str(error.args[0]).rpartition(" ")[2]
-
-
-def _shown(name: str | bytes | os.PathLike[str]) -> str:
-    """A path as people know it: of a temporary file of ours, its directory."""
-    directory, base = os.path.split(os.fsdecode(name))
-    return directory if directory and fs.is_tmp(base) else os.fsdecode(name)
 
 
 def _close_pipes() -> int:

@@ -24,6 +24,7 @@ _ESCAPES: Final = {
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 }
+_CONTROLS_IN_LINES: Final = {code: text for code, text in _CONTROLS.items() if code not in (9, 10)}
 _OWN_LINE: Final = re.compile(r"\n(?=  )")  # of a list, as our messages have them
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _ALIGN: Final = {"l": "left", "r": "right", "c": "center"}
@@ -115,6 +116,11 @@ def _escape(char: str) -> str:
 def one_line(text: str) -> str:
     """A stranger's text for messages: control characters, ends of lines too, are written as escapes."""
     return text.translate(_CONTROLS)
+
+
+def lines(text: str) -> str:
+    """Text for a terminal, of one or more lines: all control characters but tabs are written as escapes."""
+    return text.translate(_CONTROLS_IN_LINES)
 
 
 def line(text: str) -> str:

@@ -61,9 +61,9 @@ class Session:
         self.data((output.json_text(obj) + "\n").encode("utf-8", "backslashreplace"))
 
     def note(self, text: str) -> None:
-        """Say something to people, unless they asked for quiet."""
+        """Say something to people, unless they asked for quiet. What a terminal would obey is written as an escape."""
         if not self.quiet:
-            self._say(text + "\n")
+            self._say(output.lines(text) + "\n")
 
     def live(self, raw: bytes) -> None:
         """Pass on what a program that we run writes, unless quiet was asked for."""
@@ -80,7 +80,7 @@ class Session:
     def debug(self, text: str) -> None:
         """Say something only to those who asked for more."""
         if self.verbose:
-            self._say(text + "\n")
+            self._say(output.lines(text) + "\n")
 
     def progress(self, label: str, files: int | None = None, bytes: int | None = None) -> Progress:
         """A progress line on stderr, shown only on a terminal that can erase it, and unless quiet."""

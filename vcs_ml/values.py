@@ -133,8 +133,14 @@ def keys(values: Any, above: str = "") -> Iterator[str]:
 def suggestion(word: str, known: Iterable[str]) -> str | None:
     """The word among `known` that is spelt most like this one, if one is."""
     # The search takes time in proportion to both lengths, and these are other people's words.
-    short = [each for each in known if len(each) <= _WORD_MAX]
-    return next(iter(difflib.get_close_matches(word[:_WORD_MAX], short, n=1)), None)
+    short = [each for each in known if len(each) <= _WORD_MAX and _is_as_long(word, each)]
+    cutoff = 0.7 if len(word) > 3 else 0.6  # of three letters, two that are swapped leave 0.67
+    return next(iter(difflib.get_close_matches(word[:_WORD_MAX], short, n=1, cutoff=cutoff)), None)
+
+
+def _is_as_long(word: str, other: str) -> bool:
+    """Whether the lengths are near: `cur` is no slip of the keyboard for `current`."""
+    return abs(len(word) - len(other)) <= max(1, max(len(word), len(other)) // 3)
 
 
 def text(value: object) -> str:

@@ -98,9 +98,18 @@ def parse(raw: bytes, source: str) -> Document:
         where = f"{quote(source)}:{mark.line + 1}" if mark else quote(source)
         why = getattr(error, "problem", None) or str(error).partition("\n")[0]
         hint = "YAML indents with spaces, and quotes text that begins with a special character"
+        if "unknown escape" in why:
+            hint = r"in double quotes a backslash is written twice: \\${HOME}; in single ones, or without any, once"
+        elif mark and "expected ',' or" in why and b"${" in _line(raw, mark.line):
+            hint = "in { } and [ ], text with ${x} has to be quoted: '${x}'"
         if _CONFLICT.search(raw):
             hint = "it has conflict markers: settle the merge first"
         raise UserError(f"{where}: this is not YAML: {why}", hint=hint) from None
+
+
+def _line(raw: bytes, number: int) -> bytes:
+    lines = raw.split(b"\n", number + 1)
+    return lines[number] if number < len(lines) else b""
 
 
 def _build(events: Iterator[Event], source: str) -> Document:

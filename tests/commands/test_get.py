@@ -711,3 +711,18 @@ def test_a_submodule(fruit: Repo, here: Repo) -> None:
 def test_page_shows_every_key(fruit: Repo, here: Repo) -> None:
     page = text_of(DOCS / "commands/get.md")
     assert not {key for key in keys_of(here.json("get", "../repo", "photos")) if f'"{key}"' not in page}
+
+
+def test_an_output_comes_from_its_own_remote(repo: Repo, remote: Path, here: Repo, tmp_path: Path) -> None:
+    repo.run("remote", "add", "other", str(tmp_path / "other"))
+    repo.write("out/model", "m")
+    repo.write("out/table", "t")
+    record(repo, "train", {"out/model": Flags(remote="other"), "out/table": Flags()})
+    repo.commit()
+    repo.run("push")
+    repo.run("push", "-r", "other")
+    clone = repo.clone("clone")
+    here.run("get", str(clone.path), "out/model", "-o", "one")
+    here.run("get", str(clone.path), "out")
+    assert (here.read("one"), here.files("out")) == (b"m", {"model": b"m", "table": b"t"})
+    here.fails("get", str(clone.path), "out/model", "-o", "two", "-r", "origin", code=3)

@@ -13,7 +13,7 @@ from tests.conftest import Repo
 COMMANDS = {
     "add data": {"recorded"},
     "commit": {"recorded", "stages"},
-    "status": {"clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial", "unmade"},
+    "status": {"clean", "data", "pointers", "missing", "not_pushed", "stages", "optional", "partial", "unmade", "left"},
     "diff": {"a", "b", "added", "deleted", "modified", "renamed"},
     "ls": {"entries"},
     "ls data": {"entries"},

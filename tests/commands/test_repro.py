@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -96,3 +97,76 @@ def test_bad_files(repo: Repo) -> None:
     assert "conflict markers" in repo.fails("repro", code=3).err
     repo.write("vml.lock", '{"schema": 99, "stages": {}}')
     assert "newer vml" in repo.fails("repro", code=3).err
+
+
+def test_the_outcome_overwrites_nothing(repo: Repo) -> None:
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("in", "1")
+    repo.write("data/x", "1")
+    repo.run("add", "data")
+    repo.write("old.xml", "")
+    repo.write("sub/x", "")
+    repo.git("add", "old.xml")
+    os.symlink("..", repo.path / "sub/up")
+    for path, why in {
+        "vml.lock": "belongs to Git or vml",
+        "vml.yaml": "belongs to Git or vml",
+        "data.vml": "belongs to Git or vml",
+        ".vml/config.toml": "belongs to Git or vml",
+        "sub/up/vml.lock": "belongs to Git or vml",
+        "old.xml": "is tracked by Git",
+        "data/x": "is tracked, and",
+        "b": "is what the stage b makes",
+        "in": "is what the stage a reads",
+        "params.yaml": "is what the stage b reads",
+        "sub": "is a directory",
+        "nowhere/x.xml": "there is no directory",
+    }.items():
+        assert why in repo.fails("repro", "--junit", path, code=3).err
+    assert not (repo.path / "a").exists()
+    repo.run("repro", "--junit", "sub/new.xml")
+    repo.run("repro", "--junit", "sub/new.xml")
+
+
+def test_options_of_dvc_are_there_or_lead_to_ours(repo: Repo) -> None:
+    write(repo, TWO, params_yaml="lr: 1\n")
+    repo.write("in", "1")
+    page = (Path(__file__).parents[2] / "docs/coming-from-dvc.md").read_text("utf-8")
+    for option in ("-f", "-s a", "-k", "--downstream a", "--dry", "--pull", "--no-commit", "--no-run-cache"):
+        repo.run("repro", *option.split())
+    for option in ("-p", "-P", "-R", "-i", "-m", "--glob", "--allow-missing", "--force-downstream", "--ignore-errors"):
+        result = repo.fails("repro", option, code=2)
+        assert f"error: vml repro has no {option}\n" in result.err
+        assert f"`{option}" in page
+    assert "are no stages" not in repo.run("repro", "a*").err
+    assert "no such option" in repo.fails("repro", "--nonsense", code=2).err
+
+
+def test_a_project_of_dvc_is_told_how_to_move(repo: Repo) -> None:
+    repo.write("dvc.yaml", "stages: {a: {cmd: echo > x, outs: [x]}}\n")
+    repo.commit()
+    err = repo.fails("repro", code=3).err
+    hint = err.partition("hint: ")[2].partition(" takes")[0]
+    repo.git(*hint.split()[1:])
+    repo.run("repro")
+    repo.write("dvc.yaml", "")
+    repo.run("repro")
+
+
+def test_stages_that_are_switched_off_are_passed_over(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          off: {cmd: echo > off, outs: [off], if: false}
+          each: {matrix: {x: [1, 2]}, cmd: 'echo > each${item.x}', outs: ['each${item.x}'], if: false}
+          on: {cmd: echo > on, outs: [on]}
+        """,
+    )
+    result = repo.run("repro", "off", "each", "on")
+    assert "off: skipped, its `if` is false\neach: skipped, its `if` is false\n" in result.err
+    assert (repo.path / "on").exists()
+    assert not (repo.path / "off").exists()
+    assert repo.run("repro", "off").err == "off: skipped, its `if` is false\n"
+    repo.run("repro", "off", "--dry", "--json")
+    assert "switched off" in repo.fails("freeze", "off", code=3).err

@@ -157,6 +157,7 @@ def test_fsck_says_which_lock_file_is_broken(repo: Repo) -> None:
 
 def test_only_the_stage_changes_them(repo: Repo) -> None:
     made(repo)
+    repo.write("vml.yaml", "stages: {train: {cmd: x, outs: [model, report.txt, {metrics.json: {cache: false}}]}}")
     for command in (
         ("add", "report.txt"),
         ("add", "model/part/3"),
@@ -175,6 +176,8 @@ def test_only_the_stage_changes_them(repo: Repo) -> None:
     assert "contains outer/deep/out, the output of" in repo.fails("add", "outer", code=3).err
     assert "lies inside model" in repo.fails("mv", "table.csv", "model/table.csv", code=3).err
     assert "is a lock file" in repo.fails("add", "vml.lock", code=3).err
+    repo.write("else/vml.yaml", "")
+    assert "is a file of stages" in repo.fails("add", "else/vml.yaml", code=3).err
 
 
 def test_commit_records_what_is_there(repo: Repo) -> None:

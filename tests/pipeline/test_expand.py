@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,26 @@ from hypothesis import strategies as st
 from tests.pipeline.files import refused, stages
 from vcs_ml.pipeline.expand import instances
 from vcs_ml.pipeline.shape import Fault
+from vcs_ml.pipeline.template import Room
+
+
+def test_what_templates_come_to_is_bounded(tmp_path: Path) -> None:
+    many = ", ".join(map(str, range(300)))
+    files = {"params_yaml": f"s: {'x' * 1_000_000}\nm: {{a: ['${{s}}']}}\nlist: [{many}]\n"}
+    links = ", ".join(["*k"] * 200)
+    anchored = f"vars: [m: {{k: &k {'x' * 1_000_000}, l: [{links}]}}]\nstages: {{a: {{cmd: '${{m}}'}}}}"
+    for text, keys in (
+        ("stages: {a: {cmd: '" + "${s}" * 200 + "'}}", "stages.a.cmd"),
+        ("stages: {a: {cmd: x, deps: [" + ", ".join(["'x${s}'"] * 200) + "]}}", "stages.a.deps"),
+        ("stages: {a: {foreach: ['x${s}', '" + "${s}" * 200 + "'], do: {cmd: x}}}", "stages.a.foreach"),
+        (f"stages: {{a: {{foreach: '${{list}}', do: {{cmd: '{'x' * 400_000} ${{item}}'}}}}}}", "stages.a.do.cmd"),
+        (anchored, "stages.a.cmd"),
+    ):
+        error = refused(tmp_path, text, **files)
+        assert re.match(rf"vml.yaml:\d+: {keys}\S*: here the templates come to more than 100,000,000 ", error.message)
+    axes = ", ".join(f"a{number}: ['{'x' * 1_000_000}']" for number in range(5))
+    error = refused(tmp_path, f"stages: {{a: {{matrix: {{{axes}, b: [{many}], c: [{many}]}}, cmd: x}}}}")
+    assert "stages.a.matrix" in error.message
 
 
 def commands(root: Path, text: str, **files: str) -> dict[str, str]:
@@ -130,10 +151,10 @@ def test_refused(tmp_path: Path, entry: str, words: str) -> None:
 def test_too_many(tmp_path: Path) -> None:
     axis = list(range(100))
     with pytest.raises(Fault, match="1,000,000 combinations"):
-        list(instances("s", {"matrix": {"a": axis, "b": axis, "c": axis}, "cmd": "x"}, {}))
+        list(instances("s", {"matrix": {"a": axis, "b": axis, "c": axis}, "cmd": "x"}, {}, Room()))
     # The product is not made before it is counted.
     with pytest.raises(Fault, match="combinations"):
-        list(instances("s", {"matrix": {f"a{number}": axis for number in range(50)}, "cmd": "x"}, {}))
+        list(instances("s", {"matrix": {f"a{number}": axis for number in range(50)}, "cmd": "x"}, {}, Room()))
 
 
 SCALARS = st.integers(0, 5) | st.sampled_from(["a", "b", "x-y", True, 0.5])
@@ -156,9 +177,9 @@ def test_matrix_against_a_plain_model(axes: dict[str, list[object]]) -> None:
     names = ["-".join(each) for each, _ in expected]
     if len(set(names)) < len(names):
         with pytest.raises(Fault, match="two stages"):
-            list(instances("s", {"matrix": axes, "cmd": "x"}, {}))
+            list(instances("s", {"matrix": axes, "cmd": "x"}, {}, Room()))
         return
-    found = list(instances("s", {"matrix": axes, "cmd": "x"}, {}))
+    found = list(instances("s", {"matrix": axes, "cmd": "x"}, {}, Room()))
     assert [(each.name, each.loop) for each in found] == [
         (f"s@{name}", {"item": item, "key": name}) for name, (_, item) in zip(names, expected, strict=True)
     ]
@@ -176,6 +197,6 @@ def test_foreach_against_a_plain_model(data: list[object] | dict[str, object]) -
     definition = {"foreach": data, "do": {"cmd": "x"}}
     if any(one == other for one, other in itertools.combinations(names, 2)):
         with pytest.raises(Fault, match="two stages"):
-            list(instances("s", definition, {}))
+            list(instances("s", definition, {}, Room()))
     else:
-        assert [(each.name, each.loop) for each in instances("s", definition, {})] == expected
+        assert [(each.name, each.loop) for each in instances("s", definition, {}, Room())] == expected

@@ -62,7 +62,7 @@ def test_anything_is_well_formed(tmp_path_factory: object, found: list[tuple[str
 
 
 def test_what_xml_cannot_hold() -> None:
-    assert clean("a\x00b\x1b\ud800\ufffe\x7f\x9b\t\n") == "a\\x00b\\x1b\\ud800\\ufffe\x7f\x9b\t\n"
+    assert clean("a\x00b\x1b\ud800\ufffe\x7f\x9b\t\n") == "a\\x00b\\x1b\\ud800\\ufffe\\x7f\\x9b\t\n"
     assert clean("\x1b[1;31mred\x1b[0m \x1b]0;title\x07x\x1b[2K") == "red x"
     assert clean("10%\r20%\r\n") == "10%\\x0d20%\n"
 

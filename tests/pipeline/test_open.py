@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.conftest import Repo
@@ -22,3 +24,21 @@ def test_every_file_of_the_project_counts(repo: Repo) -> None:
     repo.write("sub/vml.yaml", "stages: {clean: {cmd: x, outs: [../raw.csv]}}\n")
     with pytest.raises(UserError, match=r"overlaps with raw\.csv, which vml add tracks"):
         pipeline(project_of(repo))
+
+
+def test_a_link_is_refused(repo: Repo) -> None:
+    repo.write("elsewhere", "stages: {a: {cmd: echo > x, outs: [x]}}\n")
+    for name in ("vml.yaml", "sub/vml.yaml"):
+        repo.write(name, "").unlink()
+        (repo.path / name).symlink_to(repo.path / "elsewhere")
+        for command in (["repro"], ["repro", "--dry"], ["status"], ["dag"], ["stage", "list"]):
+            result = repo.fails(*command, code=3)
+            assert f"{name} is a symbolic link" in result.err
+        repo.write("data", "1")
+        repo.run("add", "data")  # what has nothing to do with stages goes on
+        hint = result.err.partition("hint: ")[2]
+        subprocess.run(["sh", "-c", hint], cwd=repo.path, check=True)
+        repo.run("repro")
+        (repo.path / name).unlink()
+    (repo.path / "vml.yaml").symlink_to("nowhere")
+    assert "vml.yaml is a symbolic link" in repo.fails("repro", code=3).err

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import pytest
 from tests import pipelines
 from tests.conftest import Repo
 from tests.pipelines import Dag, lock, states, whys, write
+from tests.stages import project_of
+from vcs_ml.store import objects
+from vcs_ml.workspace import opening
 
 CHAIN = """
     stages:
@@ -47,6 +51,14 @@ def ran(repo: Repo) -> list[str]:
 def clean(repo: Repo) -> None:
     """Nothing is damaged, and nothing is lacking."""
     assert repo.json("fsck")["clean"]
+
+
+def kept(repo: Repo) -> dict[str, bytes]:
+    """The files that were taken out of the workspace and kept, with their bytes."""
+    store = opening.open_store(project_of(repo))
+    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
+    every = [each for files in records for each in files]
+    return {each["path"]: store.read(objects.parse_hash(each["hash"], store.algorithm, source="")) for each in every}
 
 
 # ---------------------------------------------------------------------- what runs
@@ -255,7 +267,7 @@ def test_env_wdir_and_shell_are_part_of_it(repo: Repo, monkeypatch: pytest.Monke
     write(repo, text.replace("wdir: sub,", "wdir: sub, shell: bash,"))
     assert whys(repo)["a"] == ["shell changed"]
     write(repo, text.replace("wdir: sub, ", "").replace("x.out]", "sub/x.out]").replace("> x.out", "> sub/x.out"))
-    assert whys(repo)["a"] == ["cmd changed", "shell changed", "wdir changed"]
+    assert whys(repo)["a"] == ["cmd: … > x.out -> … > sub/x.out", "wdir changed", "shell changed"]
     assert states(repo) == {"a": "skipped"}
 
 
@@ -328,14 +340,51 @@ def test_failure_leaves_what_was_recorded(chain: Repo) -> None:
     assert lock(chain)["clean"] != before["clean"]
     assert chain.read("model") == b"half\n"
     assert chain.read(".gitignore").splitlines()[1:3] == [b"/clean", b"/model"]
-    chain.fails("repro", code=3)
-    assert not (chain.path / ".vml/saved").exists()  # nobody has to keep what a failed command left
     chain.run("checkout", "model", "--force")
     assert chain.read("model") == b"a\nb\n"
-    chain.write("model", "half, and mine")
-    chain.fails("repro", code=3)
-    assert list((chain.path / ".vml/saved").iterdir())
     clean(chain)
+
+
+def test_what_a_failed_command_left_is_kept(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'mkdir o && echo half > o/model && ln -s model o/best && exit 1', outs: [o]}}")
+    repo.fails("repro", code=3)
+    repo.write("o/notes", "mine")  # as somebody may while the command runs
+    repo.fails("repro", code=3)
+    assert kept(repo) == {"o/best": b"model", "o/model": b"half\n", "o/notes": b"mine"}
+    clean(repo)
+
+
+def test_many_files_that_are_kept_are_not_all_told(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: mkdir -p o && touch o/x, outs: [o]}}")
+    for i in range(25):
+        repo.write(f"o/{i}", str(i))
+    err = repo.run("repro").err
+    assert err.count("its bytes are kept") == 20
+    assert "and so are 5 more files: vml status lists them" in err
+    assert repo.run("status").err.count("its bytes are kept") == 25
+
+
+def test_each_try_begins_with_its_outputs_cleared(repo: Repo) -> None:
+    outs = "[o, '*.txt', {log: {persist: true}}]"
+    cmd = "cat o/f x.txt >> seen || true; mkdir -p o; echo >> o/f; echo >> x.txt; echo >> log; test $(wc -l < log) = 3"
+    write(repo, f"stages: {{a: {{cmd: '{cmd}', outs: {outs}, retries: 5}}}}")
+    assert states(repo) == {"a": "ran"}
+    assert [repo.read(path) for path in ("o/f", "x.txt", "log", "seen")] == [b"\n", b"\n", b"\n\n\n", b""]
+    clean(repo)
+
+
+@pytest.mark.parametrize("cache", ["true", "false"])
+def test_symbolic_links_in_an_output_are_kept(repo: Repo, cache: str) -> None:
+    outs = f"[{{o: {{cache: {cache}}}}}, {{p: {{cache: false}}}}]"
+    write(repo, f"stages: {{a: {{cmd: mkdir o && cp in o/x && cp in p, deps: [in], outs: {outs}}}}}")
+    repo.write("in", "1")
+    states(repo)
+    (repo.path / "o/best").symlink_to("x")
+    (repo.path / "p").unlink()
+    (repo.path / "p").symlink_to("in")
+    repo.write("in", "2")
+    assert states(repo) == {"a": "ran"}
+    assert kept(repo) == {"o/best": b"x", "p": b"in"}
 
 
 def test_after_a_failure(repo: Repo) -> None:
@@ -352,6 +401,73 @@ def test_after_a_failure(repo: Repo) -> None:
     assert result.code == 3
     assert "2 stages failed: bad, worse" in result.err
     assert set(lock(repo)) == {"other"}
+
+
+def test_git_ignores_what_a_failed_command_left(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          good: {cmd: echo > good, outs: [good]}
+          bad: {cmd: mkdir -p p && echo half > m && echo > p/x.bin && exit 1, deps: [good], outs: [m, never, p/*.bin]}
+          below: {cmd: cp m below, deps: [m], outs: [below, p/below]}
+        """,
+    )
+    repo.fails("repro", code=3)
+    repo.git("add", "-A")
+    ours = {".gitignore", ".vml/.gitignore", ".vml/config.toml", "vml.lock", "vml.yaml"}
+    assert set(repo.git("ls-files").split()) == {*ours, "p/.gitignore"}
+    assert repo.read(".gitignore").splitlines()[1:-1] == [b"/good", b"/m"]
+    (repo.path / "m").unlink()
+    write(repo, "stages: {good: {cmd: echo > good, outs: [good]}, bad: {cmd: exit 1, outs: [m]}}")
+    repo.fails("repro", code=3)
+    assert repo.read(".gitignore").splitlines()[1:-1] == [b"/good"]
+
+
+def test_a_directory_where_git_can_ignore_nothing(repo: Repo) -> None:
+    (repo.path / "w/.gitignore").mkdir(parents=True)
+    write(repo, "stages: {bad: {cmd: echo > w/x, outs: [w/x]}, other: {cmd: echo > other, outs: [other]}}")
+    assert states(repo, "-k", ok=False) == {"bad": "failed", "other": "ran"}
+    assert not (repo.path / "w/x").exists()
+    assert states(repo, "-k", ok=False) == {"bad": "failed", "other": "skipped"}
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_the_system_refuses_is_the_failure_of_one_stage(repo: Repo, jobs: str) -> None:
+    repo.write("file", "")
+    write(
+        repo,
+        """
+        stages:
+          bad: {cmd: 'true', outs: [file/x]}
+          below: {cmd: 'true', deps: [file/x], outs: [below]}
+          other: {cmd: echo > other, outs: [other]}
+        """,
+    )
+    result = repo.run("repro", "-k", "-j", jobs, ok=False)
+    assert result.code == 3
+    assert f"stage bad: {repo.path}/file: file exists" in result.err
+    assert states(repo, "-k", ok=False)["other"] == "skipped"
+
+
+def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
+    repo.write("in", "1")
+    (repo.path / "loop").symlink_to("loop")
+    write(
+        repo,
+        """
+        stages:
+          bad: {cmd: 'true', deps: [none], outs: [bad]}
+          below: {cmd: 'true', deps: [bad]}
+          loop: {cmd: 'true', deps: [loop/x]}
+          other: {cmd: 'true', deps: [in]}
+        """,
+    )
+    whole = {"bad": "would fail", "below": "would not run", "loop": "would fail", "other": "would run"}
+    assert states(repo, "--dry", ok=False) == whole
+    err = repo.fails("repro", "--dry", code=3).err
+    assert "the dep none does not exist" in err
+    assert "stage loop: " in err
 
 
 # ---------------------------------------------------------------------- options
@@ -394,16 +510,33 @@ def test_dry_writes_nothing(chain: Repo) -> None:
     assert states(chain, "--dry") == {"clean": "would run", "train": "may run"}
     states(chain)
     chain.write("raw", "b\na\n")
-    assert states(chain, "--dry") == {"clean": "would be cached", "train": "may run"}
+    assert states(chain, "--dry") == {"clean": "would be cached", "train": "would be cached"}
     assert chain.read("model") == b"z\n"
 
 
-def test_explain_gives_every_reason(chain: Repo) -> None:
+def test_reasons_name_params_first(chain: Repo) -> None:
     states(chain)
     write(chain, CHAIN.replace("cat clean", "cat  clean"))
     chain.write("params.yaml", "lr: 3\n")
-    assert "cmd changed, and 1 more" in chain.run("repro", "--dry").out
-    assert "cmd changed; params.yaml: lr 0.1 -> 3" in chain.run("repro", "--dry", "--explain").out
+    every = ["params.yaml: lr 0.1 -> 3", "cmd: cat clean … -> cat  clean …"]
+    assert whys(chain, "--dry")["train"] == every
+    rows = chain.run("repro", "--dry").out.splitlines()
+    assert [line.partition("0.0")[2].strip() or line.strip() for line in rows[1:]] == every
+    assert f"train: running ({'; '.join(every)})" in chain.run("repro").err
+
+
+def test_reasons_are_shortened_and_with_explain_all_told(chain: Repo) -> None:
+    states(chain)
+    write(chain, CHAIN.replace("cat clean", "cat  clean"))
+    chain.write("params.yaml", f"lr: {'long' * 20}\n")
+    chain.write("clean", "mine")
+    first = "params.yaml: lr 0.1 -> longlonglonglonglonglonglonglonglonglon…"
+    assert f"train: running ({first}, and 1 more)" in chain.run("repro").err
+    write(chain, CHAIN)
+    chain.write("params.yaml", "lr: 1\n")
+    result = chain.run("repro", "--explain")
+    assert "-> 1; cmd: cat" in result.err
+    assert len(result.out.splitlines()) == 3
 
 
 def test_without_run_cache(chain: Repo) -> None:
@@ -641,6 +774,20 @@ def test_links_to_the_store_that_no_lock_file_names(repo: Repo, link: str) -> No
     clean(repo)
 
 
+def test_a_persistent_output_that_was_an_object_can_be_written_to(repo: Repo) -> None:
+    repo.run("config", "cache.link", "hardlink")
+    write(repo, "stages: {a: {cmd: cat in >> d/x; ls -l d > mode, outs: [{d: {persist: true}}, mode]}}")
+    repo.write("in", "1")
+    repo.write("d/x", "0")
+    states(repo)
+    for place in (repo.path / ".vml/cache/loose").glob("*/*/*"):
+        place.unlink()
+    assert (repo.path / "d/x").stat().st_nlink == 1
+    assert states(repo, "--force") == {"a": "ran"}
+    assert repo.read("mode").split()[2].startswith(b"-rw")
+    assert repo.read("d/x") == b"011"
+
+
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
 def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
     repo.run("config", "cache.link", link)
@@ -656,6 +803,60 @@ def test_links_that_another_has_made_meanwhile(repo: Repo, link: str) -> None:
     clean(repo)
 
 
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+@pytest.mark.parametrize("end", ["cp in out", "exit 1"])
+def test_a_command_that_writes_through_a_link_into_the_store_is_told_of(repo: Repo, link: str, end: str) -> None:
+    repo.run("config", "cache.link", link)
+    repo.write("in", "1")
+    repo.write("data/x", "tracked")
+    repo.write("data/y", "tracked too")
+    repo.run("add", "in", "data")
+    write(
+        repo,
+        f"""
+        stages:
+          make: {{cmd: sed s/1/2/ in > made, deps: [in], outs: [made]}}
+          a: {{cmd: chmod -R u+w data made; echo >> data/x; echo >> made; {end}, deps: [in, data, made], outs: [out]}}
+        """,
+    )
+    err = repo.fails("repro", code=3).err
+    assert "its dep data/x (and 1 more file) was written to; it is linked into the store" in err
+    assert "vml fsck --repair" in err
+    assert sorted(lock(repo)) == ["make"]
+    write(repo, "stages: {a: {cmd: exit 1, outs: [out]}}")
+    assert "was written to" not in repo.fails("repro", code=3).err  # it does not read them
+    repo.write("data/x", "tracked")
+    repo.run("fsck", "--repair", ok=False)
+    repo.run("checkout", "--force", "data/x")
+    write(
+        repo,
+        """
+        stages:
+          make: {cmd: sed s/1/2/ in > made, deps: [in], outs: [made]}
+          a: {cmd: cp in out, deps: [in, data, made], outs: [out]}
+        """,
+    )
+    assert states(repo) == {"make": "ran", "a": "ran"}
+    assert (repo.read("data/x"), repo.read("made")) == (b"tracked", b"2")
+    clean(repo)
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_an_output_whose_object_was_written_to_is_made_anew(repo: Repo, link: str) -> None:
+    repo.run("config", "cache.link", link)
+    write(repo, "stages: {a: {cmd: mkdir d && cp in d/x && cat in in > o, deps: [in], outs: [o, d]}}")
+    repo.write("in", "1")
+    states(repo)
+    for path in ("o", "d/x"):
+        (repo.path / path).chmod(0o644)
+        with (repo.path / path).open("a") as file:
+            file.write("mine")
+    assert states(repo) == {"a": "ran"}
+    assert (repo.read("o"), repo.read("d/x")) == (b"11", b"1")
+    assert kept(repo) == {"o": b"11mine", "d/x": b"1mine"}
+    clean(repo)
+
+
 def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> None:
     repo.write(".vmlignore", "*.tmp\n")
     write(repo, "stages: {a: {cmd: mkdir o && cp in o/x, deps: [in], outs: [{o: {cache: false}}]}}")
@@ -664,8 +865,7 @@ def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> N
     repo.write("o/notes.tmp", "precious")
     repo.write("in", "2")
     assert states(repo) == {"a": "ran"}
-    records = [json.loads(path.read_bytes())["files"] for path in (repo.path / ".vml/saved").glob("*.json")]
-    assert "o/notes.tmp" in {each["path"] for files in records for each in files}
+    assert kept(repo)["o/notes.tmp"] == b"precious"
 
 
 def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
@@ -680,6 +880,158 @@ def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
     states(repo, "a")
     assert {name: sorted(each["outs"]) for name, each in lock(repo).items()} == {"a": ["p"], "b": ["o"]}
     clean(repo)
+
+
+def test_an_output_that_lock_files_name_twice_goes_to_the_stage_that_makes_it(repo: Repo) -> None:
+    def merged(name: str, path: str) -> None:
+        """As a merge leaves it: what stage a was recorded with once more, for another one that has `path` for o."""
+        held = json.loads(repo.read("vml.lock"))
+        entry = json.loads(json.dumps(held["stages"]["a"]).replace('"o"', json.dumps(path)))
+        held["stages"][name] = entry
+        repo.write("vml.lock", json.dumps(held))
+
+    def problem() -> str:
+        result = repo.fails("status", code=3)
+        assert "then vml repro" in result.err
+        assert repo.fails("repro", "--dry", code=3).err == result.err
+        return result.err
+
+    write(repo, "stages: {a: {cmd: cp in o && cp in p, deps: [in], outs: [o, p]}}")
+    repo.write("in", "1")
+    states(repo)
+    merged("gone", "o")
+    merged("away", "o/x")
+    assert "o, the output of gone, is tracked a second time as the output of a" in problem()
+    result = repo.run("repro")
+    assert "vml.lock: o is no longer recorded as the output of gone" in result.err
+    assert "1 stage up to date" in result.err
+    assert sorted(lock(repo)) == ["a"]
+    merged("b", "o")
+    write(repo, "stages: {b: {cmd: cp in o && cp in p, deps: [in], outs: [o, p]}}")
+    problem()
+    assert (states(repo), sorted(lock(repo))) == ({"b": "skipped"}, ["b"])
+    repo.write("sub/vml.yaml", "stages: {c: {cmd: cp ../in ../o, deps: [../in], outs: [../o]}}")
+    write(repo, "stages: {b: {cmd: cp in p, deps: [in], outs: [p]}}")
+    (item,) = {json.dumps(each) for each in lock(repo)["b"]["outs"].values()}
+    repo.write("sub/vml.lock", f'{{"schema": 1, "stages": {{"c": {{"cmd": [], "outs": {{"../o": {item}}}}}}}}}')
+    problem()
+    assert set(states(repo).values()) == {"ran"}
+    assert sorted(lock(repo)["b"]["outs"]) == ["p"]
+    assert sorted(lock(repo, "sub/vml.lock")["c"]["outs"]) == ["../o"]
+    assert "/o" in repo.read(".gitignore").decode()
+    clean(repo)
+
+
+def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: mkdir d && cp in d/x && cp in p && cp in q, deps: [in], outs: [d, p, q]}
+          b: {cmd: cp in b, deps: [in], outs: [b]}
+        """,
+    )
+    repo.write("in", "1")
+    states(repo)
+    assert "it cannot be removed" in repo.fails("rm", "p", code=3).err
+    repo.commit()
+    write(repo, "stages: {b: {cmd: cp in b, deps: [in], outs: [b], if: false}}")
+    assert repo.run("status").out.splitlines() == [
+        "nothing changed",
+        *(f"{n} is recorded for a, which is no stage any more (vml rm --cached {n} ends tracking it)" for n in "dpq"),
+    ]
+    assert repo.json("status", "d/x")["left"] == [{"path": "d", "stage": "a"}]
+    assert "vml rm --cached d ends tracking it" in repo.fails("rm", "d/x", code=3).err
+    repo.run("rm", "--cached", "d", "q")
+    repo.run("add", "d")
+    repo.run("rm", "p")
+    assert (sorted(lock(repo)), repo.read("d/x"), repo.read("q")) == (["b"], b"1", b"1")
+    assert not (repo.path / "p").exists()
+    assert [line for line in repo.read(".gitignore").decode().split() if line.startswith("/")] == ["/b", "/d"]
+    repo.write("vml.yaml", "")
+    assert [each["path"] for each in repo.json("status")["left"]] == ["b"]
+    clean(repo)
+
+
+def test_what_a_terminal_would_obey_is_shown_as_escapes(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cp params.yaml o, params: [lr], outs: [o]}}", params_yaml="lr: a\n")
+    states(repo)
+    repo.write("params.yaml", 'lr: "\\x9b31mRED\\u202e\\x7f"\n')
+    shown = [repo.run("status").out, repo.run("repro", "--dry", "--explain").out]
+    result = repo.run("repro", "--junit", "j.xml")
+    for text in (*shown, result.out, result.err, repo.read("j.xml").decode()):
+        assert "RED" in text
+        assert not set(text) & set("\x9b\u202e\x7f")
+
+
+def test_repro_inside_of_a_stage_is_refused(repo: Repo) -> None:
+    write(repo, f"stages: {{a: {{cmd: {sys.executable} -m vcs_ml repro, deps: [in], outs: [o]}}}}", **{"in": "1"})
+    result = pipelines.start(repo)
+    _, said = result.communicate(timeout=30)
+    assert result.returncode == 3
+    assert "vml repro runs inside a command of the stage a, which it would wait for" in said
+
+
+def test_a_file_that_two_patterns_match_is_an_error_that_names_both(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in ab.txt && cp in a1, deps: [in], outs: ['a*']}
+          b: {cmd: cp in 1b.txt, deps: [in], outs: ['*b.txt']}
+        """,
+    )
+    repo.write("in", "1")
+    why = "ab.txt matches a* of a, and *b.txt of b too"
+    for command in ("repro", "status", "repro --dry", "commit b"):
+        assert why in repo.fails(*command.split(), code=3).err
+    write(repo, "stages: {a: {cmd: cp in ab.txt, deps: [in], outs: ['a*'], metrics: ['*b.txt']}}")
+    assert "ab.txt matches a* of a, and *b.txt of a too" in repo.fails("repro", code=3).err
+    write(repo, "stages: {a: {cmd: cp in ab.txt && cp in a1, deps: [in], outs: ['a?.txt', 'a?']}}")
+    assert states(repo) == {"a": "skipped"}
+
+
+def test_what_links_in_a_dep_lead_to_is_read_too(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: 'cat k/file k/dir/x > o', deps: [k], outs: [o]}}")
+    for path in ("k/own", "file", "far/x", "far/deep/y"):
+        repo.write(path, "1")
+    (repo.path.parent / "else").write_text("1")
+    for link, target in {
+        "k/file": "../file",
+        "k/dir": "../far",
+        "k/inner": "own",
+        "k/up": "..",
+        "k/self": "self",
+        "k/none": "../none",
+        "k/made": "../o",
+        "far/back": "../k",
+        "far/deep/out": "../../../else",
+        "far/deep/abs": str(repo.path.parent / "else"),
+    }.items():
+        (repo.path / link).symlink_to(target)
+    assert (states(repo), whys(repo)) == ({"a": "ran"}, {"a": []})
+    outside = str(repo.path.parent / "else")
+    assert sorted(lock(repo)["a"]["deps"]) == sorted(["k", "file", "far", "../else", outside])
+    for path in ("file", "far/x", "far/deep/y"):
+        repo.write(path, "2")
+        assert whys(repo)["a"] == [f"{path.split('/')[0]}: changed"]
+    (repo.path.parent / "else").write_text("2")
+    assert whys(repo)["a"] == ["../else: changed", f"{outside}: changed"]
+    repo.write("none", "now it is there")
+    assert whys(repo)["a"] == ["none: new dep"]
+    (repo.path / "k/dir").unlink()
+    repo.write("k/dir/x", "3")
+    assert "far: no longer a dep" in whys(repo)["a"]
+    assert whys(repo)["a"] == []
+
+
+def test_a_pattern_leaves_the_files_of_git_and_vml_where_they_are(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: cp in o/x, deps: [in], outs: ['o/*']}}")
+    repo.write("in", "1")
+    for name in (".gitattributes", ".vmlignore"):
+        repo.write(f"o/{name}", "# mine\n")
+    assert (states(repo), list(lock(repo)["a"]["outs"])) == ({"a": "ran"}, ["o/x"])
+    assert repo.read("o/.vmlignore") == b"# mine\n"
 
 
 def test_others_get_in_while_a_command_runs(repo: Repo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -67,6 +68,44 @@ def test_paths_that_lead_elsewhere_are_none() -> None:
         assert run_cache.parse(raw, XXH128) is None
 
 
+def test_names_that_git_or_vml_go_by_and_files_that_are_directories_are_none() -> None:
+    control = [".gitignore", ".gitattributes", ".gitmodules", ".vmlignore", "vml.yaml", "vml.lock", "x.vml"]
+    for names in (*([f"o/{name}"] for name in control), ["o/vml.yaml/x"], ["vml.lock"], ["o/x", "o/x/y"]):
+        raw = run_cache.serialize("a", Entry(dict.fromkeys(names, item_of(b"")), "p"), XXH128)
+        assert run_cache.parse(raw, XXH128) is None
+
+
+def test_an_entry_that_lies_is_passed_over(repo: Repo) -> None:
+    write(
+        repo, "stages: {a: {cmd: mkdir d && cp in d/x && cp in m, deps: [in], outs: [d], metrics: [m: {cache: false}]}}"
+    )
+    repo.write("in", "1")
+    states(repo)
+    (path,) = (repo.path / ".vml/cache/runs").rglob("*.json")
+    entry = json.loads(path.read_bytes())
+    d, m = entry["outs"]["d"], entry["outs"]["m"]
+
+    def state(outs: dict[str, object]) -> str:
+        raw = json.dumps({**entry, "outs": outs}).encode()
+        for each in path.parent.iterdir():
+            each.unlink()
+        path.with_name(f"{path.name.partition('-')[0]}-{run_cache.name_of(raw)}.json").write_bytes(raw)
+        (repo.path / "vml.lock").unlink()
+        (repo.path / "m").unlink()
+        return states(repo)["a"]
+
+    assert state({"d": d, "m": m}) == "cached"
+    assert state({"d": d, "m": {**m, "size": 99}}) == "ran"
+    assert state({"d": {**d, "nfiles": 99}, "m": m}) == "ran"
+    assert state({"d": d, "m": d}) == "ran"  # the list of files is not what Git should have
+
+
+def test_what_a_pattern_stands_for_is_no_directory() -> None:
+    stage = Stage("vml.yaml", "a", ("x",), outs=(Out("d/*", is_glob=True),))
+    assert run_cache.fits(stage, {"d/x": item_of(b"1")})
+    assert not run_cache.fits(stage, {"d/x": item_of(b"1")._replace(kind="tree")})
+
+
 def test_the_key_is_made_of_outputs_too() -> None:
     stage = Stage("vml.yaml", "a", ("x",), outs=(Out("a"), Out("b")))
     assert run_cache.key(stage, KEY) == run_cache.key(stage._replace(outs=stage.outs[::-1], name="other"), KEY)
@@ -78,7 +117,7 @@ def test_only_what_fits_the_stage_counts_and_the_newest_first(repo: Repo) -> Non
     store = store_of(repo)
     stage = Stage("vml.yaml", "a", ("x",), outs=(Out("a"), Out("d/*", is_glob=True)))
     good = [{"a": item_of(b"1"), "d/x": item_of(b"2")}, {"a": item_of(b"3"), "d/y": item_of(b"4")}]
-    bad = [{"a": item_of(b"1")}, {"d/x": item_of(b"1")}, {**good[0], "vml.yaml": item_of(b"5")}]
+    bad = [{"a": item_of(b"1")}, {"d/x": item_of(b"1")}, {**good[0], "more.txt": item_of(b"5")}]
     for outs in (*good, *bad):
         run_cache.put(store, KEY, stage, Entry(outs, "p"))
     for n, path in enumerate(sorted((store.directory / "runs").rglob("*.json"))):

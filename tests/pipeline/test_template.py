@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.pipeline.files import only, refused
 from vcs_ml.pipeline.shape import Fault
-from vcs_ml.pipeline.template import is_template, resolve, resolve_command
+from vcs_ml.pipeline.template import Room, is_template, resolve, resolve_command
 
 CONTEXT: dict[str, Any] = {
     "text": "hello",
@@ -23,6 +23,7 @@ CONTEXT: dict[str, Any] = {
     "nothing": None,
     "a": {"b": [{"c": "deep"}, 2]},
     "tricky": "${text} it's",
+    "odd": {"dot}": 1, "a.dot": 1},
 }
 
 
@@ -49,14 +50,14 @@ CONTEXT: dict[str, Any] = {
     ],
 )
 def test_text(text: str, expected: object) -> None:
-    found = resolve(text, CONTEXT)
+    found = resolve(text, CONTEXT, Room())
     assert found == expected
     assert type(found) is type(expected)
 
 
 def test_lists_mappings_and_keys() -> None:
     value = {"${text}.csv": ["${whole}", {"x": "${yes}"}], "n": 5, "k${whole}": None}
-    assert resolve(value, CONTEXT) == {"hello.csv": [3, {"x": True}], "n": 5, "k3": None}
+    assert resolve(value, CONTEXT, Room()) == {"hello.csv": [3, {"x": True}], "n": 5, "k3": None}
     assert value["n"] == 5
     assert is_template(value)
     assert not is_template({"a": ["$x", {"b": "{"}], "c": 1})
@@ -68,8 +69,14 @@ def test_lists_mappings_and_keys() -> None:
         ("${txet}", "${txet}: there is no value 'txet'", "did you mean ${text}?", ()),
         (["x", {"y": "${c}"}], "there is no value 'c'", "did you mean ${a.b[0].c}?", (1, "y")),
         ("${HOME}", "there is no value 'HOME'", r"\${HOME} is left to the shell", ()),
-        ("${}", "there is no value ''", "", ()),
-        ("${whole + 1}", "there is no value 'whole + 1'", "", ()),
+        ("${}", "there is no value ''", "a path of keys and nothing else", ()),
+        ("${whole + 1}", "there is no value 'whole + 1'", "a path of keys and nothing else", ()),
+        ("${text:-${HOME}}", "there is no value 'text:-${HOME'", r"write \${ in the place of each ${ (\\${ in", ()),
+        ("${a.b[2]}", "there is no value 'a.b[2]'", "a.b has 2 items, and the first is a.b[0]", ()),
+        ("${a.b.7}", "there is no value 'a.b.7'", "a.b has 2 items", ()),
+        ("${item.c}", "there is no value 'item.c'", "item is there with matrix, and with foreach", ()),
+        ("${key}", "there is no value 'key'", "with foreach over a mapping", ()),
+        ("${dot}", "there is no value 'dot'", "define it in params.yaml", ()),
         ("${a}", "${a} is a mapping", "only a command", ()),
         ("x ${a.b}", "${a.b} is a list", "only a command", ()),
         ("x ${text", "${ without }", r"\${", ()),
@@ -79,17 +86,17 @@ def test_lists_mappings_and_keys() -> None:
 )
 def test_refused(value: object, words: str, hint: str, path: tuple[object, ...]) -> None:
     with pytest.raises(Fault) as caught:
-        resolve(value, CONTEXT)
+        resolve(value, CONTEXT, Room())
     assert words in caught.value.message
     assert hint in str(caught.value.hint)
     assert caught.value.path == path
 
 
 def test_composite_values_where_they_are_asked_for() -> None:
-    assert resolve("${a.b}", CONTEXT, composite=True) == [{"c": "deep"}, 2]
-    assert resolve(["${a}"], CONTEXT, composite=True) == [CONTEXT["a"]]
+    assert resolve("${a.b}", CONTEXT, Room(), composite=True) == [{"c": "deep"}, 2]
+    assert resolve(["${a}"], CONTEXT, Room(), composite=True) == [CONTEXT["a"]]
     with pytest.raises(Fault, match="is a list"):
-        resolve("x${a.b}", CONTEXT, composite=True)
+        resolve("x${a.b}", CONTEXT, Room(), composite=True)
 
 
 def test_mappings_in_commands_become_arguments() -> None:
@@ -105,16 +112,16 @@ def test_mappings_in_commands_become_arguments() -> None:
         "opt": {"kind": "adam", "betas": {"one": 0.9}},
         "a;b": 1,
     }
-    command = resolve_command("run ${t} --end ${t.lr}", {"t": train})
+    command = resolve_command("run ${t} --end ${t.lr}", {"t": train}, Room())
     assert command == (
         "run --lr 0.1 --name 'it'\"'\"'s here' --empty '' --quick --none None --sizes 1 'a b' true "
         "--opt.kind adam --opt.betas.one 0.9 '--a;b' 1 --end 0.1"
     )
     for bad in ({"x": [[1]]}, {"x": [{"y": 1}]}, {"x": {"y": [[]]}}):
         with pytest.raises(Fault, match="is a list of lists or mappings"):
-            resolve_command("${t}", {"t": bad})
+            resolve_command("${t}", {"t": bad}, Room())
     with pytest.raises(Fault, match="is a list"):
-        resolve_command("${t}", {"t": [1]})
+        resolve_command("${t}", {"t": [1]}, Room())
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("ab '\"$\\;\n-", max_size=6)
@@ -133,7 +140,7 @@ def test_a_shell_sees_the_arguments_as_they_are(values: dict[str, Any]) -> None:
             expected += [f"--{key}"] if value else []
         else:
             expected += [f"--{key}", spelt(value)]
-    assert shlex.split(resolve_command("${values}", {"values": values})) == expected
+    assert shlex.split(resolve_command("${values}", {"values": values}, Room())) == expected
 
 
 PIECES = st.lists(
@@ -159,9 +166,9 @@ def test_text_against_a_plain_model(pieces: list[str]) -> None:
             out, rest = out + rest[0], rest[1:]
     if fails:
         with pytest.raises(Fault):
-            resolve(text, context)
+            resolve(text, context, Room())
     else:
-        assert str(resolve(text, context)) == out
+        assert str(resolve(text, context, Room())) == out
 
 
 def test_a_missing_value_names_its_line(tmp_path: Path) -> None:

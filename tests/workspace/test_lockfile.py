@@ -131,6 +131,10 @@ def test_form() -> None:
         ({"outs": {"/a": GOOD}}, "it is no output: it is absolute"),
         ({"outs": {"../../a": GOOD}}, "it is no output"),
         ({"outs": {"..": GOOD}}, "it is no output"),
+        *(
+            ({"outs": {f"o/{name}": GOOD}}, "belong to vml and Git")
+            for name in (".gitignore", ".gitattributes", ".gitmodules", ".vmlignore", "vml.yaml", "vml.lock", "x.vml")
+        ),
         ({"outs": {".": GOOD}}, "the lock file itself lies in it"),
         ({"outs": {".git/hooks/x": GOOD}}, "belongs to Git or vml"),
         ({"params": {"a": [1]}}, "is not a JSON object"),
@@ -206,6 +210,10 @@ def test_values_that_json_does_not_have() -> None:
         "2": [".inf", "-.inf"],
     }
     assert plain({datetime.date(2025, 1, 2), 3}) == ["2025-01-02", 3]
+    texts = [".nan", ".inf", "-.inf", "'.inf'", "''.inf''", "'.inf", ".infs"]
+    shown = [plain(each) for each in (float("nan"), float("inf"), float("-inf"), *texts)]
+    assert len(set(map(str, shown))) == len(shown)
+    assert shown[3:6] == ["'.nan'", "'.inf'", "'-.inf'"]
     assert plain("a\ud800") == "a\\ud800"
     assert plain({None: True, 1.5: 1}) == {"null": True, "1.5": 1}
 

@@ -53,10 +53,10 @@ def test_files_of_stages_come_and_go(repo: Repo) -> None:
     repo.write(".vmlignore", "ignored\n")
     repo.run("add", "data")
     record(repo, "train", ["out"])
-    assert stage_files() == ["a/deep/vml.yaml", "b/vml.yaml", "vml.yaml"]
+    assert stage_files() == ["a/deep/vml.yaml", "b/vml.yaml", "link/vml.yaml", "vml.yaml"]
     (repo.path / "b/vml.yaml").unlink()
     (repo.path / "a").rename(repo.path / "c")
-    assert stage_files() == ["c/deep/vml.yaml", "vml.yaml"]
+    assert stage_files() == ["c/deep/vml.yaml", "link/vml.yaml", "vml.yaml"]
 
 
 def test_every_edit_of_a_pointer_is_seen_at_once(repo: Repo) -> None:

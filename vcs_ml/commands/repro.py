@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vcs_ml import fs, output
 from vcs_ml.errors import UsageError
-from vcs_ml.pipeline import junit, reproduce
-from vcs_ml.pipeline.reproduce import Choice, Report, Voice
+from vcs_ml.pipeline import forecast, junit, reproduce
+from vcs_ml.pipeline.reproduce import Choice, Report, Result, Voice
 from vcs_ml.pipeline.scheduler import Row
 from vcs_ml.pipeline.turn import Options
 from vcs_ml.progress import SILENT
@@ -19,10 +22,44 @@ from vcs_ml.session import Session
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
+_SHOWN = 10
+_WORDS = {
+    "ran": "ran",
+    "cached": "cached",
+    "skipped": "up to date",
+    "failed": "failed",
+    "stopped": "stopped",
+    "not run": "not run",
+}
+
+# Options of `dvc repro` that are not needed here.
+_ELSEWHERE = {
+    ("-p", "--pipeline"): "vml repro STAGE brings it up to date with all that it needs",
+    ("-P", "--all-pipelines"): "vml repro means all stages of the project",
+    ("-R", "--recursive"): "vml repro DIR means all stages below it",
+    ("-i", "--interactive"): "vml repro --dry says what would run, vml repro STAGE runs only that",
+    ("-m", "--metrics"): "metrics with cache: false are in Git: git diff shows them after vml repro",
+    ("--glob",): "patterns need no option: vml repro 'train*'",
+    ("--allow-missing",): "vml repro --pull fetches what is missing; vml status needs no data to compare stages",
+    ("--force-downstream",): "vml repro --force --downstream STAGE",
+    ("--ignore-errors",): "vml repro --keep-going",
+}
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+class _Command(TyperCommand):
+    """`repro`, which knows how others call what it does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for word in args[: args.index("--")] if "--" in args else args:
+            for names, hint in _ELSEWHERE.items():
+                if word in names:
+                    raise UsageError(f"vml repro has no {word}", hint=hint)
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=_Command)
 def repro(
     ctx: typer.Context,
     stages: Annotated[
@@ -70,8 +107,21 @@ def repro(
     start = os.path.relpath(session.directory.resolve(), project.root)
     choice = Choice(stages or (), "" if start == "." else start, alone=single_item, downstream=downstream)
     options = Options(force=force, run_cache=not no_run_cache, commit=not no_commit, explain=explain, pull=pull)
+    flags = {
+        f"--jobs={jobs}": jobs > 1,
+        "--force": force,
+        "--keep-going": keep_going,
+        "--single-item": single_item,
+        "--downstream": downstream,
+        "--pull": pull,
+        "--no-run-cache": no_run_cache,
+        "--no-commit": no_commit,
+    }
+    again = shlex.join(["vml", "repro", *(flag for flag, given in flags.items() if given), *(stages or ())])
+    if junit_file is not None:
+        junit.refuse_place(project, *reproduce.opened(project), session.directory / junit_file)
     if dry:
-        report = reproduce.forecast(project, store, choice, options, env=session.env, meter=SILENT)
+        report = forecast.forecast(project, store, choice, options, env=session.env, meter=SILENT)
     else:
         report = reproduce.run(
             project,
@@ -82,19 +132,27 @@ def repro(
             voice=Voice(session.note, session.live, session.progress, SILENT),
             jobs=jobs,
             keep_going=keep_going,
+            stopped=lambda results: _sum_up(session, results, again, errors=True),
         )
     if junit_file is not None:
         _write_junit(session.directory / junit_file, report)
     if json:
         session.json(_as_json(report, dry=dry))
-    else:
-        _show(session, report, explain=explain)
+    elif dry or not _ran_nothing(report):
+        _show(session, report, every=explain or dry, skipped=explain)
     for path in report.differing:
         name = output.quote(path)
         session.warn(f"{name} differs from {output.quote(path + '.vml')}", f"vml commit {name} records what was used")
     if len(report.errors) > 1:
-        for error in report.errors.values():
+        for error in list(report.errors.values())[:_SHOWN]:
             session.warn(error.message, error.hint)
+        if len(report.errors) > _SHOWN:
+            session.warn(f"{len(report.errors) - _SHOWN} more stages have failed")
+    if report.errors and not dry:
+        if _ran_nothing(report):
+            session.note(f"nothing was run; once that is mended: {again}")
+        else:
+            _sum_up(session, report.results, again)
     if final := reproduce.final_error(report):
         raise final
 
@@ -114,16 +172,44 @@ def _as_json(report: Report, *, dry: bool) -> dict[str, object]:
     }
 
 
-def _show(session: Session, report: Report, *, explain: bool) -> None:
-    rows = [each for each in report.results if each.state != "skipped" or (each.why and explain)]
+def _show(session: Session, report: Report, *, every: bool, skipped: bool) -> None:
+    """The table; with `every` reason, and also those that were `skipped` where something is to be said of them."""
+    rows = [each for each in report.results if each.state != "skipped" or (each.why and skipped)]
     if rows:
+        whys = [map(str, each.reasons) if every and each.reasons else [each.why] for each in rows]
         cells = [
-            (each.name, each.state, f"{each.seconds:.1f}", "; ".join(map(str, each.reasons)) if explain else each.why)
-            for each in rows
+            (each.name, each.state, f"{each.seconds:.1f}", "\n".join(map(output.line, why)))
+            for each, why in zip(rows, whys, strict=True)
         ]
         session.out(output.table(cells, ("stage", "state", "seconds", "why"), align="llrl"))
     same = len(report.results) - len(rows)
-    if not report.results:
+    for name in report.off:
+        session.note(f"{output.quote(name)}: skipped, its `if` is false")
+    if not report.results and not report.off:
         session.note("there are no stages: vml stage add makes one")
     elif same:
         session.note(f"{output.count(same, 'stage')} up to date")
+
+
+def _ran_nothing(report: Report) -> bool:
+    """Whether what was wrong from the start kept all stages from running."""
+    return bool(report.early) and all(each.state in ("failed", "not run") for each in report.results)
+
+
+def _sum_up(session: Session, results: Sequence[Result], again: str, *, errors: bool = False) -> None:
+    """How many stages came to what, which did not run, and how to go on; with `errors`, also what failed."""
+    states = [each.state for each in results]
+    counts = [(states.count(state), words) for state, words in _WORDS.items()]
+    session.note(f"of {output.count(len(results), 'stage')}: {', '.join(f'{n:,} {words}' for n, words in counts if n)}")
+    for each in results:
+        if each.state == "stopped" or (errors and each.state == "failed"):
+            where = f", its output is in {output.quote(each.log)}" if each.log else ""
+            session.note(f"  {each.state}: {output.quote(each.name)}{f' ({each.why})' if each.why else ''}{where}")
+    left: dict[str, list[str]] = {}
+    for each in results:
+        if each.state == "not run":
+            left.setdefault(each.why, []).append(output.quote(each.name))
+    for why, names in left.items():
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        session.note(f"  not run{f' ({why})' if why else ''}: {', '.join(names[:_SHOWN])}{more}")
+    session.note(f"to go on: {again}")

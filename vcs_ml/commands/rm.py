@@ -9,6 +9,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.session import Session
 from vcs_ml.workspace import opening, remove
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -35,8 +36,14 @@ def rm(
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths]
+
+    def is_made(out: Pointer) -> bool:
+        from vcs_ml.pipeline import open  # noqa: PLC0415 - costs 40 ms, and only outputs of stages need it
+
+        return bool(out.lock) and open.is_made(out, open.pipeline(project)[1])
+
     with opening.changing(project, session.note), session.progress("looking") as meter:
-        kept = remove.remove(project, store, targets, cached=cached, force=force, meter=meter)
+        kept = remove.remove(project, store, targets, cached=cached, force=force, is_made=is_made, meter=meter)
     for each in kept:
         session.note(each.line(project.algorithm))
     for path in targets:

@@ -60,7 +60,7 @@ def status(
     stages: Staleness | None = None
     with opening.looking(project) as keep, session.progress("hashing") as meter:
         found = looking.status(project, store, targets, meter=meter, rehash=rehash, refresh=refresh, keep=keep)
-        if found.survey.stage_files:
+        if found.survey.stage_files or any(each.lock for each in found.survey.tracked.values()):
             # Importing it takes 20 ms and reading YAML 17, which projects without stages shall not pay.
             from vcs_ml.pipeline import staleness  # noqa: PLC0415
 
@@ -71,6 +71,7 @@ def status(
                 session.env,
                 meter=meter,
                 keep=keep,
+                rehash=rehash,
                 targets=dict(zip(paths or (), targets, strict=True)),
             )
     known = [*(each.path for each in found.pointers), *(stages.named if stages else ())]
@@ -118,6 +119,7 @@ def _as_json(
         "optional": [{"path": each.path, "size": each.size, "groups": each.groups} for each in found.optional],
         "partial": [each._asdict() for each in found.partial],
         "unmade": [{"path": each.path, "stage": each.maker} for each in found.unmade],
+        "left": [{"path": each.path, "stage": each.maker} for each in stages.left] if stages else [],
     }
 
 
@@ -148,7 +150,16 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
         session,
         "Data that differs from its pointer:",
         f"vml {verb} PATH records it, vml checkout PATH brings the recorded version back",
-        [(each.change, _describe(each)) for each in found.data],
+        [(each.change, _describe(each)) for each in found.data if each.change != "absent"],
+        "red",
+    )
+    absent = [each.path for each in found.data if each.change == "absent"]
+    lost = {each.path for each in found.missing}
+    _section(
+        session,
+        "Not in the workspace:",
+        f"vml {'pull' if lost.intersection(absent) else 'checkout'} brings it",
+        [("absent", output.quote(path)) for path in absent],
         "red",
     )
     _section(
@@ -169,7 +180,11 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
         session,
         "Missing from the local store:",
         "vml pull brings it",
-        [("missing", f"{output.quote(m.path)}  ({output.count(m.objects, 'object')})") for m in found.missing],
+        [
+            ("missing", f"{output.quote(m.path)}  ({output.count(m.objects, 'object')})")
+            for m in found.missing
+            if m.path not in absent
+        ],
         "red",
     )
     _section(
@@ -192,20 +207,34 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
         session.out(_optional(found.optional))
     for each in found.unmade:
         session.out(f"{output.quote(each.path)} was not made here, and no remote gets it (stage {each.maker})")
+    for each in stages.left if stages else ():
+        name = output.quote(each.path)
+        session.out(
+            f"{name} is recorded for {output.quote(each.maker)}, which is no stage any more "
+            f"(vml rm --cached {name} ends tracking it)"
+        )
 
 
 def _stage_rows(stages: list[StageState]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
-    behind = [each.name for each in stages if each.state == "behind"]
+    many = {
+        "behind": "need what others will make",
+        "absent": "read or made what is not here, or only in part",
+    }
+    for state in list(many):
+        if sum(each.state == state for each in stages) <= (_BEHIND if state == "behind" else 1):
+            del many[state]
     for each in stages:
-        if each.state != "behind" or len(behind) <= _BEHIND:
+        if each.state not in many:
             reasons = [output.line(str(reason)) for reason in each.reasons]
             if len(reasons) > _REASONS:
                 reasons[_REASONS:] = [f"{len(reasons) - _REASONS:,} more"]
             why = "; ".join(reasons) or "needs what another one will make"
             rows.append((each.state, f"{output.quote(each.name)}  ({why})"))
-    if len(behind) > _BEHIND:
-        rows.append(("behind", f"{output.count(len(behind), 'stage')} that need what others will make"))
+    for state, why in many.items():
+        names = [output.quote(each.name) for each in stages if each.state == state]
+        shown = f"  ({', '.join(names)})" if len(names) <= _BEHIND else ""
+        rows.append((state, f"{output.count(len(names), 'stage')} that {why}{shown}"))
     return rows
 
 
@@ -220,8 +249,6 @@ def _describe(each: Change) -> str:
     name = output.quote(each.path)
     if each.source is not None:
         return f"{output.quote(each.source)} -> {name}"
-    if each.change == "absent":
-        return f"{name}  (not in the workspace; vml pull)"
     sizes = [output.size(entry.size) for entry in (each.old, each.new) if entry is not None and entry.size >= 0]
     return f"{name}  ({' -> '.join(dict.fromkeys(sizes))})"
 

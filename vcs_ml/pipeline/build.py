@@ -9,12 +9,12 @@ from typing import Any, Final
 from vcs_ml import paths
 from vcs_ml.output import quote
 from vcs_ml.pipeline.shape import Fault
-from vcs_ml.pipeline.stage import FILE, PARAMS, Out, OutKind, ParamSet, Resources, Stage
+from vcs_ml.pipeline.stage import PARAMS, Out, OutKind, ParamSet, Resources, Stage
 from vcs_ml.settings import parse_duration, parse_size
+from vcs_ml.workspace import lockfile
 
 _KINDS: Final[Mapping[str, OutKind]] = {"outs": "out", "metrics": "metric", "plots": "plot"}
 _OUT_FLAGS: Final = frozenset(("cache", "persist", "push", "remote", "desc", "type", "meta"))
-_RESERVED: Final = frozenset((FILE, "vml.lock", ".gitignore", ".vmlignore"))
 _MAGIC: Final = frozenset("*?[")
 
 
@@ -143,10 +143,7 @@ def _out(root: str, wdir: str, written: str, kind: OutKind, flags: Mapping[str, 
     path = _located(root, wdir, written)
     if path.startswith("/"):
         raise Fault(f"{written!r} is outside of the project", hint="write it inside, and let the command copy it there")
-    why = "it is the project itself" if path == "" else paths.problem(path)
-    name = path.rpartition("/")[2]
-    if name in _RESERVED or name.endswith(".vml"):
-        why = f"files named {'*.vml' if name.endswith('.vml') else name} belong to vml and Git"
+    why = "it is the project itself" if path == "" else lockfile.problem(path)
     is_glob = not _MAGIC.isdisjoint(path)
     if is_glob and path.split("/").count("**") > 1:
         why = "it has more than one **"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import lacking, look, signature, turn
+from vcs_ml.pipeline import ignored, lacking, look, signature
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.signature import Params, Reader
 from vcs_ml.progress import Meter
@@ -52,7 +52,7 @@ def commit(
     done = []
     with Recording(project, store, gauge, locks, meter) as recording:
         for stage in chosen:
-            turn.refuse_in_git(project, stage, in_git)
+            ignored.refuse_in_git(project, stage, in_git)
             ours, now = made[stage.address], signature.inputs(stage, reader)
             lacking.refuse(stage, now, reader, graph.outputs.paths)
             for out in stage.outs:

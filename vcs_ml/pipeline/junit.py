@@ -8,13 +8,45 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
+from vcs_ml import git, output, paths
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.scheduler import Row
+from vcs_ml.pipeline.stage import FILE
+from vcs_ml.workspace import sources
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
 
 _TAIL: Final = 16_384
 # Colours and cursor movements of terminals (ECMA-48), and titles of windows.
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-# What XML 1.0 cannot hold, not even as a character reference. A carriage return can, but would be read as a newline.
-_FORBIDDEN: Final = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 cannot hold, not even as a character reference, besides control characters.
+_FORBIDDEN: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
+
+
+def refuse_place(project: Project, pointers: Mapping[str, Pointer], graph: Graph, place: Path) -> None:
+    """UserError where the outcome cannot be written, or would overwrite what Git, vml or a stage needs."""
+    name, elsewhere = quote(place), "name another file: --junit junit.xml"
+    if place.is_dir() or not place.parent.is_dir():
+        what = "is a directory" if place.is_dir() else f"cannot be written: there is no directory {quote(place.parent)}"
+        raise UserError(f"{name} {what}", hint=elsewhere)
+    path = str(place.parent.resolve() / place.name)
+    if path.startswith(f"{project.root}/"):
+        path = path.removeprefix(f"{project.root}/")
+        if paths.problem(path) or place.name == FILE or sources.is_source(path):
+            raise UserError(f"{name} belongs to Git or vml", hint=elsewhere)
+        if git.tracked(project.git, [project.in_git(path)]):
+            raise UserError(f"{name} is tracked by Git, and would be overwritten", hint=elsewhere)
+        if sources.owner(path, pointers):
+            raise UserError(f"{name} is tracked, and would be overwritten", hint=elsewhere)
+        if makers := graph.outputs.makers(path):
+            maker = list(graph.stages)[makers[0]]
+            raise UserError(f"{name} is what the stage {quote(maker)} makes", hint=elsewhere)
+    for stage in graph.stages.values():
+        read = (*stage.deps, *(each.file for each in stage.params))
+        if sources.owner(path, {each: each for each in read}):
+            raise UserError(f"{name} is what the stage {quote(stage.address)} reads", hint=elsewhere)
 
 
 def render(rows: Iterable[Row], *, logs: Mapping[str, Path], suite: str = "vml repro") -> bytes:
@@ -62,9 +94,5 @@ def tail(log: Path) -> str:
 
 def clean(text: str) -> str:
     """Text that XML can hold: without the colours of terminals, other control characters as `\\x07`."""
-    return _FORBIDDEN.sub(_escape, _ANSI.sub("", text).replace("\r\n", "\n"))
-
-
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    shown = output.lines(_ANSI.sub("", text).replace("\r\n", "\n"))
+    return _FORBIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)

@@ -1,45 +1,104 @@
-"""What a stage reads and what is not there: the error, with the name that was probably meant."""
+"""What a stage reads and what is not there: what is wrong, and the way out."""
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from vcs_ml import values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline.signature import Inputs, Reader
 from vcs_ml.pipeline.stage import Stage
+from vcs_ml.workspace import sources
+
+_BESIDE = 1_000  # names in a directory that are compared with one that is missing
+
+
+class Fault(NamedTuple):
+    """Something that a stage lacks, in words, and what to do about it."""
+
+    text: str
+    hint: str
 
 
 def refuse(stage: Stage, now: Inputs, reader: Reader, made: Iterable[str]) -> None:
     """UserError for a dep or param that is not there, with the nearest name. `made` are outputs of stages."""
-    where = f"stage {stage.address}"
-    for path, item in now.deps.items():
-        if item is None:
-            near = _nearest(path, reader.root, made)
-            hint = f"did you mean {quote(near)}?" if near else f"vml pull {quote(path)} brings it if it is tracked"
-            raise UserError(f"{where}: the dep {quote(path)} does not exist", hint=hint)
-    for file, key in now.lacking:
-        found = reader.values_of(file)
-        if found is None and not os.path.lexists(reader.root / file):
-            near = _nearest(file, reader.root, made)
-            hint = f"did you mean {quote(near)}?" if near else f"{stage.file} names it under params"
-            raise UserError(f"{where}: the params file {quote(file)} does not exist", hint=hint)
-        if key is None:
-            raise UserError(f"{where}: {quote(file)} is empty", hint="params are a mapping of names to values")
-        near = values.nearest(found, key)
-        hint = f"did you mean {near}?" if near else f"{stage.file} names it under params"
-        raise UserError(f"{where}: {quote(file)} has no {key}", hint=hint)
+    absent = [path for path, item in now.deps.items() if item is None]
+    for fault in faults(stage, absent, now.lacking, reader, made):
+        raise UserError(f"stage {stage.address}: {fault.text}", hint=fault.hint)
+
+
+def faults(
+    stage: Stage, deps: Iterable[str], params: Iterable[tuple[str, str | None]], reader: Reader, made: Iterable[str]
+) -> Iterator[Fault]:
+    """What to say of these deps and params (by file, a key or None for the whole file), none of which are there."""
+    for path in deps:
+        yield Fault(f"the dep {_missing(path, reader.root)}", _hint(stage, path, "deps", reader, made))
+    for file, key in params:
+        if not os.path.exists(reader.root / file):
+            yield Fault(f"the params file {_missing(file, reader.root)}", _hint(stage, file, "params", reader, made))
+        elif key is None:
+            yield Fault(f"{quote(file)} is empty", "params are a mapping of names to values")
+        else:
+            near = values.nearest(reader.values_of(file), key)
+            hint = f"did you mean {near}?" if near else _named(stage, "params")
+            yield Fault(f"{quote(file)} has no {key}", hint)
+
+
+def _missing(path: str, root: Path) -> str:
+    link = _broken_link(path, root)
+    if link is None:
+        return f"{quote(path)} does not exist"
+    inside = "" if link == path else f" does not exist: {quote(link)}"
+    return f"{quote(path)}{inside} is a link to {quote(os.readlink(root / link))}, and nothing is there"
+
+
+def _broken_link(path: str, root: Path) -> str | None:
+    """The link on the way to `path` that leads nowhere, if that is why nothing is there."""
+    names = path.split("/")
+    for depth in range(1, len(names) + 1):
+        place = "/".join(names[:depth])
+        if os.path.islink(root / place) and not os.path.exists(root / place):
+            return place
+    return None
+
+
+def _hint(stage: Stage, path: str, key: str, reader: Reader, made: Iterable[str]) -> str:
+    target = path
+    if (link := _broken_link(path, reader.root)) is not None:
+        target = os.path.realpath(reader.root / link).removeprefix(f"{reader.root}/")
+    if sources.owner(target, {each: each for each in made}):
+        return f"vml repro {quote(target)} makes it"
+    above = sources.owner(target, reader.gauge.pointers)
+    if above is not None and not os.path.lexists(reader.root / above[0].path):
+        here = reader.gauge.store.missing(above[0].oid)
+        return f"vml {'pull' if here else 'checkout'} {quote(target)} brings it"
+    if link is not None:
+        return f"make what {quote(link)} leads to, or let it lead elsewhere: ln -sfn TARGET {quote(link)}"
+    near = _nearest(path, reader.root, made)
+    return f"did you mean {quote(near)}?" if near else _named(stage, key)
+
+
+def _named(stage: Stage, key: str) -> str:
+    return f"{quote(stage.file)}:{stage.line} names it under {key}"
 
 
 def _nearest(path: str, root: Path, made: Iterable[str]) -> str | None:
-    """What is, or will be, there under a name like this."""
-    folder = path.rpartition("/")[0]
+    """What is, or will be, there under a name like this: in the same directory, or under the same name elsewhere."""
+    folder, _, name = path.rpartition("/")
     try:
-        beside = [f"{folder}/{name}" if folder else name for name in sorted(os.listdir(root / folder))]
+        beside = sorted(os.listdir(root / folder))[:_BESIDE]
     except OSError:
         beside = []
-    return next(iter(difflib.get_close_matches(path, [*beside[:1000], *made], n=1)), None)
+    beside += [each.rpartition("/")[2] for each in made if each.rpartition("/")[0] == folder]
+    # By their stems: of paths that share long directories or a suffix, all would look alike.
+    stem, suffix = os.path.splitext(name)
+    beside.sort(key=lambda each: os.path.splitext(each)[1] != suffix)
+    stems = {os.path.splitext(each)[0]: each for each in reversed(beside)}
+    if near := values.suggestion(stem, stems):
+        return f"{folder}/{stems[near]}" if folder else stems[near]
+    same = [each for each in made if each.rpartition("/")[2] == name]
+    return same[0] if len(same) == 1 else None

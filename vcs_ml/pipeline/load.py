@@ -15,7 +15,7 @@ from vcs_ml.pipeline import build, context, expand, schema
 from vcs_ml.pipeline.context import Context, ValuesOf
 from vcs_ml.pipeline.shape import Fault
 from vcs_ml.pipeline.stage import Declared, Stage
-from vcs_ml.pipeline.template import is_template, resolve, resolve_command
+from vcs_ml.pipeline.template import Room, is_template, resolve, resolve_command
 
 # The bytes of the file at a project-relative path; None if there is none.
 Read = Callable[[str], bytes | None]
@@ -47,13 +47,14 @@ def load(root: Path, files: Iterable[str], read: Read | None = None) -> Pipeline
 
     stages: list[Stage] = []
     declared = []
+    room = Room()
     for file in sorted(set(files), key=lambda path: path.split("/")[:-1]):
         raw = take(file)
         if raw is None:
             raise UserError(f"{quote(file)} does not exist", hint="git status shows whether it was deleted")
         document = yaml.parse(raw, file)
         try:
-            more, beside = _load_file(str(root), document, values_of)
+            more, beside = _load_file(str(root), document, values_of, room, expand.INSTANCES_MAX - len(stages))
         except Fault as fault:
             where = f"{quote(file)}:{document.line(fault.path)}"
             keys = ".".join(quote(str(key)) for key in fault.path)
@@ -70,6 +71,7 @@ class _File(NamedTuple):
     document: yaml.Document
     values_of: ValuesOf
     top: Callable[[], Context]
+    room: Room
 
     @property
     def path(self) -> str:
@@ -80,7 +82,10 @@ class _File(NamedTuple):
         return posixpath.dirname(self.document.source)
 
 
-def _load_file(root: str, document: yaml.Document, values_of: ValuesOf) -> tuple[list[Stage], Declared]:
+def _load_file(
+    root: str, document: yaml.Document, values_of: ValuesOf, room: Room, most: int
+) -> tuple[list[Stage], Declared]:
+    """The stages of one file, at `most` so many, and what it says beside them. Raises Fault."""
     schema.validate(document.value)
     content: Mapping[str, Any] = document.value or {}
 
@@ -93,7 +98,7 @@ def _load_file(root: str, document: yaml.Document, values_of: ValuesOf) -> tuple
 
     if "vars" in content:
         top()  # what is wrong with them is said also where no template needs them
-    file = _File(root, document, values_of, top)
+    file = _File(root, document, values_of, top, room)
     stages: dict[str, Stage] = {}
     for name, definition in content.get("stages", {}).items():
         try:
@@ -102,8 +107,8 @@ def _load_file(root: str, document: yaml.Document, values_of: ValuesOf) -> tuple
                     hint = f"line {stages[stage.name].line} has it already: rename one of the two"
                     raise Fault(f"a second stage is named {stage.name!r}", hint=hint)
                 stages[stage.name] = stage
-                if len(stages) > expand.INSTANCES_MAX:
-                    raise Fault(f"more than {expand.INSTANCES_MAX:,} stages", hint="take shorter lists")
+                if len(stages) > most:
+                    raise Fault(f"more than {expand.INSTANCES_MAX:,} stages in all", hint="take shorter lists")
         except Fault as fault:
             raise fault.under(name).under("stages") from None
     return list(stages.values()), _declared(file, content)
@@ -125,7 +130,7 @@ def _stages(file: _File, name: str, definition: Mapping[str, Any]) -> Iterator[S
         except Fault as fault:
             raise fault.under("vars") from None
 
-    for instance in expand.instances(name, definition, top):
+    for instance in expand.instances(name, definition, top, file.room):
         try:
             found = {**top, **instance.loop}
             if "vars" in instance.definition:
@@ -133,7 +138,7 @@ def _stages(file: _File, name: str, definition: Mapping[str, Any]) -> Iterator[S
                 if clash := [key for key in instance.loop if key in own and key not in top]:
                     raise Fault(f"{clash[0]} belongs to the loop", hint="give the value another name", path=("vars",))
                 found = {**own, **instance.loop}
-            resolved = _resolved(instance.definition, found)
+            resolved = _resolved(instance.definition, found, file.room)
             schema.validate_stage(resolved)
             yield build.stage(file.root, file.path, instance.name, line, resolved)
         except Fault as fault:
@@ -143,23 +148,23 @@ def _stages(file: _File, name: str, definition: Mapping[str, Any]) -> Iterator[S
 
 
 def _wdir(file: _File, definition: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    wdir = _resolved_at("wdir", definition.get("wdir"), found)
+    wdir = _resolved_at("wdir", definition.get("wdir"), found, file.room)
     return build.directory(file.root, file.path, {"wdir": values.text(wdir) if wdir is not None else None})
 
 
-def _resolved(definition: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _resolved_at(key, value, found) for key, value in definition.items() if key not in ("vars", "matrix")}
+def _resolved(definition: Mapping[str, Any], found: Mapping[str, Any], room: Room) -> dict[str, Any]:
+    keys = [key for key in definition if key not in ("vars", "matrix")]
+    return {key: _resolved_at(key, definition[key], found, room) for key in keys}
 
 
-def _resolved_at(key: str, value: Any, found: Mapping[str, Any]) -> Any:
+def _resolved_at(key: str, value: Any, found: Mapping[str, Any], room: Room) -> Any:
     try:
         if key != "cmd":
-            return resolve(value, found)
-        return (
-            resolve_command(value, found)
-            if isinstance(value, str)
-            else [resolve_command(each, found) for each in value]
-        )
+            return resolve(value, found, room)
+        if isinstance(value, str):
+            return resolve_command(value, found, room)
+        room.take(len(value))
+        return [resolve_command(each, found, room) for each in value]
     except Fault as fault:
         raise fault.under(key) from None
 
@@ -167,7 +172,7 @@ def _resolved_at(key: str, value: Any, found: Mapping[str, Any]) -> Any:
 def _declared(file: _File, content: Mapping[str, Any]) -> Declared:
     found = {key: content[key] for key in ("params", "metrics", "plots", "artifacts", "gates") if key in content}
     if is_template(found):
-        found = _resolved(found, file.top().values)
+        found = _resolved(found, file.top().values, file.room)
         schema.validate(found, resolved=True)
     params, metrics = (
         tuple(build.needed_paths(file.root, file.directory, key, found)) for key in ("params", "metrics")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from vcs_ml.pipeline import patterns, run_cache, signature
 from vcs_ml.pipeline.signature import Inputs, Reader, Reason
 from vcs_ml.pipeline.stage import Out, Stage
+from vcs_ml.store import manifest, objects
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
+
+_LINE: Final = 80  # characters
 
 
 class Look(NamedTuple):
@@ -43,12 +47,15 @@ def look(stage: Stage, known: LockFiles, reader: Reader, *, force: bool = False)
     return Look(record, now, reasons)
 
 
-def why(reasons: list[Reason]) -> str:
-    """The first reason, and how many more there are."""
-    if not reasons:
-        return ""
-    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-    return f"{reasons[0]}{more}"
+def why(reasons: Sequence[Reason]) -> str:
+    """The first reasons, as many as a line holds, and how many more there are."""
+    shown: list[str] = []
+    for each in map(str, reasons):
+        if shown and len("; ".join((*shown, each))) > _LINE:
+            break
+        shown.append(each)
+    more = f", and {len(reasons) - len(shown)} more" if len(reasons) > len(shown) else ""
+    return "; ".join(shown) + more
 
 
 def candidates(
@@ -81,5 +88,18 @@ def _out_of(stage: Stage, path: str) -> Out:
 
 
 def is_here(store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
-    """Whether the store has all of these outputs."""
-    return not any(store.missing(each.oid) for each in outs.values())
+    """Whether the store has all of these outputs, and nobody wrote to them there. Of what Git has, only small files are
+    ever kept there.
+    """
+    kept = all(each.flags.cache or run_cache.is_small(each.item) for each in outs.values())
+    complete = run_cache.is_complete(store, {path: each.item for path, each in outs.items()})
+    return kept and complete and not any(_is_damaged(store, each.oid) for each in outs.values())
+
+
+def _is_damaged(store: LocalStore, oid: ObjectId) -> bool:
+    if not store.shares:
+        return False
+    if oid[-1] == objects.BLOB:
+        return store.is_damaged(oid)
+    entries = manifest.under(oid, b"", store.algorithm, store.read)
+    return any(store.is_damaged(objects.blob(entry.digest)) for entry in entries)

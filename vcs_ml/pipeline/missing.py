@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from vcs_ml.errors import VmlError
 from vcs_ml.pipeline import look
 from vcs_ml.pipeline.stage import Stage
 from vcs_ml.pipeline.turn import Run
@@ -27,17 +26,13 @@ class Fetcher:
         self._remote: Remote | None = None
         self._turn = threading.Lock()
 
-    def fetch(self, stage: Stage) -> VmlError | None:
-        """Bring what is missing for this stage into the store, and what it reads into the workspace; what went wrong.
+    def fetch(self, stage: Stage) -> None:
+        """Bring what is missing for this stage into the store, and what it reads into the workspace. VmlError.
 
         Outputs that the remote does not have are made by the command instead: that is no error.
         """
-        try:
-            self._fetch_deps(stage)
-            self._fetch_outs(stage)
-        except VmlError as error:
-            return error
-        return None
+        self._fetch_deps(stage)
+        self._fetch_outs(stage)
 
     def _fetch_deps(self, stage: Stage) -> None:
         run = self._run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import UserError
@@ -13,11 +14,14 @@ from vcs_ml.pipeline.stage import Stage
 
 
 class Outputs(NamedTuple):
-    """Outputs of stages, each with the number of its stage: plain paths, and patterns."""
+    """Outputs of stages, each with the number of its stage: plain paths, and patterns. `rivals` are the patterns that
+    may match what another one does.
+    """
 
     paths: dict[str, int]
     patterns: tuple[tuple[str, int], ...]
     globs: Patterns
+    rivals: tuple[tuple[str, int], ...] = ()
 
     def makers(self, path: str) -> list[int]:
         """Who makes `path`, or a directory that it lies in."""
@@ -62,7 +66,7 @@ def collect(stages: Sequence[Stage], pointers: Iterable[str]) -> Outputs:
                     "two stages cannot make the same: give each an output of its own",
                 )
             place[out.path] = number
-    outputs = Outputs(paths, tuple(globs.items()), Patterns(globs.items()))
+    outputs = Outputs(paths, tuple(globs.items()), Patterns(globs.items()), tuple(_rivals(globs)))
     for path, number in paths.items():
         _refuse_overlap(outputs, stages, path, number)
     for pattern, number in globs.items():
@@ -73,6 +77,35 @@ def collect(stages: Sequence[Stage], pointers: Iterable[str]) -> Outputs:
     _refuse_files(outputs, stages)
     _refuse_tracked(outputs, stages, set(pointers))
     return outputs
+
+
+def refuse_shared(outputs: Outputs, stages: Sequence[Stage], root: Path) -> None:
+    """UserError where a file that is there now matches two patterns: each stage would take it from the other."""
+    known: dict[str, tuple[str, int]] = {}
+    for pattern, number in outputs.rivals:
+        for path in patterns.files(root, pattern):
+            other, maker = known.setdefault(path, (pattern, number))
+            if other != pattern:
+                also = f"{quote(other)} of {_name(stages[maker])}"
+                raise _refused(
+                    stages[number],
+                    f"{quote(path)} matches {quote(pattern)} of {_name(stages[number])}, and {also} too",
+                    "one file belongs to one output: make one of the patterns narrower",
+                )
+
+
+def _rivals(globs: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """The patterns of which another one has all the text before the first `*`, or begins with all of it."""
+    groups: dict[str, list[str]] = {}
+    shortest = ""
+    for pattern in sorted(globs, key=patterns.fixed_text):
+        text = patterns.fixed_text(pattern)
+        if not (groups and text.startswith(shortest)):
+            shortest = text
+        groups.setdefault(shortest, []).append(pattern)
+    for group in groups.values():
+        if len(group) > 1:
+            yield from ((pattern, globs[pattern]) for pattern in group)
 
 
 def above(path: str) -> Iterator[str]:

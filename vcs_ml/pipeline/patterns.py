@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+from vcs_ml.workspace import lockfile
+
 _MAGIC: Final = re.compile(r"[*?[]")
 
 
@@ -77,7 +79,7 @@ def files(root: Path, pattern: str) -> list[str]:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in (".git", ".vml") and may_hold(path, pattern):
                     pending.append(path)
-            elif entry.name != ".gitignore" and matches(path, pattern):
+            elif not (entry.name[0] == "." and lockfile.problem(entry.name)) and matches(path, pattern):
                 found.append(path)
     return sorted(found)
 

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import shutil
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from vcs_ml import git
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
+from vcs_ml.pipeline import ahead, missing, open, outputs, scheduler, signature, targets, turn
 from vcs_ml.pipeline import graph as graphs
-from vcs_ml.pipeline import lacking, look, missing, open, scheduler, signature, targets, turn
+from vcs_ml.pipeline.ahead import Lacking
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
+from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
-from vcs_ml.pipeline.look import Look
 from vcs_ml.pipeline.scheduler import Outcome, Resources, Row
 from vcs_ml.pipeline.signature import Reader, Reason
 from vcs_ml.pipeline.stage import Stage
-from vcs_ml.pipeline.transcript import log_name
+from vcs_ml.pipeline.transcript import drop_old_logs, log_name, run_name
 from vcs_ml.pipeline.turn import Options, Run
 from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
-from vcs_ml.workspace import tracked
-from vcs_ml.workspace.lock_files import LockFiles
+from vcs_ml.workspace import opening, tracked
 from vcs_ml.workspace.measure import Gauge
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.sources import Overlap
+from vcs_ml.workspace.tracked import Survey
 
-KEPT: Final = 20  # runs whose logs are kept
+_DVC: Final = "dvc.yaml"
 
 
 class Choice(NamedTuple):
@@ -49,7 +47,8 @@ class Choice(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a stage. `state` is that of a scheduler.Row, or of a dry run: would run, may run, would be cached.
+    """What became of a stage. `state` is that of a scheduler.Row, or stopped: a signal came in its turn; in
+    a dry run it begins with would or may.
 
     `log` is there if its command ran.
     """
@@ -74,11 +73,17 @@ class Result(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a run came to: each stage, data that is not what its pointer says (by path), and what went wrong."""
+    """What a run came to: each stage, data that is not what its pointer says (by path), and what went wrong.
+
+    `early` are the stages of `errors` with which something was wrong before anything ran, `off` those that were
+    named and are switched off.
+    """
 
     results: list[Result]
     differing: list[str]
     errors: Mapping[str, VmlError]
+    early: Collection[str] = ()
+    off: Sequence[str] = ()
 
 
 class Voice(NamedTuple):
@@ -94,10 +99,16 @@ def choose(graph: Graph, choice: Choice) -> list[str]:
     """The stages that are meant, each after what it needs. UserError for what is no stage."""
     if not choice.names:
         return list(graph.order)
-    named = {each for name in choice.names for each in targets.find(graph, name, choice.start)}
+    off = switched_off(graph, choice)
+    named = {each for name in choice.names if name not in off for each in targets.find(graph, name, choice.start)}
     if choice.alone:
         return [each for each in graph.order if each in named]
     return (graphs.descendants if choice.downstream else graphs.ancestors)(graph, named)
+
+
+def switched_off(graph: Graph, choice: Choice) -> list[str]:
+    """The names of stages that are switched off: there is nothing to do for them."""
+    return [name for name in choice.names if targets.is_off(graph, name, choice.start)]
 
 
 def run(
@@ -110,20 +121,27 @@ def run(
     voice: Voice,
     jobs: int = 1,
     keep_going: bool = False,
+    stopped: Callable[[list[Result]], None] | None = None,
 ) -> Report:
     """Bring these stages up to date, `jobs` at a time.
 
     What was wrong with a stage is in the report; the stages that need it did not run, and without `keep_going` no
-    other. UserError for a vml.yaml or vml.lock that cannot be read; KeyboardInterrupt or SystemExit for signals.
+    other: nothing at all where that could be seen before. UserError for a vml.yaml or vml.lock that cannot be read;
+    KeyboardInterrupt or SystemExit for signals; `stopped` is told what there was until then.
     """
-    pointers, graph = _opened(project)
+    _refuse_inside(project, env)
+    pointers, graph = opened(project, _settled(project, voice.say))
     chosen = choose(graph, choice)
     stages = graph.stages
     voice = _one_at_a_time(voice)
-    logs = project.state_dir / "logs" / _name()
+    logs = project.state_dir / "logs" / run_name()
+    course = _Course(graph, chosen, logs)
     params = signature.Params(project.root)
-    differing = _Differing()
+    differing = Differing()
+    ignored = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
+    rivals = {number for _, number in graph.outputs.rivals}
     with (
+        _telling(course, stopped),
         Groups() as groups,
         Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check) as ledger,
     ):
@@ -131,30 +149,45 @@ def run(
         def reader() -> Reader:
             return Reader(ledger.gauge, params, env, project.root)
 
-        @cache
-        def in_git() -> set[str]:
-            return git.tracked(project.git, [project.in_git(path) for path in _cached_outs(stages, chosen, project)])
-
+        in_git = ahead.in_git(project, graph, chosen)
         shared = Run(
             project, store, stages, graph.outputs.paths, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, options, jobs > 1, {}, {},
+            in_git, options, jobs > 1, ignored, course.reasons, {},
         )  # fmt: skip
+        with ledger.open():
+            early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
+        shared.errors.update(early)
+        if early and not keep_going:
+            return Report(_refused(graph, chosen, early), [], early, early, switched_off(graph, choice))
+        for address, error in early.items():
+            voice.say(f"{address}: cannot run ({error.why})")
 
         fetcher = missing.Fetcher(shared, voice.show)
 
-        def work(address: str) -> Outcome:
+        def take(address: str) -> Outcome:
             if options.pull:
-                error = fetcher.fetch(stages[address])
-                if error is not None:
-                    shared.errors[address] = error
-                    return Outcome("failed", error.message)
+                fetcher.fetch(stages[address])
             outcome = turn.take(shared, address)
+            if outcome.state != "failed" and graph.numbers[address] in rivals:
+                # what it has made was not there when the pipeline was opened
+                outputs.refuse_shared(graph.outputs, list(stages.values()), project.root)
             with ledger.open():
                 differing.look(stages[address], ledger.gauge)
             return outcome
 
+        def work(address: str) -> Outcome:
+            course.begun.add(address)
+            if address in early:
+                return Outcome("failed", early[address].why)
+            try:
+                return take(address)
+            except (VmlError, OSError) as error:
+                shared.errors[address] = turn.error_of(address, error)
+                return Outcome("failed", shared.errors[address].message)
+
         def done(row: Row) -> None:
-            if row.state == "failed" and row.name in shared.errors:
+            course.ended[row.name] = row
+            if row.state == "failed" and row.name not in early:
                 voice.say(f"{row.name}: failed ({row.why})")
 
         limits = scheduler.machine(env)
@@ -170,15 +203,96 @@ def run(
             keep_going=keep_going,
             done=done,
         )
-    _drop_old_logs(logs.parent)
-    results = [_result(row, shared.reasons.get(row.name, ()), logs) for row in rows]
-    return Report(results, differing.found, shared.errors)
+        if ignored.told:
+            with ledger.open():
+                ignored.take_back(ledger.gauge.pointers)
+    drop_old_logs(logs.parent)
+    course.ended.update((row.name, row) for row in rows)
+    return Report(course.results(), differing.found, shared.errors, early, switched_off(graph, choice))
 
 
-def _opened(project: Project) -> tuple[dict[str, Pointer], Graph]:
+def _refuse_inside(project: Project, env: Mapping[str, str]) -> None:
+    """UserError in a command of a stage of this project, which would wait for itself."""
+    if (stage := env.get("VML_STAGE")) and env.get("VML_ROOT") == str(project.root):
+        raise UserError(
+            f"vml repro runs inside a command of the stage {quote(stage)}, which it would wait for",
+            hint="take it out of cmd: what the command needs from other stages is made first if it is in deps",
+        )
+
+
+class _Course:
+    """How far a run has come, and the reasons that its stages had."""
+
+    def __init__(self, graph: Graph, chosen: Sequence[str], logs: Path) -> None:
+        self.graph, self.chosen, self.logs = graph, chosen, logs
+        self.begun: set[str] = set()
+        self.ended: dict[str, Row] = {}
+        self.reasons: dict[str, list[Reason]] = {}
+
+    def results(self) -> list[Result]:
+        """What became of each stage until now."""
+        doomed = ahead.doomed(self.graph, [each.name for each in self.ended.values() if each.state == "failed"])
+        return [self._result(each, doomed.get(each, "")) for each in self.chosen]
+
+    def _result(self, address: str, doom: str) -> Result:
+        pending = Row(address, "not run", 0.0, doom)
+        state, seconds, why = self.ended.get(address, pending)[1:]
+        log = self.logs / log_name(address)
+        return Result(
+            address,
+            "stopped" if address in self.begun and address not in self.ended else state,
+            seconds,
+            why,
+            self.reasons.get(address, ()),
+            log if log.exists() else None,
+        )
+
+
+@contextlib.contextmanager
+def _telling(course: _Course, stopped: Callable[[list[Result]], None] | None) -> Iterator[None]:
+    """Tell what there was until then if a signal ends the body."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if stopped is not None:
+            stopped(course.results())
+        raise
+
+
+def _refused(graph: Graph, chosen: Sequence[str], early: Mapping[str, Lacking]) -> list[Result]:
+    """What becomes of stages of which these cannot run."""
+    doomed = ahead.doomed(graph, early)
+    rest = f"{next(iter(early))} failed"
+    return [
+        Result(each, "failed", 0.0, early[each].why)
+        if each in early
+        else Result(each, "not run", 0.0, doomed.get(each, rest))
+        for each in chosen
+    ]
+
+
+def _settled(project: Project, say: Callable[[str], None]) -> Survey:
+    """What is in the workspace, once no two stages are recorded with the same output."""
     survey = tracked.survey(project)
+    if not survey.broken or not all(isinstance(error, Overlap) for error in survey.broken.values()):
+        return survey
+    with opening.changing(project, say):
+        survey, taken = open.settle(project)
+    for each in taken:
+        say(f"{quote(each.lock)}: {quote(each.path)} is no longer recorded as the output of {quote(each.maker)}")
+    return survey
+
+
+def opened(project: Project, survey: Survey | None = None) -> tuple[dict[str, Pointer], Graph]:
+    """What is tracked, and the graph of the stages. UserError for what cannot be read."""
+    survey = survey or tracked.survey(project)
     if survey.broken:
         raise survey.broken[min(survey.broken)]
+    if not survey.stage_files and (project.root / _DVC).exists():
+        raise UserError(
+            f"there is no vml.yaml, and {_DVC} is not read",
+            hint=f"git mv {_DVC} vml.yaml takes its stages over; docs/coming-from-dvc.md says what differs",
+        )
     return survey.tracked, open.pipeline(project, survey)[1]
 
 
@@ -196,12 +310,7 @@ def _one_at_a_time(voice: Voice) -> Voice:
     return voice._replace(say=say, write=write)
 
 
-def _cached_outs(stages: Mapping[str, Stage], chosen: Iterable[str], project: Project) -> list[str]:
-    expanded = (signature.expanded(stages[each], project.root) for each in chosen)
-    return [path for outs in expanded for path, out in outs.items() if out.cache]
-
-
-class _Differing:
+class Differing:
     """Tracked data among the deps of stages that is not what its pointer says."""
 
     def __init__(self) -> None:
@@ -214,78 +323,12 @@ class _Differing:
             if above is None or above[0].lock or above[0].path in self._seen:
                 continue
             self._seen.add(above[0].path)
-            here = gauge.measure(above[0].path)
+            try:
+                here = gauge.measure(above[0].path)
+            except (UserError, OSError):  # the stage may read another part of it, or has said so
+                continue
             if here is not None and (here.oid, here.kind) != (above[0].oid, above[0].kind):
                 self.found.append(above[0].path)
-
-
-def _result(row: Row, reasons: Sequence[Reason], logs: Path) -> Result:
-    log = logs / log_name(row.name)
-    return Result(row.name, row.state, row.seconds, row.why, reasons, log if log.exists() else None)
-
-
-# ---------------------------------------------------------------------- what would be done
-
-
-def forecast(
-    project: Project, store: LocalStore, choice: Choice, options: Options, *, env: Mapping[str, str], meter: Meter
-) -> Report:
-    """What `run` would do, and why; nothing is written. Errors as there, and for what would make a stage fail."""
-    pointers, graph = _opened(project)
-    gauge = Gauge(project, store, pointers, meter)
-    reader = Reader(gauge, signature.Params(project.root), env, project.root)
-    known = LockFiles(project)
-    chosen = choose(graph, choice)
-    waits = graphs.waits(graph, chosen)
-    moving: dict[str, str] = {}  # what will be made anew, or may be
-    results = []
-    differing = _Differing()
-    for address in chosen:
-        stage = graph.stages[address]
-        seen = look.look(stage, known, reader, force=options.force)
-        above = [each for each in waits[address] if each in moving]
-        state = _state(stage, seen, store, options, above)
-        if state != "skipped":
-            moving[address] = state
-        reason = look.why(seen.reasons) or (f"{above[0]} {moving[above[0]]}" if above else "")
-        if stage.frozen:
-            reason = "frozen"
-        elif not above:
-            lacking.refuse(stage, seen.now or signature.inputs(stage, reader), reader, graph.outputs.paths)
-        results.append(Result(address, state, 0.0, reason, seen.reasons))
-        differing.look(stage, gauge)
-    return Report(results, differing.found, {})
-
-
-def _state(stage: Stage, seen: Look, store: LocalStore, options: Options, above: list[str]) -> str:
-    if stage.frozen or not (seen.reasons or above):
-        return "skipped"
-    if not seen.reasons:
-        return "may run"
-    if not above and options.commit and not options.force:
-        for outs in look.candidates(stage, seen, store, earlier_runs=options.run_cache):
-            if look.is_here(store, outs):
-                return "would be cached"
-    return "would run"
-
-
-# ---------------------------------------------------------------------- logs
-
-
-def _name() -> str:
-    """The name of a run: they sort by time."""
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z-{os.getpid()}"
-
-
-def _drop_old_logs(place: Path) -> None:
-    """Keep the logs of the last runs."""
-    try:
-        runs = sorted(entry.name for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in runs[:-KEPT]:
-        shutil.rmtree(place / name, ignore_errors=True)
 
 
 def final_error(report: Report) -> VmlError | None:
@@ -294,4 +337,5 @@ def final_error(report: Report) -> VmlError | None:
     if len(errors) < 2:
         return errors[0] if errors else None
     names = ", ".join(map(quote, report.errors))
-    return UserError(f"{len(errors)} stages failed: {names}", hint="what was wrong with each is said above")
+    verb = "cannot run" if len(report.early) == len(errors) else "failed"
+    return UserError(f"{len(errors)} stages {verb}: {names}", hint="what is wrong with each is said above")

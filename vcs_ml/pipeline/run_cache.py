@@ -11,20 +11,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from vcs_ml import fs, paths
+from vcs_ml import fs
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Stage
+from vcs_ml.store import manifest
 from vcs_ml.store.local import LocalStore
-from vcs_ml.workspace import item, strictjson
+from vcs_ml.workspace import item, lockfile, sources, strictjson
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.strictjson import NotReadable
 
 SCHEMA: Final = 1
 MAX_SIZE: Final = 16 << 20
 # Outputs that Git has are kept here, too, up to this size: a metric, not a model.
-SMALL: Final = 1 << 20
+_SMALL: Final = 1 << 20
 _TRIED: Final = 50  # entries of one key that are looked at
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -60,6 +61,11 @@ def put(store: LocalStore, under: str, stage: Stage, entry: Entry) -> None:
     add(store, under, serialize(stage.address, entry, store.algorithm))
 
 
+def is_small(each: Item) -> bool:
+    """Whether an output that Git has is kept here, too."""
+    return each.kind != "tree" and each.size <= _SMALL
+
+
 def remotes(stage: Stage) -> frozenset[str] | None:
     """The remotes to which all outputs of a stage go; None: any."""
     found: frozenset[str] | None = None
@@ -90,7 +96,7 @@ def find(store: LocalStore, under: str, stage: Stage) -> Iterator[Outs]:
         names = [(entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name.startswith(f"{under}-")]
     for _, name in sorted(names, reverse=True)[:_TRIED]:
         entry = read(_folder(store, under) / name, store.algorithm)
-        if entry is not None and fits(stage, entry.outs):
+        if entry is not None and fits(stage, entry.outs) and _is_credible(store, stage, entry.outs):
             yield entry.outs
 
 
@@ -130,9 +136,11 @@ def parse(raw: bytes, algorithm: Algorithm) -> Entry | None:
             return None
         found = {}
         for path, each in outs.items():
-            if paths.problem(path) or not isinstance(each, dict):
+            if lockfile.problem(path) or not isinstance(each, dict):
                 return None
             found[path] = item.parse(each, algorithm, source=path, refuse=refuse)
+        if any(sources.owner(path.rpartition("/")[0], found) for path in found):
+            return None
     except (NotReadable, UserError):
         return None
     return Entry(found, project, None if places is None else frozenset(places))
@@ -158,9 +166,25 @@ def fits(stage: Stage, outs: Outs) -> bool:
     more = outs.keys() - plain
     return (
         plain <= outs.keys()
+        and not any(outs[path].kind == "tree" for path in more)  # a pattern stands for files
         and all(any(patterns.matches(path, each) for path in more) for each in globs)
         and all(any(patterns.matches(path, each) for each in globs) for path in more)
     )
+
+
+def _is_credible(store: LocalStore, stage: Stage, outs: Outs) -> bool:
+    """Whether an entry tells nothing but the truth of what the store has, and names nothing that is never kept."""
+    return all(is_small(outs[out.path]) for out in stage.outs if not (out.cache or out.is_glob)) and all(
+        _size(store, each) == (each.size, each.nfiles) for each in outs.values() if each.oid in store
+    )
+
+
+def _size(store: LocalStore, each: Item) -> tuple[int, int | None]:
+    """The size of what the store has, and of a directory the number of its files."""
+    if each.kind != "tree":
+        return store.size(each.oid), None
+    found = manifest.summary(each.oid, store.algorithm, store.read)
+    return found.size, found.count
 
 
 # ---------------------------------------------------------------------- all of it

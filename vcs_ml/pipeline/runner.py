@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -62,8 +62,10 @@ def run(
     shell: Literal["sh", "bash"] = "sh",
     timeout: float | None = None,
     retries: int = 0,
+    again: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Run each command as one script, in order, until one fails; all of them again up to `retries` times.
+    """Run each command as one script, in order, until one fails; all of them again up to `retries` times, each time
+    after `again`, whose errors end it.
 
     Commands get `env` with VML_ROOT and VML_STAGE, and PYTHONUNBUFFERED unless it is set. Both output and errors
     go to `log`, byte for byte, and to `write`: as they come, or with `prefix` as whole lines behind `NAME> `.
@@ -93,6 +95,7 @@ def run(
                 break
             if tries <= retries:
                 sink.say(f"{name}: {reason(result, commands)}; try {tries + 1} of {retries + 1}")
+                again()
     return result
 
 

@@ -89,8 +89,39 @@ _GATE: Final = {
 }
 
 
+# Keys of DVC's files, of today's and of older ones, that have another place here or none.
+_RECORDED: Final = dict.fromkeys(
+    ("etag", "files", "hash", "isexec", "md5", "nfiles", "size", "version_id"),
+    "remove it: what a stage has read and made is in vml.lock, which vml writes",
+)
+_OUT_HINTS: Final = _RECORDED | {
+    "checkpoint": "persist: true leaves what is there for the command to go on with",
+    "live": "remove it: what a command logs is an out, a metric or a plot like any other",
+    "path": "the path itself is the key: PATH: {cache: false}",
+    "url": "remove it: a stage can download it, as an out of its own",
+}
+_STAGE_HINTS: Final = (
+    _RECORDED
+    | dict.fromkeys(("cache", "persist", "push", "remote"), "it is a flag of an out: outs: [PATH: {persist: true}]")
+    | dict.fromkeys(("outs_no_cache", "metrics_no_cache", "plots_no_cache"), "outs: [PATH: {cache: false}] says it")
+    | {
+        "live": _OUT_HINTS["live"],
+        "outs_persist": "outs: [PATH: {persist: true}] says it",
+        "outs_persist_no_cache": "outs: [PATH: {persist: true, cache: false}] says it",
+    }
+)
+_TOP_HINTS: Final = (
+    dict.fromkeys(("cmd", "deps", "frozen", "md5", "outs", "wdir"), "stages have names, and stand below stages:")
+    | dict.fromkeys(("desc", "labels", "meta", "type"), "only stages, outs and artifacts have it: else write a comment")
+    | {
+        "datasets": "vml has none: name files and directories in deps",
+        "schema": "remove it: vml.yaml has no number of its format",
+    }
+)
+
+
 def _outs(name: str, keys: dict[str, Key]) -> ListOf:
-    return ListOf(Either((_PATH, MapOf(Either((Keys(name, keys), Null())), Text("a path")))))
+    return ListOf(Either((_PATH, MapOf(Either((Keys(name, keys, _OUT_HINTS), Null())), Text("a path")))))
 
 
 _VARS: Final = ListOf(Either((Text("a file, or file:key,key"), MapOf(Anything()))))
@@ -143,6 +174,7 @@ STAGE: Final = Keys(
         "desc": _ABOUT["desc"],
         "meta": _ABOUT["meta"],
     },
+    _STAGE_HINTS,
 )
 FOREACH: Final = Keys(
     "a foreach",
@@ -153,7 +185,9 @@ FOREACH: Final = Keys(
             required=True,
         ),
         "do": Key(
-            Keys("a stage of a foreach", {key: each for key, each in STAGE.keys.items() if key != "matrix"}),
+            STAGE._replace(
+                name="a stage of a foreach", keys={key: each for key, each in STAGE.keys.items() if key != "matrix"}
+            ),
             "the stage, as any other",
             required=True,
         ),
@@ -181,6 +215,7 @@ DOCUMENT: Final = Keys(
             MapOf(Keys("a gate", _GATE), Text("file:key", r"[^:]+:[\s\S]+")), "what metrics must fulfil, by file:key"
         ),
     },
+    _TOP_HINTS,
 )
 
 

@@ -80,10 +80,13 @@ class Key(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """A mapping of known keys. `name` is what it is called in messages."""
+    """A mapping of known keys. `name` is what it is called in messages; `hints` say what to do about keys that it does
+    not have and somebody may expect.
+    """
 
     name: str
     keys: Mapping[str, Key]
+    hints: Mapping[str, str] = {}
 
 
 class Either(NamedTuple):
@@ -126,13 +129,14 @@ def check(shape: Shape, value: Any, *, resolved: bool = False) -> None:
                     check(item, each, resolved=resolved)
                 except Fault as fault:
                     raise fault.under(index) from None
-        case Keys(name, keys):
+        case Keys(name, keys, hints):
             if type(value) is not dict:
                 raise _unexpected(shape, value, resolved)
             for key, each in value.items():
                 known = keys.get(key)
                 if known is None:
-                    hint = _did_you_mean(suggestion(key, keys), f"{name} has the keys {', '.join(keys)}")
+                    near = _did_you_mean(suggestion(key, keys), f"{name} has the keys {', '.join(keys)}")
+                    hint = hints.get(key, near)
                     raise Fault("unknown key", hint=hint, path=(key,))
                 try:
                     check(known.shape, each, resolved=resolved)
@@ -195,6 +199,8 @@ def _fits(shape: Shape, value: Any, resolved: bool) -> bool:
 def _unexpected(shape: Shape, value: Any, resolved: bool) -> Fault:
     expected = _expected(shape)
     hint = f"write {expected}"
+    if isinstance(shape, ListOf) and type(value) is dict:
+        hint = "write a list: a line that begins with - for each key"
     takes_text = any(isinstance(each, Text) for each in (shape.shapes if isinstance(shape, Either) else (shape,)))
     if takes_text and type(value) in (int, float, bool):
         hint = f"quote it{' where it comes from' if resolved else ''}: '{text(value)}'"
@@ -263,7 +269,7 @@ def _json(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
         case Forms(first, second):
             one_of_its = {"anyOf": [{"required": [key]} for key in second.keys]}
             return {"if": one_of_its, "then": _json(second, definitions), "else": _json(first, definitions)}
-        case Keys(name, keys):
+        case Keys(name, keys, _):
             if name not in definitions:
                 definitions[name] = {}
                 definitions[name] = {

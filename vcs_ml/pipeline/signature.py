@@ -5,24 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from vcs_ml import values
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import one_line, quote
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Out, ParamSet, Stage
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.objects import MissingObject, ObjectId
-from vcs_ml.workspace import lockfile
+from vcs_ml.workspace import lockfile, sources
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import Flags, OutItem, StageRecord
+from vcs_ml.workspace.measure import Gauge
 
 SCHEMA: Final = 1
 _SHOWN: Final = 40  # characters of a value
+_AROUND: Final = 10  # characters that two commands may have in common at an end, and are shown nonetheless
 _SETTINGS: Final = {"shell": "sh", "wdir": "."}  # of a record's `extra`, where they are not as usual
 
 Kind = Literal["always", "callback", "cmd", "dep", "env", "force", "never", "out", "param", "shell", "wdir"]
@@ -39,7 +41,7 @@ ValuesOf = Callable[[str], Any]
 class Reason(NamedTuple):
     """One reason for a stage to run: the path, params key or variable that it is about, and how that changed.
 
-    `old` and `new` are for params.
+    `old` and `new` are for params and commands.
     """
 
     kind: Kind
@@ -55,8 +57,10 @@ class Reason(NamedTuple):
                 return f"{quote(self.name)}: {quote(self.key)} {self.what}"
             case "dep" | "out":
                 return f"{quote(self.name)}: {self.what}"
+            case "cmd":
+                return f"cmd: {self.what}"
             case "env":
-                return f"env {self.name} changed"
+                return f"env {quote(self.name)} changed"
         return _FIXED.get(self.kind, f"{self.kind} changed")
 
     def as_json(self) -> dict[str, Any]:
@@ -65,7 +69,9 @@ class Reason(NamedTuple):
         if self.name:
             fields["variable" if self.kind == "env" else "path"] = self.name
         if self.kind == "param":
-            fields |= {"key": self.key, "old": self.old, "new": self.new}
+            fields["key"] = self.key
+        if self.kind in ("param", "cmd"):
+            fields |= {"old": self.old, "new": self.new}
         return fields
 
 
@@ -122,15 +128,34 @@ class Pages(Protocol):
         """One page. MissingObject, CorruptError."""
 
 
-class Gauge(Pages, Protocol):
-    """What tells the content of paths, as `workspace.measure.Gauge` does for the workspace."""
+class Contents(Pages, Protocol):
+    """What tells the content of paths, as a gauge does of the workspace."""
 
     def measure(self, path: str) -> Item | None:
         """The content of a file or directory, None where nothing is."""
 
+    def leading_out(self, path: str) -> list[str]:
+        """Where links in a directory lead outside of it."""
+
+
+class Source(Protocol):
+    """What stages read from: contents of paths, values of params files, the environment."""
+
+    @property
+    def gauge(self) -> Contents:
+        """What is at paths."""
+
+    @property
+    def values_of(self) -> ValuesOf:
+        """What a params file says."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of commands."""
+
 
 class Reader(NamedTuple):
-    """What stages read from: paths through the gauge, values of params files, the environment, the project's top."""
+    """The `Source` that is the workspace, and the project's top."""
 
     gauge: Gauge
     values_of: ValuesOf
@@ -138,17 +163,17 @@ class Reader(NamedTuple):
     root: Path
 
 
-def inputs(stage: Stage, reader: Reader) -> Inputs:
+def inputs(stage: Stage, reader: Source) -> Inputs:
     """What the stage reads now. UserError for what cannot be read; what is not there is none."""
     params: dict[str, Mapping[str, object]] = {}
     lacking: list[tuple[str, str | None]] = []
     for each in stage.params:
-        params[each.file] = _params(each, reader.values_of(each.file), lacking)
+        params[each.file] = params_of(each, reader.values_of(each.file), lacking)
     folder = stage.file.rpartition("/")[0]
     settings = {"shell": stage.shell, "wdir": lockfile.relative(stage.wdir or ".", folder)}
     return Inputs(
         stage.cmds,
-        {path: reader.gauge.measure(path) for path in stage.deps},
+        _deps(stage, reader.gauge),
         params,
         {name: _hashed(reader.env.get(name)) for name in stage.env},
         {key: value for key, value in settings.items() if value != _SETTINGS[key]},
@@ -156,7 +181,34 @@ def inputs(stage: Stage, reader: Reader) -> Inputs:
     )
 
 
-def _params(each: ParamSet, found: Any, lacking: list[tuple[str, str | None]]) -> Mapping[str, object]:
+def _deps(stage: Stage, gauge: Contents) -> dict[str, Item | None]:
+    """What is at the deps, and at the places outside of these directories to which links in them lead: a command reads
+    through a link, of which a directory holds only the text.
+    """
+    found = {path: gauge.measure(path) for path in stage.deps}
+    named = dict.fromkeys(stage.deps, True)
+    pending = [path for path, item in found.items() if item is not None and item.kind == "tree"]
+    while pending:
+        for path in gauge.leading_out(pending.pop()):
+            if path not in found and not sources.owner(path, named) and not _makes(stage, path):
+                found[path] = gauge.measure(path)
+                pending.append(path)
+    return found
+
+
+def _makes(stage: Stage, path: str) -> bool:
+    """Whether a stage makes what is at a path, around it, or in it."""
+    for out in stage.outs:
+        place = patterns.directory(out.path) if out.is_glob else out.path
+        if f"{place}/".startswith(f"{path}/") or (
+            patterns.matches(path, out.path) if out.is_glob else f"{path}/".startswith(f"{place}/")
+        ):
+            return True
+    return False
+
+
+def params_of(each: ParamSet, found: Any, lacking: list[tuple[str, str | None]]) -> Mapping[str, object]:
+    """The params of a stage in one file with the values `found`; what is not there goes to `lacking`. UserError."""
     if found is None and each.keys is None:
         lacking.append((each.file, None))
         return {}
@@ -226,7 +278,10 @@ def of_record(record: StageRecord) -> Inputs:
 
 
 def changes(now: Inputs, record: StageRecord, pages: Pages) -> list[Reason]:
-    """How what a stage reads differs from what it read when it was recorded; nothing if the signatures are equal."""
+    """How what a stage reads differs from what it read when it was recorded; nothing if the signatures are equal.
+
+    Params come first, then deps: these are what people change most, and want to be told.
+    """
     before = of_record(record)
     algorithm = pages.algorithm
     old = {each[:3]: each.value for each in _facts(before, algorithm)}
@@ -241,11 +296,14 @@ def changes(now: Inputs, record: StageRecord, pages: Pages) -> list[Reason]:
         elif kind == "dep":
             what = _dep(name in record.deps, record.deps.get(name), name in now.deps, now.deps.get(name), pages)
             found.append(Reason("dep", name, what=what))
+        elif kind == "cmd":
+            found.append(_cmd(before.cmd, now.cmd))
         else:
             found.append(Reason(kind, name))
-    return found
+    return sorted(found, key=lambda each: _ORDER.index(each.kind))
 
 
+_ORDER: Final = ("param", "dep", "cmd", "wdir", "shell", "env")
 _ABSENT: Final = object()
 
 
@@ -265,9 +323,33 @@ def _param(file: str, key: str, old: object, new: object) -> Iterator[Reason]:
         yield Reason("param", file, key, f"{_shown(old)} -> {_shown(new)}", old, new)
 
 
+def _cmd(old: Sequence[str], new: Sequence[str]) -> Reason:
+    one, other = (one_line("; ".join(each)) for each in (old, new))
+    if one == other:  # the same lines, differently split
+        one, other = map(_json, (list(old), list(new)))
+    start = _common(one, other)
+    same = _common(one[start:][::-1], other[start:][::-1])
+    head = one.rfind(" ", 0, max(one.rfind(" ", 0, start), 0)) + 1  # one word stays: --lr 0.1
+    tail = len(one) - end if same and (end := one.find(" ", len(one) - same)) >= 0 else 0
+    head, tail = (length if length > _AROUND else 0 for length in (head, tail))
+    parts = ((each[head : len(each) - tail]) for each in (one, other))
+    what = " -> ".join("… " * bool(head) + _cut(each) + " …" * bool(tail) for each in parts)
+    return Reason("cmd", what=what, old=list(old), new=list(new))
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) and value.isprintable() and value else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return _cut(text)
 
 
 def _dep(was: bool, old: Item | None, is_now: bool, new: Item | None, pages: Pages) -> str:
@@ -345,9 +427,9 @@ def stale(stage: Stage, record: StageRecord | None, reader: Reader, *, now: Inpu
         return [Reason("never")]
     found: list[Reason] = []
     if not stage.frozen:
+        found += changes(now or inputs(stage, reader), record, reader.gauge)
         if stage.always_changed:
             found.append(Reason("always"))
         elif not (stage.deps or stage.outs or stage.params or stage.env):
             found.append(Reason("callback"))
-        found += changes(now or inputs(stage, reader), record, reader.gauge)
     return found + outs_changed(stage, record, reader)

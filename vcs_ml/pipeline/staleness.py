@@ -41,13 +41,14 @@ class StageState(NamedTuple):
 
 class Staleness(NamedTuple):
     """How many stages were looked at, those of them that are not up to date, in the order in which they would run,
-    which targets named a stage, and what could not be looked at.
+    which targets named a stage, and what could not be looked at. `left` are outputs of stages that no vml.yaml has.
     """
 
     total: int
     stages: list[StageState]
     named: set[str]
     broken: list[UserError]
+    left: list[Pointer]
 
     @property
     def clean(self) -> bool:
@@ -63,19 +64,21 @@ def look(
     *,
     meter: Meter,
     keep: bool,
+    rehash: bool = False,
     targets: Mapping[str, str] | None = None,
 ) -> Staleness:
     """Look at all stages, or at those of `targets`: names of stages, each with what it is as a project-relative path,
     at which a stage may read or make something.
 
     With `keep` the caller holds the worktree's lock, and what was hashed is remembered. Stages are compared with lock
-    files; nothing is run or stored.
+    files; nothing is run or stored. With `rehash`, what stages read or made and nothing tracks is read, whatever its
+    times say.
     """
     try:
         _, graph = pipeline(project, survey)
     except UserError as error:
-        return Staleness(0, [], set(), [error])
-    gauge = Gauge(project, store, survey.tracked, meter)
+        return Staleness(0, [], set(), [error], [])
+    gauge = Gauge(project, store, survey.tracked, meter, rehash=rehash)
     reader = Reader(gauge, Params(project.root), env, project.root)
     locks = LockFiles(project)
     found: dict[str, StageState] = {}
@@ -112,6 +115,14 @@ def look(
         [found[each] for each in chosen if each in found],
         {path for _, path in meant},
         [broken[each] for each in chosen if each in broken],
+        [
+            each
+            for path, each in survey.tracked.items()
+            if each.lock
+            and each.maker not in graph.stages
+            and each.maker not in graph.off
+            and (not targets or groups.concerns(path, targets.values()))
+        ],
     )
 
 

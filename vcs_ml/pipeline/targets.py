@@ -21,19 +21,14 @@ def find(graph: Graph, target: str, start: str = "") -> list[str]:
     UserError with the nearest name if it is none of these.
     """
     file, name = _split(target)
-    path = posixpath.normpath(posixpath.join(start, file or target))
-    path = "" if path == "." else path
-    places = (path, posixpath.normpath(file)) if file else (posixpath.join(start, FILE), FILE)
-    for place in places:
+    for place in _places(target, start):
         if found := _named(graph, place, name):
             return found
-    for place in places:
-        wanted = address(place, name)
-        if any(each == wanted or each.startswith(f"{wanted}@") for each in graph.off):
-            raise UserError(
-                f"the stage {quote(target)} is switched off: its if is false", hint="change what its if names"
-            )
+    if is_off(graph, target, start):
+        raise UserError(f"the stage {quote(target)} is switched off: its if is false", hint="change what its if names")
     if not file:
+        path = posixpath.normpath(posixpath.join(start, target))
+        path = "" if path == "." else path
         makers = set(graph.outputs.makers(path) or graph.outputs.inside({path}).get(path, []))
         inside = f"{path}/" if path else ""
         found = [
@@ -44,6 +39,23 @@ def find(graph: Graph, target: str, start: str = "") -> list[str]:
         if found:
             return found
     raise _unknown(graph, target)
+
+
+def is_off(graph: Graph, target: str, start: str = "") -> bool:
+    """Whether `target` is the name of a stage, or group, whose condition does not hold, and of no other."""
+    _, name = _split(target)
+    places = _places(target, start)
+    wanted = [address(place, name) for place in places]
+    off = any(each == one or each.startswith(f"{one}@") for each in graph.off for one in wanted)
+    return off and not any(_named(graph, place, name) for place in places)
+
+
+def _places(target: str, start: str) -> tuple[str, str]:
+    """The files in which a stage of this name is sought."""
+    file, _ = _split(target)
+    if not file:
+        return posixpath.join(start, FILE), FILE
+    return posixpath.normpath(posixpath.join(start, file)), posixpath.normpath(file)
 
 
 def _split(target: str) -> tuple[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,7 @@ from vcs_ml import fs
 
 Write = Callable[[bytes], None]
 
+KEPT: Final = 20  # runs whose logs are kept
 _NAME_MAX: Final = 200
 _LINE_MAX: Final = 1 << 20
 
@@ -28,6 +31,22 @@ def log_name(stage: str) -> str:
         digest = hashlib.sha256(_bytes(stage)).hexdigest()[:16]
         safe = f"{_bytes(safe)[:_NAME_MAX].decode('utf-8', 'ignore')}-{digest}"
     return f"{safe}.log"
+
+
+def run_name() -> str:
+    """A name for the directory of the logs of one run: they sort by time."""
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z-{os.getpid()}"
+
+
+def drop_old_logs(place: Path) -> None:
+    """Keep the logs of the last runs in this directory."""
+    try:
+        runs = sorted(entry.name for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in runs[:-KEPT]:
+        shutil.rmtree(place / name, ignore_errors=True)
 
 
 def _bytes(text: str) -> bytes:

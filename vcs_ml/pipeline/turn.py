@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from vcs_ml import hashing, locks
+from vcs_ml import faults, hashing, locks
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
-from vcs_ml.pipeline import lacking, patterns, run_cache, runner, signature
+from vcs_ml.pipeline import ignored, lacking, patterns, run_cache, runner, signature
 from vcs_ml.pipeline.groups import Groups
+from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
 from vcs_ml.pipeline.look import Look, candidates, is_here, look, source_of, why
 from vcs_ml.pipeline.scheduler import Outcome
@@ -22,11 +23,13 @@ from vcs_ml.pipeline.stage import Out, Stage
 from vcs_ml.pipeline.transcript import Write, log_name
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import clearing, detach, relink
+from vcs_ml.workspace import clearing, detach, relink, status
 from vcs_ml.workspace.clearing import Doomed
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
 from vcs_ml.workspace.project import Project
+
+_SHOWN: Final = 20  # files that were kept
 
 
 class Options(NamedTuple):
@@ -44,7 +47,7 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `made` are the outputs of all stages; `in_git` tells which paths Git has. `reasons` and `errors` are filled by the
+    `made` are the outputs of all stages; `in_git` are those that Git has. `reasons` and `errors` are filled by the
     turns, by the address of the stage.
     """
 
@@ -59,21 +62,29 @@ class Run(NamedTuple):
     logs: Path
     write: Write
     say: Callable[[str], None]
-    in_git: Callable[[], set[str]]
+    in_git: Collection[str]
     options: Options
     prefix: bool
+    ignored: Ignored
     reasons: dict[str, list[Reason]]
     errors: dict[str, VmlError]
 
 
+def error_of(address: str, error: VmlError | OSError) -> VmlError:
+    """What is wrong with a stage. An OSError that tells a user nothing is raised again: it is a bug."""
+    if isinstance(error, VmlError):
+        return error
+    if (refused := faults.as_user_error(error)) is None:
+        raise error
+    return UserError(f"stage {address}: {refused.message}", hint=refused.hint)
+
+
 def take(run: Run, address: str) -> Outcome:
-    """Bring one stage up to date. What is wrong with it is in `run.errors` then; signals end it after its command."""
-    try:
-        with run.groups.held():
-            return _take(run, run.stages[address])
-    except VmlError as error:
-        run.errors[address] = error
-        return Outcome("failed", error.message)
+    """Bring one stage up to date. Signals end it after its command. VmlError, OSError for what is wrong with it; of a
+    command that failed, that is in `run.errors`.
+    """
+    with run.groups.held():
+        return _take(run, run.stages[address])
 
 
 def _take(run: Run, stage: Stage) -> Outcome:
@@ -207,8 +218,11 @@ def _told(run: Run, seen: Look) -> str:
 
 
 def _clear(run: Run, doomed: list[Doomed]) -> None:
-    for each in clearing.clear(run.project, run.store, doomed, run.ledger.meter):
+    kept = clearing.clear(run.project, run.store, doomed, run.ledger.meter)
+    for each in kept[:_SHOWN]:
         run.say(each.line(run.store.algorithm))
+    if len(kept) > _SHOWN:
+        run.say(f"... and so are {count(len(kept) - _SHOWN, 'more file')}: vml status lists them")
     run.ledger.forget()
 
 
@@ -229,11 +243,8 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
     there = {path: out for path, out in ours.items() if os.path.lexists(run.project.root / path)}
     _clear(run, [Doomed(path, gauge.measure(path), _worthless(seen, path), out.persist) for path, out in there.items()])
     kept = [path for path, out in there.items() if out.persist]
-    known = [(gauge.pointers[path], "") for path in kept if path in gauge.pointers]
-    if known and run.store.shares:  # what is one file with an object must not be written to
-        relink.unprotect(run.project, known, run.ledger.meter)
-        gauge.refresh()
-    detached = [detach.below(run.project, path) for path in kept]  # also what nothing here tracks
+    # What is one file with an object must not be written to; what was one may still be read-only.
+    detached = [detach.below(run.project, path, read_only=run.store.shares) for path in kept]
     if any(detached):
         gauge.refresh()
     for out in stage.outs:
@@ -241,20 +252,12 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
         if folder:
             run.project.refuse_link_above(f"{folder}/x")
             (run.project.root / folder).mkdir(parents=True, exist_ok=True)
+    if run.options.commit:
+        run.ignored.tell(stage)
 
 
 def _refuse_in_git(run: Run, stage: Stage) -> None:
-    refuse_in_git(run.project, stage, run.in_git())
-
-
-def refuse_in_git(project: Project, stage: Stage, in_git: Collection[str]) -> None:
-    """UserError for an output that would be in the store and is in Git."""
-    for path, out in signature.expanded(stage, project.root).items():
-        if out.cache and project.in_git(path) in in_git:
-            raise UserError(
-                f"stage {stage.address}: its output {quote(path)} is tracked by Git",
-                hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
-            )
+    ignored.refuse_in_git(run.project, stage, run.in_git)
 
 
 def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
@@ -262,12 +265,15 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     log = run.logs / log_name(address)
     run.say(f"{address}: running ({_told(run, seen)})")
     try:
-        result = _command(run, stage, log)
-    except BaseException:
-        _leave(run, stage)
-        raise
+        result = _command(run, stage, seen, log)
+    finally:
+        if run.options.commit and any(out.cache and out.is_glob for out in stage.outs):
+            with run.ledger.open():
+                run.ignored.tell_matches(stage)
     if result.failed is not None:
-        _leave(run, stage)
+        with run.ledger.open():
+            if damaged := _damaged(run, stage):
+                run.say(f"{address}: {damaged.message} ({damaged.hint})")
         run.errors[address] = runner.failure(address, result, stage.cmds, log)
         return Outcome("failed", runner.reason(result, stage.cmds))
     with run.ledger.open():
@@ -279,7 +285,11 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
     return Outcome("ran", why(seen.reasons))
 
 
-def _command(run: Run, stage: Stage, log: Path) -> runner.Result:
+def _command(run: Run, stage: Stage, seen: Look, log: Path) -> runner.Result:
+    def again() -> None:
+        with run.ledger.open():
+            _make_room(run, stage, seen)
+
     with run.ledger.closed():
         return runner.run(
             stage.address,
@@ -294,25 +304,35 @@ def _command(run: Run, stage: Stage, log: Path) -> runner.Result:
             shell=stage.shell,
             timeout=stage.timeout,
             retries=stage.retries,
+            again=again,
         )
-
-
-def _leave(run: Run, stage: Stage) -> None:
-    """What a command that failed has left stays for whoever looks, but nobody has to store it."""
-    with run.ledger.open():
-        clearing.leave(run.project, signature.expanded(stage, run.project.root))
-        run.ledger.forget()
 
 
 def _refuse_changed(run: Run, stage: Stage, before: Inputs) -> None:
     reader = run.reader()
     changed = signature.changes(signature.inputs(stage, reader), before.record({}), reader.gauge)
+    if changed and (damaged := _damaged(run, stage)):
+        raise UserError(f"stage {stage.address}: {damaged.message}", hint=damaged.hint)
     if changed:
         names = ", ".join(dict.fromkeys(quote(each.name) for each in changed))
         raise UserError(
             f"stage {stage.address}: {names} changed while it ran, so what it made is not recorded",
             hint="if the command itself writes there, it is an output and no dep; else: vml repro",
         )
+
+
+def _damaged(run: Run, stage: Stage) -> UserError | None:
+    """The error for a dep that is linked into the store and was written to: the object there is damaged."""
+    read = status.selected(run.ledger.gauge.pointers, stage.deps) if stage.deps else []
+    written = relink.damaged(run.project, run.store, read)
+    if not written:
+        return None
+    name = quote(written[0])
+    more = f" (and {count(len(written) - 1, 'more file')})" if len(written) > 1 else ""
+    return UserError(
+        f"its dep {name}{more} was written to; it is linked into the store, where the recorded version is damaged now",
+        hint=f"vml fsck --repair, then vml checkout --force {name}; a command that changes what it reads needs a copy",
+    )
 
 
 def _refuse_unmade(run: Run, stage: Stage, made: Mapping[str, Out], log: Path) -> None:
@@ -330,7 +350,7 @@ def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, mad
     """Store what is there, and put it into the lock file and the run cache, with the next flush."""
     recording = run.ledger.recording
     outs = recording.outs({path: signature.flags(out) for path, out in made.items()})
-    small = {path: out for path, out in outs.items() if not out.flags.cache and _is_small(out)}
+    small = {path: out for path, out in outs.items() if not out.flags.cache and run_cache.is_small(out.item)}
     for path, out in small.items():
         recording.keep(path, out.oid)
     recording.stage(source_of(stage), stage.name, now.record(outs, before))
@@ -342,7 +362,3 @@ def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, mad
     if any(out.kind == "tree" for out in outs.values()):
         # Whoever reads it next would hash it once more: the stat index has it only then.
         run.ledger.flush()
-
-
-def _is_small(out: OutItem) -> bool:
-    return out.kind != "tree" and out.size <= run_cache.SMALL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vcs_ml.errors import CorruptError
@@ -10,10 +11,10 @@ from vcs_ml.gittree import DIRECTORY, FILE, Node
 from vcs_ml.hashing import Algorithm
 from vcs_ml.metrics import revision
 from vcs_ml.metrics.revision import Commit, Stored
-from vcs_ml.store import manifest, objects
+from vcs_ml.store import manifest, objects, page
 from vcs_ml.store.manifest import Read
 from vcs_ml.store.objects import MissingObject, ObjectId
-from vcs_ml.workspace import single
+from vcs_ml.workspace import single, sources
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import StageRecord
 
@@ -26,14 +27,15 @@ class Pages(NamedTuple):
 
 
 class Contents:
-    """The gauge of one stage at the commit `at`; `record` is what the lock file there says of it.
+    """What a stage with these `deps` would find at the commit `at`; `record` is what the lock file there says of it.
 
     What cannot be known is as it was recorded: paths outside of the project, files that are neither tracked nor in Git
     at `before` or `at`, data whose list of files is not here, and directories in Git, where a run may have seen more.
     """
 
-    def __init__(self, at: Commit, before: Commit, record: StageRecord, pages: Pages) -> None:
+    def __init__(self, at: Commit, before: Commit, deps: Iterable[str], record: StageRecord, pages: Pages) -> None:
         self.at, self.before, self.record = at, before, record
+        self._deps = dict.fromkeys(deps, True)
         self.algorithm, self.read = pages
 
     def measure(self, path: str) -> Item | None:
@@ -51,6 +53,21 @@ class Contents:
                 return self._recorded(path)
         was_there = self.before.find(path) is not None or self.before.stored(path) is not None
         return None if was_there else self._recorded(path)
+
+    def leading_out(self, path: str) -> list[str]:
+        """Where links in a directory lead, as recorded; nowhere if it has no links."""
+        known = [each for each in self.record.deps if not sources.owner(each, self._deps)]
+        return known if known and self._has_links(path) else []
+
+    def _has_links(self, path: str) -> bool:
+        stored = self.at.stored(path)
+        if stored is None or stored.pointer.kind != "tree":
+            return True  # of a directory in Git, this is not looked for
+        try:
+            entries = manifest.under(stored.pointer.oid, os.fsencode(stored.inner), self.algorithm, self.read)
+            return any(entry.kind == page.SYMLINK for entry in entries)
+        except (MissingObject, CorruptError):
+            return True
 
     def folder_changed(self, path: str) -> bool:
         """Whether a directory that Git has at both commits is not the same."""

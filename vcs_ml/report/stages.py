@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vcs_ml import values
@@ -16,7 +15,7 @@ from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline import patterns, signature
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.look import source_of
-from vcs_ml.pipeline.signature import Reader, Reason
+from vcs_ml.pipeline.signature import Reason
 from vcs_ml.pipeline.stage import FILE, Stage, address
 from vcs_ml.pipeline.staleness import StageState, Staleness
 from vcs_ml.report.contents import Contents, Pages
@@ -31,6 +30,14 @@ class Rerun(NamedTuple):
     what: Literal["added", "removed", "reran"]
     reasons: tuple[Reason, ...] = ()
     outs: tuple[str, ...] = ()
+
+
+class _Source(NamedTuple):
+    """What a stage reads from, at a commit."""
+
+    gauge: Contents
+    values_of: Callable[[str], Any]
+    env: Mapping[str, str] = {}
 
 
 class Locks(NamedTuple):
@@ -105,7 +112,7 @@ def stale(at: Commit, before: Commit, graph: Graph, known: tuple[Locks, Locks], 
         if source_of(stage) in new.errors:
             continue
         try:
-            contents = Contents(at, before, record or StageRecord(), pages)
+            contents = Contents(at, before, stage.deps, record or StageRecord(), pages)
             reasons = [*_reasons(stage, record, contents, values_of), *_folders(stage, contents, old.stages.get(name))]
         except UserError as error:
             errors.append(UserError(f"{name}: {error.message}", hint=error.hint))
@@ -114,7 +121,7 @@ def stale(at: Commit, before: Commit, graph: Graph, known: tuple[Locks, Locks], 
             found[name] = StageState(name, "frozen" if stage.frozen else "stale", reasons)
     for name in graphs.descendants(graph, [name for name, each in found.items() if each.state == "stale"]):
         found.setdefault(name, StageState(name, "behind", []))
-    return Staleness(len(graph.order), [found[name] for name in graph.order if name in found], set(), errors)
+    return Staleness(len(graph.order), [found[name] for name in graph.order if name in found], set(), errors, [])
 
 
 def _reasons(
@@ -125,7 +132,7 @@ def _reasons(
         yield Reason("never")
         return
     if not stage.frozen:
-        now = signature.inputs(stage, Reader(contents, values_of, {}, Path()))
+        now = signature.inputs(stage, _Source(contents, values_of))
         env = {name: record.env.get(name) for name in now.env}
         yield from signature.changes(now._replace(env=env), record, contents)
     patterned = [out.path for out in stage.outs if out.is_glob]

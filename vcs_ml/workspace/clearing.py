@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from vcs_ml import fs
-from vcs_ml.hashing import SHA256
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, objects
 from vcs_ml.store.ingest import Folder, stat_numbers
@@ -20,8 +17,6 @@ from vcs_ml.workspace import delete, saved, tree, write
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.saved import Saved
-
-_LEFT: Final = "left"
 
 
 class Doomed(NamedTuple):
@@ -45,47 +40,18 @@ def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: 
     seen: dict[str, Mapping[bytes, bytes]] = {}
     unsaved: list[str] = []
     every = [each for each in doomed if os.path.lexists(project.root / each.path)]
-    left = _left(project) if every else {}
     for each in every:
         project.refuse_link_above(each.path)
         stats = _stats(project, each.path)
         seen[each.path] = stats
         worthless = each.here is not None and each.here.oid in each.worthless and _is_all(each.here, stats)
-        if not worthless and left.get(each.path) != _mark(stats):
+        if not worthless:
             unsaved += _in_no_store(project, store, each, stats, meter)
     kept = saved.keep(project, store, unsaved, meter) if unsaved else []
     for each in every:
         if not each.stays:
             _remove(project, each.path, seen[each.path])
     return kept
-
-
-def leave(project: Project, paths: Iterable[str]) -> None:
-    """Remember what a command that failed left at these paths: as long as it lies there unchanged, `clear` removes it
-    without storing it. The caller holds the worktree's lock.
-    """
-    there = {path: _mark(_stats(project, path)) for path in paths if os.path.lexists(project.root / path)}
-    known = {path: mark for path, mark in _left(project).items() if os.path.lexists(project.root / path)}
-    if there:
-        raw = json.dumps({**known, **there}, sort_keys=True).encode()
-        fs.make_directory(project.index_dir)
-        fs.write_atomic(project.index_dir / _LEFT, raw, sync=False)
-
-
-def _left(project: Project) -> dict[str, str]:
-    try:
-        found = json.loads((project.index_dir / _LEFT).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _mark(stats: Mapping[bytes, bytes]) -> str:
-    """The stats of some files in short; files that were written since have another mark."""
-    hasher = SHA256.new()
-    for path, raw in sorted(stats.items()):
-        hasher.update(b"%d %s%s" % (len(path), path, raw))
-    return hasher.digest().hex()
 
 
 def _is_all(here: Item, stats: Mapping[bytes, bytes]) -> bool:
@@ -119,8 +85,12 @@ def _stats(project: Project, path: str) -> dict[bytes, bytes]:
 def _in_no_store(
     project: Project, store: LocalStore, each: Doomed, stats: Mapping[bytes, bytes], meter: Meter
 ) -> list[str]:
-    """The files at or below a path whose bytes are in no store, from the project's top."""
-    here = each.here
+    """The files at or below a path whose bytes (of a symbolic link: its target) are in no store, from the project's
+    top.
+    """
+    full = os.fsencode(project.root / each.path)
+    is_link = os.path.islink(full) and not tree.is_object(full, project.loose)
+    here = None if is_link else each.here  # which is what a link leads to
     if here is not None and here.kind != "tree" and not store.unsafe([here.oid]):
         return []
     # Files that are linked to the store may hold other bytes than its objects should: they are read.
@@ -128,15 +98,7 @@ def _in_no_store(
     if trusted and here is not None and not store.missing(here.oid):
         return []
     top = each.path if _is_directory(project, each.path) else os.path.dirname(each.path)
-    groups: dict[bytes, Folder] = {}
-    for path, raw in stats.items():
-        numbers = array("q", raw)
-        if stat.S_ISREG(numbers[4]):  # a link is only a name of what it leads to
-            folder, _, name = path.rpartition(b"/")
-            group = groups.setdefault(folder, Folder(folder, [], array("q")))
-            group.names.append(name)
-            group.stats.extend(numbers)
-    folders = list(groups.values())
+    folders = _folders(project, top, stats)
     measured = ingest.measure(store.algorithm, os.fsencode(project.root / top), folders, meter)
     size = store.algorithm.size
     found: dict[ObjectId, list[str]] = {}
@@ -145,6 +107,24 @@ def _in_no_store(
             oid = objects.blob(many.digests[i * size : (i + 1) * size])
             found.setdefault(oid, []).append(os.path.join(top, os.fsdecode(tree.join(group.path, name))))
     return [path for oid in store.unsafe(found) for path in found[oid]]
+
+
+def _folders(project: Project, top: str, stats: Mapping[bytes, bytes]) -> list[Folder]:
+    """What has bytes among these paths below `top`; a link into the store counts as the object there."""
+    groups: dict[bytes, Folder] = {}
+    for path, raw in stats.items():
+        numbers = array("q", raw)
+        if stat.S_ISLNK(numbers[4]):
+            place = os.path.join(os.fsencode(project.root / top), path)
+            if (through := tree.look(place, os.lstat(place), project.loose)) is None:
+                continue
+            numbers = array("q", through)
+        if stat.S_ISREG(numbers[4]) or stat.S_ISLNK(numbers[4]):
+            folder, _, name = path.rpartition(b"/")
+            group = groups.setdefault(folder, Folder(folder, [], array("q")))
+            group.names.append(name)
+            group.stats.extend(numbers)
+    return list(groups.values())
 
 
 def _remove(project: Project, path: str, seen: Mapping[bytes, bytes]) -> None:

@@ -35,15 +35,17 @@ def file(project: Project, top: Path, entry: Entry, stats: bytes) -> bytes:
         os.close(directory)
 
 
-def below(project: Project, path: str) -> bool:
-    """Replace every file at or below `path`, ignored or not, that is a symlink to an object or has other hard links, by
-    a private copy, whatever is tracked there; whether there was one. The caller holds the worktree's lock.
+def below(project: Project, path: str, *, read_only: bool = False) -> bool:
+    """Replace every file at or below `path`, ignored or not, that is a symlink to an object or has other hard links,
+    with `read_only` also one that may not be written to, by a private copy, whatever is tracked there; whether there
+    was one. The caller holds the worktree's lock.
     """
     found = False
     for full in _files(os.fsencode(project.root / path)):
         st = os.lstat(full)
-        linked = stat.S_ISLNK(st.st_mode) or (stat.S_ISREG(st.st_mode) and st.st_nlink > 1)
-        numbers = tree.look(full, st, project.loose) if linked else None
+        shared = st.st_nlink > 1 or (read_only and not st.st_mode & stat.S_IWUSR)
+        chosen = stat.S_ISLNK(st.st_mode) or (stat.S_ISREG(st.st_mode) and shared)
+        numbers = tree.look(full, st, project.loose) if chosen else None
         if numbers is None or stat.S_ISLNK(numbers[4]):
             continue
         top = Path(os.fsdecode(os.path.dirname(full)))

@@ -82,8 +82,8 @@ def export(
     """Write what was found to `target`: it is there whole or not at all. `scratch` is of `place.scratch_beside`.
 
     `remote` is the name of one that the repository has, or an address seen from `directory`; without it, each project's
-    default one is asked, for what the store of a local repository does not have. Raises UserError, MissingObject,
-    CorruptError, RemoteError.
+    default one is asked, or the one that an output goes to, for what the store of a local repository does not have.
+    Raises UserError, MissingObject, CorruptError, RemoteError.
     """
     if foreign.url is None:
         place.check_does_not_hold(target, foreign.git.cwd, "the repository")
@@ -91,8 +91,8 @@ def export(
     new.mkdir()
     work = _Work(foreign, os.fsencode(target.name), directory, remote, jobs, show)
     sources, moved = [], NOTHING
-    for n, (project, data) in enumerate(_by_project(found).items()):
-        some, got = _gather(work, project, data, scratch / f"store{n}")
+    for n, ((project, own), data) in enumerate(_by_remote(found).items()):
+        some, got = _gather(work._replace(remote=remote or own), project, data, scratch / f"store{n}")
         sources += some
         moved = moved.plus(got)
     base = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
@@ -105,15 +105,16 @@ def export(
     return Result(moved, *done)
 
 
-def _by_project(found: Found) -> dict[Project, list[Tracked]]:
-    projects: dict[Project, list[Tracked]] = {}
+def _by_remote(found: Found) -> dict[tuple[Project, str | None], list[Tracked]]:
+    """By the project, and the only remote that it goes to, if there is one."""
+    places: dict[tuple[Project, str | None], list[Tracked]] = {}
     for each in found.data:
-        projects.setdefault(each.project, []).append(each)
-    return projects
+        places.setdefault((each.project, each.pointer.remote), []).append(each)
+    return places
 
 
 def _gather(work: _Work, project: Project, data: Sequence[Tracked], scratch: Path) -> tuple[list[_Source], Moved]:
-    """The stores that have the data of one project: its own, and one at `scratch` for what has to be fetched."""
+    """The stores that have this data of one project: its own, and one at `scratch` for what has to be fetched."""
     sources: list[_Source] = []
     lacking = list(data)
     if work.remote is not None:

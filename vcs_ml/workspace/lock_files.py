@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vcs_ml import fs
 from vcs_ml.errors import UserError
@@ -72,6 +72,19 @@ class LockFiles:
         pointer_files.stage(project, touched)
 
 
+def ignore(project: Project, paths: Iterable[str]) -> None:
+    """Let Git ignore outputs that are about to be made, as far as their directories are there. The caller holds the
+    worktree's lock, as for `unignore`.
+    """
+    pointer_files.stage(project, _ignore(project, paths, add=True))
+
+
+def unignore(project: Project, paths: Collection[str]) -> None:
+    """Take that back, where nothing tracks them."""
+    if paths:
+        pointer_files.stage(project, _ignore(project, set(paths) - _tracked(project, paths), add=False))
+
+
 def record(project: Project, outs: Sequence[Pointer]) -> None:
     """Let lock files say that these outputs hold what they do now; all else in them stays."""
     locks = LockFiles(project)
@@ -81,6 +94,18 @@ def record(project: Project, outs: Sequence[Pointer]) -> None:
         stage = stages.get(each.stage) or locks.read(each.lock).stages[each.stage]
         content = Item(each.oid, each.kind, each.size, each.nfiles)
         stages[each.stage] = stage._replace(outs={**stage.outs, each.path: stage.outs[each.path].holding(content)})
+    if changes:
+        locks.write(changes)
+
+
+def drop(project: Project, outs: Iterable[Pointer]) -> None:
+    """Let lock files not name these outputs any more. The caller holds the worktree's lock."""
+    locks = LockFiles(project)
+    changes: dict[str, dict[str, StageRecord | None]] = {}
+    for each in outs:
+        stages = changes.setdefault(each.lock, {})
+        before = stages[each.stage] if each.stage in stages else locks.read(each.lock).stages[each.stage]
+        stages[each.stage] = before.without(each.path) if before else None
     if changes:
         locks.write(changes)
 

@@ -28,9 +28,14 @@ STAGES: Final = "vml.yaml"
 SCHEMA: Final = 1
 MAX_SIZE: Final = 64 << 20
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LIKE_A_NUMBER: Final = re.compile(r"'*(?:-?\.inf|\.nan)'*")
 _STAGE: Final = frozenset({"cmd", "deps", "env", "outs", "params"})
 _USUAL: Final = {"cache": True, "persist": False, "push": True}
 _OUT: Final = item.KEYS | _USUAL.keys() | {"remote"}
+# What Git and vml go by wherever it lies. A directory of such a name would be in its way.
+_CONTROL: Final = re.compile(
+    r"(?:\A|/)(?:(vml\.yaml|vml\.lock|\.gitattributes|\.gitignore|\.gitmodules|\.vmlignore)(?:/|\Z)|[^/]*\.vml\Z)"
+)
 
 T = TypeVar("T")
 
@@ -81,6 +86,11 @@ class StageRecord(NamedTuple):
     extra: Mapping[str, object] = {}
     dep_extra: Mapping[str, Mapping[str, object]] = {}
 
+    def without(self, out: str) -> StageRecord | None:
+        """The stage less one of its outputs; None if that was the last."""
+        outs = {path: each for path, each in self.outs.items() if path != out}
+        return self._replace(outs=outs) if outs else None
+
 
 class LockFile(NamedTuple):
     """A lock file at the project-relative `source`: its stages by name. `extra` keeps keys that we do not know."""
@@ -88,6 +98,16 @@ class LockFile(NamedTuple):
     source: str
     stages: Mapping[str, StageRecord] = {}
     extra: Mapping[str, object] = {}
+
+
+def problem(path: str) -> str | None:
+    """Why a project-relative `path` cannot be an output, or None if it can: the same for what people write into a
+    vml.yaml and for what a lock file or a run-cache entry, which may be a stranger's, names.
+    """
+    if why := paths.problem(path):
+        return why
+    found = _CONTROL.search(path)
+    return f"files named {found[1] or '*.vml'} belong to vml and Git" if found else None
 
 
 def source_in(folder: str) -> str:
@@ -99,6 +119,7 @@ def plain(value: object) -> object:
     """A value from a params file as the lock file records it: strict JSON.
 
     What JSON does not have becomes the text that YAML writes for it: .nan, .inf, -.inf, dates, keys that are no text.
+    Text that reads like one of these numbers has quotes around it, one more pair than it brings.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
@@ -111,12 +132,17 @@ def plain(value: object) -> object:
         return sorted(found, key=json.dumps) if isinstance(value, set | frozenset) else found
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    text = _text_of(value)
+    return f"'{text}'" if _LIKE_A_NUMBER.fullmatch(text) else text
+
+
+def _text_of(value: object) -> str:
     # A lone surrogate is no text that a file could hold.
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _key(key: object) -> str:
-    found = plain(key)
+    found = _text_of(key) if isinstance(key, str) else plain(key)
     return found if isinstance(found, str) else json.dumps(found)
 
 
@@ -180,7 +206,7 @@ class _Reader:
         outs: dict[str, OutItem] = {}
         for text, each in self.objects(fields, "outs"):
             path = self._path(here, "out", text, outs)
-            if why := paths.problem(path):
+            if why := problem(path):
                 self.refuse(f"it is no output: {why}")
             if f"{self._folder}/".startswith(f"{path}/"):
                 self.refuse("it is no output: the lock file itself lies in it")

@@ -34,14 +34,26 @@ class Gauge:
     Costs one stat a file where nothing changed. `pointers` is what is tracked in the workspace, to be kept up to date
     by whoever uses this for longer. The caller holds the worktree's lock from `refresh` (or the making) to `save`, or
     never saves. While nothing can change, `directories` may be set to a mapping: it keeps what was measured, and a
-    directory that many stages read is walked once. `refresh` ends that.
+    directory that many stages read is walked once. `refresh` ends that. What is in `assumed` is taken as that, whatever
+    is there. With `rehash` no stat is believed of what is not tracked.
     """
 
-    def __init__(self, project: Project, store: LocalStore, pointers: Mapping[str, Pointer], meter: Meter) -> None:
+    def __init__(
+        self,
+        project: Project,
+        store: LocalStore,
+        pointers: Mapping[str, Pointer],
+        meter: Meter,
+        *,
+        rehash: bool = False,
+    ) -> None:
         self.pointers = dict(pointers)
         self.files = single.Files(project)
         self.algorithm = project.algorithm
-        self._project, self._store, self._meter = project, store, meter
+        self.store = store
+        self.assumed: dict[str, Item] = {}
+        self._project, self._meter = project, meter
+        self._rehash: set[str] | None = set() if rehash else None  # what was read already
         # Not with what is tracked: a checkout would take it away where no pointer names it.
         self._inside = single.Files(project, directory=project.read_index_dir)
         self._outside = single.Files(project, directory=project.read_index_dir / "outside", root=_TOP)
@@ -57,6 +69,7 @@ class Gauge:
         self._ignore, self._ignore_outside = Ignore(self._project.root), Ignore(_TOP)
         self._indexes, self._changed, self._shots = {}, [], []
         self._nodes: dict[ObjectId, bytes] = {}
+        self._links: dict[str, list[bytes]] = {}  # of each directory, by its place
         self.directories: dict[str, Item] | None = None
 
     def save(self) -> None:
@@ -75,6 +88,8 @@ class Gauge:
         A directory has the id that it would have if it were tracked. UserError for what has no content, changes while
         it is read, or is the whole project.
         """
+        if path in self.assumed:
+            return self.assumed[path]
         known = self.directories
         if known is not None and path in known:
             return known[path]
@@ -85,9 +100,7 @@ class Gauge:
 
     def _measure(self, path: str) -> Item | None:
         project = self._project
-        full = os.path.normpath(project.root / path)
-        if os.path.islink(full) and not tree.is_object(os.fsencode(full), project.loose):
-            full = os.path.realpath(full)
+        full = self._place(path)
         try:
             mode = os.lstat(full).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -105,8 +118,34 @@ class Gauge:
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             raise UserError(f"{quote(path)} is neither a file nor a directory", hint="a stage can read only such")
         files = self._outside if not inside else self.files if rel in self.pointers else self._inside
-        entry, _ = files.look(rel, meter=self._meter)
+        entry, _ = files.look(rel, meter=self._meter, rehash=files is not self.files and self._is_doubted(full))
         return single.item_of(entry) if entry is not None and entry.size >= 0 else None
+
+    def _place(self, path: str) -> str:
+        full = os.path.normpath(self._project.root / path)
+        if os.path.islink(full) and not tree.is_object(os.fsencode(full), self._project.loose):
+            full = os.path.realpath(full)
+        return full
+
+    def leading_out(self, path: str) -> list[str]:
+        """Where links in a directory, which was measured since `refresh`, lead outside of it: paths of files and
+        directories for `measure`, sorted. Those that hold the directory, or the project, are left out.
+        """
+        full, root = self._place(path), str(self._project.root)
+        links = self._links.get(full)
+        if not links:
+            return []
+        here = os.path.realpath(full)
+        found = set()
+        for link in links:
+            target = os.path.realpath(os.path.join(full, os.fsdecode(link)))
+            if any(f"{each}/".startswith(f"{target.rstrip('/')}/") for each in (here, root)):
+                continue
+            if not target.startswith(f"{here}/") and (os.path.isfile(target) or os.path.isdir(target)):
+                is_near = not os.readlink(os.path.join(os.fsencode(full), link)).startswith(b"/")
+                near = target.startswith(f"{root}/") or is_near  # the same wherever the project lies
+                found.add(os.path.relpath(target, root) if near else target)
+        return sorted(found)
 
     def read(self, oid: ObjectId) -> bytes:
         """A page of a list of files: of a stored directory, or of a tracked one that was measured since `refresh`.
@@ -114,12 +153,13 @@ class Gauge:
         MissingObject, CorruptError.
         """
         data = self._nodes.get(oid)
-        return self._store.read(oid) if data is None else data
+        return self.store.read(oid) if data is None else data
 
     def _tracked(self, path: str) -> Item:
         project = self._project
         shot = snapshot.take(project, path, self._ignore, snapshot.measurer(project, self._meter))
         self._shots.append(shot)
+        self._links[str(project.root / path)] = _links(shot)
         base = shot.past.base
         if base is None or shot.past.partial:
             return _build(shot)
@@ -127,7 +167,7 @@ class Gauge:
             return _known(shot.past, base)
         try:
             # Few pages, and without them nobody can say what changed.
-            found = manifest.edit(base, shot.edits, project.algorithm, self._store.read, self._nodes.__setitem__)
+            found = manifest.edit(base, shot.edits, project.algorithm, self.store.read, self._nodes.__setitem__)
         except MissingObject:
             return _build(shot)
         return Item(found.root, "tree", found.size, found.count)
@@ -139,7 +179,9 @@ class Gauge:
             index = self._indexes[place, path] = Index.load(place, path, project.algorithm)
             if not index.loaded and top == project.root:
                 self._seed(index, path)
-        shot = snapshot.take(project, path, ignore, snapshot.measurer(project, self._meter), past=index, top=top)
+        measure, rehash = snapshot.measurer(project, self._meter), self._is_doubted(f"{top}/{path}")
+        shot = snapshot.take(project, path, ignore, measure, rehash=rehash, past=index, top=top)
+        self._links[str(top / path)] = _links(shot)
         if shot.edits or index.base is None:
             snapshot.take_in(shot)
             index.base = snapshot.tree_of(index, _discard)
@@ -147,6 +189,13 @@ class Gauge:
         elif shot.stats:
             self._shots.append(shot)
         return _known(index, index.base)
+
+    def _is_doubted(self, full: str) -> bool:
+        """Whether to read this, whatever its stats say: once, if at all."""
+        if self._rehash is None or full in self._rehash:
+            return False
+        self._rehash.add(full)
+        return True
 
     def _seed(self, index: Index, path: str) -> None:
         """What is known of a tracked directory is known of a directory in it."""
@@ -180,6 +229,17 @@ def _known(index: Index, base: ObjectId) -> Item:
     size = sum(sum(array("q", known.stats)[::STAT_FIELDS]) for known in index.folders.values())
     count = sum(len(known.stats) for known in index.folders.values()) // (8 * STAT_FIELDS)
     return Item(base, "tree", size, count)
+
+
+def _links(shot: Snapshot) -> list[bytes]:
+    """The symbolic links that a walk has met, but for those that stand for objects."""
+    found = []
+    for folder in shot.walk.folders:
+        modes = folder.stats[STAT_FIELDS - 1 :: STAT_FIELDS]
+        if any(map(stat.S_ISLNK, set(modes))):
+            names = (name for name, mode in zip(folder.names, modes, strict=True) if stat.S_ISLNK(mode))
+            found += [tree.join(folder.path, name) for name in names]
+    return found
 
 
 def _build(shot: Snapshot) -> Item:

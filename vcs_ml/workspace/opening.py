@@ -129,16 +129,21 @@ def not_pushed(project: Project, store: LocalStore, pointers: Sequence[Pointer],
     remote = remote_if_set_up(project, config)
     if remote is None:
         return NotPushed(config.name, [each.path for each in pointers], True)
+    lacked = lacking(store, remote, pointers)
+    return NotPushed(config.name, [each.path for each in pointers if each.path in lacked], True)
+
+
+def lacking(store: LocalStore, remote: Remote, pointers: Sequence[Pointer]) -> set[str]:
+    """The paths of those of which the remote, which is asked, lacks something."""
     complete = remote.refresh_complete()
     doubtful = [each for each in pointers if each.oid not in complete]
     if not doubtful:
-        return NotPushed(config.name, [], True)
+        return set()
     remote.refresh_index()
     doomed = {name for _, each in remote.read_gc() for name in each.packs}
     large: list[Need] = []
-    lacking = {each.path for each in doubtful if not _is_there(store, remote, each, doomed, large)}
-    lacking.update(need.tracked for need in download.lacking(remote, large, without=doomed))
-    return NotPushed(config.name, [each.path for each in doubtful if each.path in lacking], True)
+    found = {each.path for each in doubtful if not _is_there(store, remote, each, doomed, large)}
+    return found | {need.tracked for need in download.lacking(remote, large, without=doomed)}
 
 
 def _is_there(

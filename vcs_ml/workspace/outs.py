@@ -108,8 +108,7 @@ class Recording:
     def _take(self, out: Pointer) -> None:
         """Take an output from the stage that was recorded with it."""
         if before := self._known(out.lock, out.stage):
-            outs = {path: each for path, each in before.outs.items() if path != out.path}
-            self._put(out.lock, out.stage, before._replace(outs=outs) if outs else None)
+            self._put(out.lock, out.stage, before.without(out.path))
 
     def _known(self, source: str, name: str) -> StageRecord | None:
         """What the stage is recorded with now, if only with the next flush."""

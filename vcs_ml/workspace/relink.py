@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs
+from vcs_ml.errors import CorruptError
 from vcs_ml.progress import Meter
-from vcs_ml.store import objects, page
+from vcs_ml.store import manifest, objects, page
 from vcs_ml.store.ingest import Stored
 from vcs_ml.store.link import THROUGH
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import delete, detach, single, snapshot, tree, write
 from vcs_ml.workspace import index as stat_index
@@ -105,6 +108,34 @@ def written_through(project: Project, store: LocalStore, changes: Iterable[Chang
         and store.was_written(objects.blob(each.old.digest))
         and _is_same(store, project.root / each.path, each.old)
     ]  # fmt: skip
+
+
+def damaged(project: Project, store: LocalStore, wanted: Iterable[tuple[Pointer, str]]) -> list[str]:
+    """Those files of what is tracked, as it was recorded, that took the store's object with them when somebody wrote
+    to them. Costs a stat a file; only what shows a write is read.
+    """
+    found = []
+    for path, entry in _recorded(store, wanted) if store.shares else ():
+        oid = objects.blob(entry.digest)
+        if (
+            entry.kind == page.FILE
+            and store.was_written(oid)
+            and _is_same(store, project.root / path, entry)
+            and not store.holds(oid)
+        ):
+            found.append(path)
+    return found
+
+
+def _recorded(store: LocalStore, wanted: Iterable[tuple[Pointer, str]]) -> Iterator[tuple[str, Entry]]:
+    """Each file by its path in the project, as far as lists of files are here."""
+    for each, inner in wanted:
+        if each.kind != "tree":
+            yield each.path, single.entry_of(each)
+            continue
+        with contextlib.suppress(MissingObject, CorruptError):
+            for entry in manifest.under(each.oid, os.fsencode(inner), store.algorithm, store.read):
+                yield f"{each.path}/{os.fsdecode(entry.path)}", entry
 
 
 # ---------------------------------------------------------------------- every file

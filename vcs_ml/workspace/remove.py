@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from vcs_ml.store.link import THROUGH
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, detach, pointer_files, saved, single, snapshot, tracked, tree, write
+from vcs_ml.workspace import delete, detach, lock_files, pointer_files, saved, single, snapshot, tracked, tree, write
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -33,15 +33,17 @@ def remove(
     *,
     cached: bool = False,
     force: bool = False,
+    is_made: Callable[[Pointer], bool],
     meter: Meter,
 ) -> list[saved.Saved]:
     """End tracking `paths` (project-relative), or drop them from the directories they lie in.
 
     Workspace files go too, unless `cached`; those whose bytes no store has are refused (UserError, and nothing
     is done), or with `force` stored first and returned. What is ignored stays where it is. The data of earlier
-    commits stays in the stores. The caller holds the worktree's lock.
+    commits stays in the stores. Outputs that by `is_made` a stage makes are refused. The caller holds the worktree's
+    lock.
     """
-    owners = _owners(project, store, paths)
+    owners = _owners(project, store, paths, is_made)
     looks = [_look(project, *owner, meter) for owner in owners]
     kept = [] if cached else _secure(project, store, looks, force=force, meter=meter)
     for look in looks:  # before the pointers, so that a killed rm can be repeated
@@ -56,18 +58,23 @@ def remove(
         if owner[1]:
             _drop_inner(project, store, owner[0], os.fsencode(owner[1]))
         else:
-            pointer_files.drop(project, [path])
+            if owner[0].lock:
+                lock_files.drop(project, [owner[0]])
+            else:
+                pointer_files.drop(project, [path])
             _forget(project, owner[0])
     return kept
 
 
-def _owners(project: Project, store: LocalStore, paths: Sequence[str]) -> list[tuple[Pointer, str]]:
+def _owners(
+    project: Project, store: LocalStore, paths: Sequence[str], is_made: Callable[[Pointer], bool]
+) -> list[tuple[Pointer, str]]:
     """What each of `paths` is or lies in, without those that a killed removal of the same paths has done already."""
     owners: list[tuple[Pointer, str]] = []
     gone: dict[str, UserError] = {}
     known = tracked.Owners(project)
     for path in paths:
-        if owner := known.of(path):
+        if (owner := known.of(path)) and (owner[1] or is_made(owner[0])):
             tracked.refuse_out(owner[0], "removed")
         try:
             owners.append(_owner(known, store, path))

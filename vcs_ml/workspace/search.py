@@ -21,7 +21,7 @@ from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
-_CACHE_VERSION: Final = 4
+_CACHE_VERSION: Final = 5
 
 
 class Workspace:
@@ -135,7 +135,10 @@ class Workspace:
                         continue
                     if is_dir:
                         below.append(name)
-                    elif (sources.is_source(name) or name == lockfile.STAGES) and entry.is_file(follow_symlinks=False):
+                    elif (sources.is_source(name) and entry.is_file(follow_symlinks=False)) or (
+                        # A link is no file of stages; that is said by whoever would read it.
+                        name == lockfile.STAGES and (entry.is_symlink() or entry.is_file())
+                    ):
                         names.append(name)
         except (PermissionError, FileNotFoundError, NotADirectoryError):
             return [], []

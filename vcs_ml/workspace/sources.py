@@ -17,6 +17,16 @@ MAX_SIZE: Final = max(lockfile.MAX_SIZE, pointer.MAX_SIZE)
 T = TypeVar("T")
 
 
+class Overlap(UserError):
+    """A lock file names outputs that lie at, in or around something else that is tracked: `pairs` are each of them and
+    the other.
+    """
+
+    def __init__(self, message: str, *, hint: str, pair: tuple[Pointer, Pointer]) -> None:
+        super().__init__(message, hint=hint)
+        self.pairs = [pair]
+
+
 def is_lock(path: str) -> bool:
     """Whether a file of this name is a lock file."""
     return path.rpartition("/")[2] == lockfile.NAME
@@ -72,10 +82,12 @@ def together(found: Iterable[Pointer], broken: dict[str, UserError]) -> dict[str
             tracked[out.path] = out
         elif out.source not in broken:
             broken[out.source] = overlap(out, other)
+        elif isinstance(known := broken[out.source], Overlap):
+            known.pairs.append((out, other))
     return dict(sorted(tracked.items()))
 
 
-def overlap(out: Pointer, other: Pointer) -> UserError:
+def overlap(out: Pointer, other: Pointer) -> Overlap:
     """The error for an output that lies at, in or around something else that is tracked; it names both files."""
     if out.path == other.path:
         where = "is tracked a second time"
@@ -88,7 +100,7 @@ def overlap(out: Pointer, other: Pointer) -> UserError:
     if other.lock:
         hint = "let only one of the two stages write there, then vml repro"
     name = f"{quote(out.source)}: {quote(out.path)}, the output of {quote(out.maker)},"
-    return UserError(f"{name} {where} {by} ({quote(other.source)})", hint=hint)
+    return Overlap(f"{name} {where} {by} ({quote(other.source)})", hint=hint, pair=(out, other))
 
 
 def owner(path: str, tracked: Mapping[str, T]) -> tuple[T, str] | None:

@@ -23,8 +23,8 @@ _CONFIG = ".vml/config.toml"
 
 
 class Survey(NamedTuple):
-    """What is in the workspace: all that is tracked by the path of the data, the vml.yaml files by theirs, both sorted,
-    and what cannot be read, by the path of the file.
+    """What is in the workspace: all that is tracked by the path of the data, the vml.yaml files by theirs (also where
+    that is a link), both sorted, and what cannot be read, by the path of the file.
     """
 
     tracked: dict[str, Pointer]
@@ -120,7 +120,8 @@ def refuse_out(each: Pointer, what: str) -> None:
         name, stages = quote(each.path), quote(each.lock.removesuffix(lockfile.NAME) + lockfile.STAGES)
         raise UserError(
             f"{name} is the output of the stage {quote(each.maker)}: it cannot be {what}",
-            hint=f"change the stage in {stages} and run it; vml commit {name} records what is there now",
+            hint=f"change the stage in {stages} and run it; vml commit {name} records what is there now; "
+            f"once {stages} does not name it, vml rm --cached {name} ends tracking it",
         )
 
 
@@ -222,8 +223,10 @@ def commit_of(project: Project, root: Root) -> str | None:
 
 
 def check_name(path: str) -> None:
-    """UserError for data that is itself named like a pointer or a lock file."""
+    """UserError for data that is itself named like a pointer, a lock file, or a file of stages."""
     if sources.is_lock(path):
         raise UserError(f"{quote(path)} is a lock file, which belongs into Git", hint="name the data")
+    if path.rpartition("/")[2] == lockfile.STAGES:
+        raise UserError(f"{quote(path)} is a file of stages, which belongs into Git", hint="name the data")
     if path.endswith(SUFFIX):
         raise UserError(f"{quote(path)} is a pointer", hint=f"name the data: {quote(path.removesuffix(SUFFIX))}")

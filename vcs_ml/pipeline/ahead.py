@@ -1,0 +1,137 @@
+"""What would make stages fail before their commands run, found before any of them does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+
+from vcs_ml import git
+from vcs_ml.errors import UserError
+from vcs_ml.pipeline import graph as graphs
+from vcs_ml.pipeline import ignored, lacking, look, signature
+from vcs_ml.pipeline.graph import Graph
+from vcs_ml.pipeline.lacking import Fault
+from vcs_ml.pipeline.signature import Reader
+from vcs_ml.pipeline.stage import ParamSet, Stage
+from vcs_ml.pipeline.turn import Options
+from vcs_ml.workspace import sources
+from vcs_ml.workspace.lock_files import LockFiles
+from vcs_ml.workspace.project import Project
+
+
+class Lacking(UserError):
+    """All that a stage lacks; `why` says it in a line."""
+
+    def __init__(self, message: str, why: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.why = why
+
+
+def errors(
+    project: Project,
+    graph: Graph,
+    chosen: Sequence[str],
+    reader: Reader,
+    known: LockFiles,
+    *,
+    in_git: Collection[str],
+    options: Options,
+) -> dict[str, Lacking]:
+    """What is wrong with each of these stages that no stage before it mends: deps and params that are not there and
+    that none of them makes, and outputs that Git has (`in_git`). With `--pull`, tracked data comes from a remote.
+
+    Deps are not hashed: it costs a stat for each. A frozen stage reads nothing.
+    """
+    reader = reader._replace(values_of=cache(reader.values_of))
+    stages = [graph.stages[each] for each in chosen if not graph.stages[each].frozen]
+    deps = {path for stage in stages for path in stage.deps}
+    absent = {path for path in deps if not os.path.exists(project.root / path)}
+    makers = _makers(graph, chosen, absent | {each.file for stage in stages for each in stage.params})
+    found: dict[str, Lacking] = {}
+    for stage in stages:
+        paths = {*absent.intersection(stage.deps), *(each.file for each in stage.params)}
+        coming = {path for path in paths if makers[path] - {graph.numbers[stage.address]}}
+        if options.pull:
+            coming |= {path for path in paths if _is_fetched(project, path, reader)}
+        lacked = [path for path in stage.deps if path in absent - coming]
+        faults = [*lacking.faults(stage, lacked, (), reader, graph.outputs.paths)]
+        for each in stage.params:
+            if each.file not in coming:
+                faults += _params(stage, each, reader, graph)
+        if in_git:
+            faults += _in_git(project, graph, stage, reader, known, chosen=chosen, in_git=in_git, force=options.force)
+        if faults:
+            found[stage.address] = _joined(stage, list(dict.fromkeys(faults)))
+    return found
+
+
+def in_git(project: Project, graph: Graph, chosen: Iterable[str]) -> set[str]:
+    """Those outputs of these stages that would be in the store and are in Git, by their paths there."""
+    made = (signature.expanded(graph.stages[each], project.root) for each in chosen)
+    ours = [path for outs in made for path, out in outs.items() if out.cache]
+    return git.tracked(project.git, [project.in_git(path) for path in ours])
+
+
+def doomed(graph: Graph, early: Iterable[str]) -> dict[str, str]:
+    """The stages that cannot run because others cannot, and why."""
+    found = {each: f"upstream failed: {name}" for name in early for each in graphs.descendants(graph, [name])}
+    return {each: why for each, why in found.items() if each not in early}
+
+
+def _is_fetched(project: Project, path: str, reader: Reader) -> bool:
+    return not os.path.lexists(project.root / path) and sources.owner(path, reader.gauge.pointers) is not None
+
+
+def _makers(graph: Graph, chosen: Sequence[str], paths: set[str]) -> dict[str, set[int]]:
+    """Which of these stages make each of `paths`, or may make it, or make something in it."""
+    ours = {graph.numbers[each] for each in chosen}
+    outputs = graph.outputs
+    inside = outputs.inside(paths)
+    return {
+        path: ours.intersection((*outputs.makers(path), *outputs.possible_makers(path), *inside.get(path, ())))
+        for path in paths
+    }
+
+
+def _params(stage: Stage, each: ParamSet, reader: Reader, graph: Graph) -> Iterable[Fault]:
+    missing: list[tuple[str, str | None]] = []
+    try:
+        signature.params_of(each, reader.values_of(each.file), missing)
+    except UserError as error:
+        return [Fault(error.message, error.hint or "")]
+    if len(missing) > 1 and not os.path.exists(reader.root / each.file):
+        del missing[1:]  # one file, whatever is wanted of it
+    return lacking.faults(stage, (), missing, reader, graph.outputs.paths)
+
+
+def _in_git(
+    project: Project,
+    graph: Graph,
+    stage: Stage,
+    reader: Reader,
+    known: LockFiles,
+    *,
+    chosen: Sequence[str],
+    in_git: Collection[str],
+    force: bool,
+) -> Iterable[Fault]:
+    """An output that Git has, where the stage has something to do, or one before it."""
+    ours = [path for path, out in signature.expanded(stage, project.root).items() if out.cache]
+    if not any(project.in_git(path) in in_git for path in ours):
+        return []
+    above = set(graphs.ancestors(graph, [stage.address])).intersection(chosen)
+    try:
+        if any(look.look(graph.stages[each], known, reader, force=force).reasons for each in above):
+            ignored.refuse_in_git(project, stage, in_git)
+    except UserError as error:
+        return [Fault(error.message.removeprefix(f"stage {stage.address}: "), error.hint or "")]
+    return []
+
+
+def _joined(stage: Stage, faults: Sequence[Fault]) -> Lacking:
+    where, why = f"stage {stage.address}", faults[0].text
+    if len(faults) == 1:
+        return Lacking(f"{where}: {why}", why, hint=faults[0].hint)
+    lines = "\n".join(f"  {each.text} ({each.hint})" for each in faults)
+    return Lacking(f"{where} cannot run:\n{lines}", f"{why}, and {len(faults) - 1} more", hint="mend these first")
