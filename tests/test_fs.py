@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,28 @@ def test_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_no_file_is_written_into(tmp_path: Path) -> None:
+    """Only in a directory of its own: as root, a mistake here would replace a device."""
+    file, link, pipe = tmp_path / "file", tmp_path / "link", tmp_path / "pipe"
+    fs.write_named(file, b"one")
+    link.symlink_to(file)
+    fs.write_named(link, b"two")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"two"
+    fs.write_named(file, b"three")
+    assert file.read_bytes() == b"three"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fs.write_named(pipe, b"four")
+        assert os.read(reader, 10) == b"four"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    with pytest.raises(IsADirectoryError):
+        fs.write_named(tmp_path, b"")
 
 
 def test_umask_decides_without_a_mode(tmp_path: Path) -> None:

@@ -75,6 +75,19 @@ def write_atomic(
         fsync_dir(path.parent)
 
 
+def write_named(path: Path, data: Buffer) -> None:
+    """Write `data` to a path that a user gave: a file whole or not at all.
+
+    A link, a device or a pipe (/dev/stdout, /dev/null) is written into. A rename would put a file in its place, which
+    for root is the end of it. Raises OSError that names `path`.
+    """
+    if not path.is_symlink() and (path.is_file() or not path.exists()):
+        write_atomic(path, data)
+        return
+    with path.open("wb") as file:
+        file.write(data)
+
+
 def _create(directory: Path, mode: int) -> tuple[Path, int]:
     """A new temporary file, locked as long as it is open, so that `discard` leaves it alone."""
     while True:
