@@ -13,7 +13,6 @@ from vcs_ml.metrics.revision import Reader, Revision
 from vcs_ml.output import quote
 from vcs_ml.pipeline import patterns
 from vcs_ml.plots import definition, figures, images, pictures, series, templates
-from vcs_ml.plots.definition import Plot
 from vcs_ml.plots.figures import Chart
 from vcs_ml.plots.images import Images
 from vcs_ml.plots.series import Table
@@ -80,7 +79,7 @@ class _Work:
 
     def __init__(self, reader: Reader, revisions: Sequence[Revision]) -> None:
         self._reader, self._revisions = reader, revisions
-        self._tables: dict[tuple[str, bytes, bool], Table] = {}
+        self._tables: dict[tuple[str, bytes, tuple[str, ...], bool], Table] = {}
         self.errors: dict[tuple[str, str], UserError] = {}
 
     def ids(self, source: PlotSource) -> Iterable[tuple[str, bool]]:
@@ -107,8 +106,8 @@ class _Work:
         plot = definition.define(id, _props(source))
         tables: dict[str, dict[str, Table]] = {at.label: {} for at in self._revisions}
         for at in self._revisions:
-            for file in plot.sources:
-                if (table := self._table(at, file, plot)) is not None:
+            for file, columns in plot.sources.items():
+                if (table := self._table(at, file, tuple(columns), header=plot.header)) is not None:
                     tables[at.label][file] = table
         return figures.draw(plot, tables, self._template(source, plot.template))
 
@@ -116,14 +115,14 @@ class _Work:
         files = {at.label: self._read(at, id) for at in self._revisions}
         return images.compare(id, files, title=str(source.props.get("title", "")))
 
-    def _table(self, at: Revision, file: str, plot: Plot) -> Table | None:
+    def _table(self, at: Revision, file: str, columns: tuple[str, ...], *, header: bool) -> Table | None:
         raw = self._read(at, file)
         if raw is None:
             return None
-        key = (file, raw, plot.header)
+        key = (file, raw, columns, header)
         try:
             if key not in self._tables:
-                self._tables[key] = series.read(raw, file, header=plot.header)
+                self._tables[key] = series.read(raw, file, header=header, columns=columns)
             return self._tables[key]
         except UserError as error:
             self.errors[at.label, file] = error
