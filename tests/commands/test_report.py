@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,18 @@ def test_into_a_file(project: Repo) -> None:
     assert report(project, "main", "-o", "report.html", "--format", "html", "--title", "<b>", code=1) == ""
     assert b"<title>&lt;b&gt;</title>" in project.read("report.html")
     assert b"new Function" not in project.read("report.html")
+
+
+def test_into_a_pipe(project: Repo) -> None:
+    pipe = project.path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        report(project, "main", "feature", "-o", "pipe", code=1)
+        assert os.read(reader, 13) == b"## vml report"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_nothing_changed(project: Repo) -> None:

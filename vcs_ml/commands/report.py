@@ -81,12 +81,12 @@ def report(
     with session.progress("comparing") as meter:
         job = Job(project, store, older, newer, session.env, meter, session.progress if fetch else None, rows)
         found = collect.collect(job, title)
-    raw = _written(found, form, precision, job)
+    text = markdown.write(found, precision=precision)
+    raw = text.encode() if form == "md" else _written(found, form, precision, job)
     if file is None:
         session.data(raw)
     else:
         fs.write_output(session.directory / file, raw)
-    text = markdown.write(found, precision=precision)
     forge.summary(text, session.env)
     if post is not None:
         _post(session, post, post_key, text)
@@ -103,10 +103,8 @@ def _post(session: Session, kind: Forge, key: str, text: str) -> None:
         session.note(f"comment {posted.action}: {output.one_line(posted.url)}")
 
 
-def _written(found: Report, form: Format, precision: int, job: Job) -> bytes:
+def _written(found: Report, form: Literal["html", "json", "junit", "openmetrics"], precision: int, job: Job) -> bytes:
     match form:
-        case "md":
-            return markdown.write(found, precision=precision).encode()
         case "html":
             return page.write(found, precision=precision).encode()
         case "json":

@@ -160,7 +160,7 @@ def repro(
 def _write_junit(path: Path, report: Report) -> None:
     logs = {each.name: each.log for each in report.results if each.log}
     rows = [Row(each.name, each.state, each.seconds, each.why) for each in report.results]  # type: ignore[arg-type]
-    fs.write_atomic(path, junit.render(rows, logs=logs))
+    fs.write_output(path, junit.render(rows, logs=logs))
 
 
 def _as_json(report: Report, *, dry: bool) -> dict[str, object]:

@@ -66,9 +66,9 @@ class _Pair(NamedTuple):
 def collect(job: Job, title: str) -> Report:
     """The report on the way from one revision to the other.
 
-    What cannot be read is among its problems, and the rest is there; so is a remote that cannot be opened. A vml.yaml
+    What cannot be read is among its problems, as is a remote that cannot be opened, and the rest is there. A vml.yaml
     of the newer revision that cannot be read is a gate that fails: nobody knows which gates it has. RemoteError where
-    a remote fails later.
+    the remote fails later.
     """
     problems: list[Problem] = []
     job, pages = _pages(job, problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vcs_ml.metrics.compare import Row
@@ -54,6 +54,7 @@ class Report(NamedTuple):
         """Whether all gates hold."""
         return all(each.passed for each in self.gates)
 
-    def better(self, row: Row) -> str | None:
-        """higher or lower, where a gate says which of them is better for this metric."""
-        return next((each.gate.better for each in self.gates if each.gate[:2] == row[:2]), None)
+    @property
+    def better(self) -> Mapping[tuple[str, str], str]:
+        """higher or lower, by file and key, where a gate says which of them is better."""
+        return {(each.gate.file, each.gate.key): each.gate.better for each in self.gates if each.gate.better}

@@ -21,7 +21,7 @@ SCHEMA = 1
 
 def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
     """Everything that the report has, with nothing left out; docs/commands/report.md describes it."""
-    data = report.data
+    data, better = report.data, report.better
     return {
         "schema": SCHEMA,
         "title": report.title,
@@ -31,7 +31,7 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
         "summary": sections.sentence(report),
         "gates": [_gate(each) for each in report.gates],
         "gates_removed": [{"file": each.file, "key": each.key, "rules": dict(each.rules)} for each in report.removed],
-        "metrics": [_row(each) | {"trend": sections.trend(report, each) or None} for each in report.metrics],
+        "metrics": [_row(each) | {"trend": sections.trend(better, each) or None} for each in report.metrics],
         "params": [_row(each) for each in report.params],
         "data": {
             "counts": dict(sorted(data.counts.items())),

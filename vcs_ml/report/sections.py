@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vcs_ml.metrics import table
 from vcs_ml.metrics.compare import Row
@@ -29,7 +29,8 @@ def sentence(report: Report) -> str:
     changed = [each for each in report.metrics if each.changed]
     words = []
     if changed:
-        trends = [trend(report, each) for each in changed]
+        better = report.better
+        trends = [trend(better, each) for each in changed]
         known = [f"{trends.count(word):,} {word}" for word in ("better", "worse") if word in trends]
         more = f" ({', '.join(known)})" if known else ""
         words.append(f"{count(len(changed), 'metric')} changed{more}")
@@ -48,12 +49,12 @@ def sentence(report: Report) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def trend(report: Report, row: Row) -> str:
-    """better or worse, where a gate says which way that is, else nothing."""
-    better = report.better(row)
-    if better is None or not row.delta:
+def trend(better: Mapping[tuple[str, str], str], row: Row) -> str:
+    """better or worse, where it is known which way that is (see Report.better), else nothing."""
+    way = better.get((row.file, row.key))
+    if way is None or not row.delta:
         return ""
-    return "better" if (row.delta > 0) == (better == "higher") else "worse"
+    return "better" if (row.delta > 0) == (way == "higher") else "worse"
 
 
 def sections(report: Report, *, precision: int, rows_max: int) -> list[Section]:
@@ -62,14 +63,14 @@ def sections(report: Report, *, precision: int, rows_max: int) -> list[Section]:
     same = [each for each in report.metrics if not each.changed]
     found = (
         Section("Gates", _gates(report, precision)),
-        Section("Metrics", _values(report, changed, "metrics that changed", precision)),
-        Section("Params", _values(report, report.params, "params that changed", precision)),
+        Section("Metrics", _values(report, changed, "metrics that changed", precision, rows_max)),
+        Section("Params", _values(report, report.params, "params that changed", precision, rows_max)),
         Section("Data", data_sections.files(report)),
         Section("Tables", data_sections.tables(report)),
         Section("Stages", _stages(report)),
         Section("Not reproduced", _stale(report)),
         Section("Problems", _problems(report)),
-        Section("Unchanged metrics", _same(same, precision), folded=True),
+        Section("Unchanged metrics", _same(same, precision, rows_max), folded=True),
         Section("Plots", [Figures(report.figures)] if report.figures else [], folded=True),
         Section("Columns of tables", data_sections.statistics(report), folded=True),
         Section("Pipeline", _pipeline(report), folded=True),
@@ -119,18 +120,15 @@ def _gates(report: Report, precision: int) -> list[Block]:
     return blocks
 
 
-def _values(report: Report, rows: Sequence[Row], caption: str, precision: int) -> list[Block]:
+def _values(report: Report, every: Sequence[Row], caption: str, precision: int, rows_max: int) -> list[Block]:
     """A table of values that changed; where it is known of some, it says which became better."""
+    rows = every[:rows_max]  # of many, most are never shown
     if not rows:
         return []
-    trends = [trend(report, row) for row in rows]
-    columns = [
-        Column("file"),
-        Column("key"),
-        *cells.sides(report),
-        Column("change", number=True),
-        Column("%", number=True),
-    ]
+    better = report.better
+    trends = [trend(better, row) for row in rows]
+    numbers = (Column(title, number=True) for title in ("change", "%"))
+    columns = [Column("file"), Column("key"), *cells.sides(report), *numbers]
     found = [
         (
             cells.name(row.file),
@@ -141,17 +139,17 @@ def _values(report: Report, rows: Sequence[Row], caption: str, precision: int) -
         )
         for row in rows
     ]
+    rest = len(every) - len(rows)
     if not any(trends):
-        return [Table(caption, columns, found)]
-    return [
-        Table(caption, [*columns, Column("trend")], [(*row, word) for row, word in zip(found, trends, strict=True)])
-    ]
+        return [Table(caption, columns, found, rest)]
+    with_trends = [(*row, word) for row, word in zip(found, trends, strict=True)]
+    return [Table(caption, [*columns, Column("trend")], with_trends, rest)]
 
 
-def _same(rows: Sequence[Row], precision: int) -> list[Block]:
+def _same(rows: Sequence[Row], precision: int, rows_max: int) -> list[Block]:
     columns = [Column("file"), Column("key"), Column("value", number=True)]
-    found = [(cells.name(row.file), cells.words(row.key), cells.value(row.new, precision)) for row in rows]
-    return [Table("metrics that did not change", columns, found)] if rows else []
+    found = [(cells.name(row.file), cells.words(row.key), cells.value(row.new, precision)) for row in rows[:rows_max]]
+    return [Table("metrics that did not change", columns, found, len(rows) - len(found))] if rows else []
 
 
 # ---------------------------------------------------------------------- stages, problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from vcs_ml import values
@@ -18,7 +19,7 @@ from vcs_ml.pipeline.look import source_of
 from vcs_ml.pipeline.signature import Reason
 from vcs_ml.pipeline.stage import FILE, Stage, address
 from vcs_ml.pipeline.staleness import StageState, Staleness
-from vcs_ml.report.contents import Contents, Pages
+from vcs_ml.report.contents import Contents, Pages, Recorded
 from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.lockfile import LockFile, StageRecord
 
@@ -35,7 +36,7 @@ class Rerun(NamedTuple):
 class _Source(NamedTuple):
     """What a stage reads from, at a commit."""
 
-    gauge: Contents
+    gauge: Recorded
     values_of: Callable[[str], Any]
     env: Mapping[str, str] = {}
 
@@ -103,6 +104,9 @@ def stale(at: Commit, before: Commit, graph: Graph, known: tuple[Locks, Locks], 
     found: dict[str, StageState] = {}
     errors = []
 
+    contents = Contents(at, before, pages)
+
+    @cache
     def values_of(file: str) -> Any:
         raw = revision.read(at, file)
         return None if raw is None else values.parse(raw, file)
@@ -112,8 +116,12 @@ def stale(at: Commit, before: Commit, graph: Graph, known: tuple[Locks, Locks], 
         if source_of(stage) in new.errors:
             continue
         try:
-            contents = Contents(at, before, stage.deps, record or StageRecord(), pages)
-            reasons = [*_reasons(stage, record, contents, values_of), *_folders(stage, contents, old.stages.get(name))]
+            reasons = [Reason("never")]
+            if record is not None:
+                reasons = [
+                    *_reasons(stage, record, Recorded(contents, stage.deps, record), values_of),
+                    *_folders(stage, contents, record, old.stages.get(name)),
+                ]
         except UserError as error:
             errors.append(UserError(f"{name}: {error.message}", hint=error.hint))
             continue
@@ -124,17 +132,12 @@ def stale(at: Commit, before: Commit, graph: Graph, known: tuple[Locks, Locks], 
     return Staleness(len(graph.order), [found[name] for name in graph.order if name in found], set(), errors, [])
 
 
-def _reasons(
-    stage: Stage, record: StageRecord | None, contents: Contents, values_of: Callable[[str], Any]
-) -> Iterator[Reason]:
+def _reasons(stage: Stage, record: StageRecord, gauge: Recorded, values_of: Callable[[str], Any]) -> Iterator[Reason]:
     """How a stage, and what Git has of what it made, differs from what was recorded."""
-    if record is None:
-        yield Reason("never")
-        return
     if not stage.frozen:
-        now = signature.inputs(stage, _Source(contents, values_of))
+        now = signature.inputs(stage, _Source(gauge, values_of))
         env = {name: record.env.get(name) for name in now.env}
-        yield from signature.changes(now._replace(env=env), record, contents)
+        yield from signature.changes(now._replace(env=env), record, gauge)
     patterned = [out.path for out in stage.outs if out.is_glob]
     named = {out.path for out in stage.outs if not out.is_glob}
     for path in sorted(named | record.outs.keys()):
@@ -144,16 +147,16 @@ def _reasons(
         elif path not in named and not any(patterns.matches(path, each) for each in patterned):
             yield Reason("out", path, what="no longer an output")
         elif not known.flags.cache:  # of all others, the lock file alone says what they are
-            here = contents.measure(path)
+            here = gauge.measure(path)
             if here is None or (here.oid, here.kind) != (known.oid, known.kind):
                 yield Reason("out", path, what="missing" if here is None else "not what the stage made")
 
 
-def _folders(stage: Stage, contents: Contents, old: StageRecord | None) -> Iterator[Reason]:
+def _folders(stage: Stage, contents: Contents, record: StageRecord, old: StageRecord | None) -> Iterator[Reason]:
     """The directories in Git that changed, while the lock file still records what it did before."""
     if old is None or stage.frozen:
         return
     for path in stage.deps:
-        recorded = contents.record.deps.get(path)
+        recorded = record.deps.get(path)
         if recorded is not None and recorded == old.deps.get(path) and contents.folder_changed(path):
             yield Reason("dep", path, what="changed")
