@@ -352,7 +352,7 @@ def test_what_does_not_fit_the_lock_file(project: Repo) -> None:
     project.write("vml.yaml", YAML.replace("cmd: mkdir -p", "cmd: mkdir  -p") + "\nvars: [{a: 1}]\n")
     project.commit("by hand")
     assert reasons(project, "HEAD~1", "HEAD") == {
-        "prepare": ["cmd changed"],
+        "prepare": ["cmd: mkdir -p … -> mkdir  -p …"],
         "train": ["params.yaml: layers [1, 2] -> [1, 3]", "eval.json: not what the stage made"],
     }
 

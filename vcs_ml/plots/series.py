@@ -81,7 +81,7 @@ def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Tabl
     try:
         text = raw.decode("utf-8-sig")
         _check_size(text.count(delimiter) + text.count("\n") + text.count("\r"), 1, source)  # before they have objects
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows = list(filter(None, reader))  # an empty line is no row
     except UnicodeDecodeError:
         raise UserError(f"{quote(source)} is no plot: it is not UTF-8 text", hint=_BINARY) from None
