@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import urllib.parse
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -16,7 +17,7 @@ from vcs_ml.metrics import asked, plots
 from vcs_ml.metrics.declared import Declarations
 from vcs_ml.metrics.plots import Gathered
 from vcs_ml.metrics.revision import Reader, Revision
-from vcs_ml.output import count, quote
+from vcs_ml.output import count, json_text, quote
 from vcs_ml.plots import export, figures, page, templates
 from vcs_ml.plots.figures import Chart
 from vcs_ml.plots.images import Images
@@ -41,7 +42,9 @@ Open = Annotated[bool, typer.Option("--open", help="Show the page in a browser."
 Json = Annotated[bool, typer.Option("--json", help="Vega-Lite with the data, for programs.")]
 Fetch = Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")]
 
-_PAGE = b"<!doctype html>"
+_PAGE: Final = b"<!doctype html>"
+_JSON: Final = b'{\n  "schema": '
+_WARNINGS_MAX: Final = 20
 
 
 @app.callback()
@@ -74,12 +77,13 @@ def show(
       vml plots show --target loss.csv --format svg -o pictures
     """
     session: Session = ctx.obj
+    chosen = _format(format, json=json, open_it=open_it)
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
         revisions = asked.revisions(reader, revs or (), Scope(all_branches, all_tags))
         found = _gather(session, reader, revisions, target or ())
-    _answer(session, found, revisions, out=out, format="json" if json else format, open_it=open_it)
+    _answer(session, found, revisions, out=out, format=chosen, open_it=open_it)
 
 
 @app.command()
@@ -103,12 +107,13 @@ def diff(
       vml plots diff main feature -o compared.html
     """
     session: Session = ctx.obj
+    chosen = _format(format, json=json, open_it=open_it)
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
         revisions: list[Revision] = [reader.at(a), reader.workspace() if b is None else reader.at(b)]
         found = _gather(session, reader, revisions, target or ())
-    _answer(session, found, revisions, out=out, format="json" if json else format, open_it=open_it)
+    _answer(session, found, revisions, out=out, format=chosen, open_it=open_it)
 
 
 @app.command("templates")
@@ -132,16 +137,27 @@ def list_templates(
         session.out(templates.text(templates.built_in(name).name))
 
 
+def _format(format: Format, *, json: bool, open_it: bool) -> Format:
+    if open_it and (json or format != "html"):
+        raise UsageError("--open shows the page: leave the format out", hint="vml plots show --open")
+    return "json" if json else format
+
+
 def _gather(session: Session, reader: Reader, revisions: Sequence[Revision], wanted: Sequence[str]) -> Gathered:
     known = Declarations(reader.project.root)
     declared = [known.of(each) for each in revisions]
-    for at, each in zip(revisions, declared, strict=True):
-        if each.error is not None:
-            session.warn(f"{each.error.message} (at {at.label})", each.error.hint)
-    ids = {source.id for each in declared for source in each.plots}
-    start = session.directory
-    targets = [each if each in ids else reader.project.relative(each, start) for each in wanted]
+    ids = {plots.name(source) for each in declared for source in each.plots}
+    targets = [_target(session, reader.project, each, ids) for each in wanted]
     return plots.gather(reader, revisions, declared, targets)
+
+
+def _target(session: Session, project: Project, wanted: str, ids: Container[str]) -> str:
+    """The plot or path that was meant: names of plots, too, start from the current directory, or from the top."""
+    here = project.relative(".", session.directory) if project.root != session.directory else ""
+    for known in (f"{here}/{wanted}" if here else wanted, wanted):
+        if known in ids:
+            return known
+    return project.relative(wanted, session.directory)
 
 
 def _answer(
@@ -153,27 +169,39 @@ def _answer(
     format: Format,
     open_it: bool,
 ) -> None:
-    for (label, _), error in found.errors.items():
-        session.warn(f"{error.message} (at {label})" if label else error.message, error.hint)
-    if not found.figures:
-        session.note("there are no plots (stages and `plots` at the top of vml.yaml declare them)")
-        return
-    if open_it and format != "html":
-        raise UsageError("--open shows the page: leave the format out", hint="vml plots show --open")
+    _warn(session, found)
     if format == "json":
-        session.json(_as_json(found, revisions))
+        _give_json(session, _as_json(found, revisions), out)
+    elif not found.figures:
+        session.note("there are no plots (stages and `plots` at the top of vml.yaml declare them)")
     elif format == "html":
         place = session.directory / (out or "plots.html")
-        _write_page(place, page.write(found.figures, title="Plots", about=", ".join(each.label for each in revisions)))
-        session.out(str(out or "plots.html"))
+        text = page.write(found.figures, title="Plots", about=", ".join(each.label for each in revisions))
+        _write_over(place, text, _PAGE)
+        session.out(quote(out or "plots.html"))
         if open_it:
             webbrowser.open(place.resolve().as_uri())
     else:
-        charts = [each for each in found.figures if isinstance(each, Chart)]
+        charts = [each for each in found.figures if isinstance(each, Chart) and each.series]
         folder = session.directory / (out or "plots")
         for number, chart in enumerate(charts, 1):
             _write_picture(folder, number, chart, format)
         session.note(f"{count(len(charts), 'chart')} in {quote(folder)}")
+
+
+def _warn(session: Session, found: Gathered) -> None:
+    for (label, _), error in itertools.islice(found.errors.items(), _WARNINGS_MAX):
+        session.warn(f"{error.message} (at {label})" if label else error.message, error.hint)
+    if (more := len(found.errors) - _WARNINGS_MAX) > 0:
+        session.warn(f"{count(more, 'more problem')} of this kind", "--json has all of them")
+
+
+def _give_json(session: Session, found: dict[str, Any], out: Path | None) -> None:
+    if out is None:
+        session.json(found)
+    else:
+        _write_over(session.directory / out, f"{json_text(found)}\n", _JSON)
+        session.out(quote(out))
 
 
 def _as_json(found: Gathered, revisions: Sequence[Revision]) -> dict[str, Any]:
@@ -195,12 +223,12 @@ def _figure(figure: Chart | Images) -> dict[str, Any]:
     return {"id": figure.id, "title": figure.title, "vega": figures.spec(figure), "notes": list(figure.notes)}
 
 
-def _write_page(place: Path, text: str) -> None:
-    """Write a page, over an earlier one only."""
+def _write_over(place: Path, text: str, begin: bytes) -> None:
+    """Write a file, over an earlier one of its kind only, which begins like this."""
     if place.is_file() and place.stat().st_size:
         with place.open("rb") as file:
-            if file.read(len(_PAGE)).lower() != _PAGE:
-                raise UserError(f"{quote(place)} is there, and no page", hint="name another file: -o plots.html")
+            if file.read(len(begin)).lower() != begin:
+                raise UserError(f"{quote(place)} is there, and no plots", hint="name another file: -o plots.html")
     fs.write_output(place, text.encode("utf-8", "backslashreplace"))
 
 

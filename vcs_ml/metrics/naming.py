@@ -14,6 +14,7 @@ from vcs_ml.workspace import ignore, lockfile
 from vcs_ml.workspace.pointer import SUFFIX
 
 FILES_MAX: Final = 100_000
+TEMPLATES: Final = ".vml/plots"  # where a project has templates of its own
 
 _OURS: Final = frozenset((STAGES, lockfile.NAME, ignore.NAME, ".gitignore"))
 

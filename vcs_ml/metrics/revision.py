@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from vcs_ml import git, values
 from vcs_ml.errors import UserError
@@ -18,6 +18,8 @@ from vcs_ml.workspace import sync
 from vcs_ml.workspace.project import Project
 
 __all__ = ["LARGEST", "WORKSPACE", "Commit", "Reader", "Revision", "Stored", "Workspace", "read"]
+
+_SHORT: Final = 10
 
 
 class Revision(Protocol):
@@ -71,8 +73,11 @@ class Reader:
         self.trees.__exit__(kind, error, trace)
 
     def at(self, rev: str) -> Commit:
-        """A commit, by any name that Git knows. UserError where Git does not."""
-        return self.commit(rev, git.resolve(self.project.git, rev))
+        """A commit, by any name that Git knows; what is named as the workspace is, goes by its id. UserError where Git
+        knows none.
+        """
+        commit = git.resolve(self.project.git, rev)
+        return self.commit(commit[:_SHORT] if rev == WORKSPACE else rev, commit)
 
     def commit(self, label: str, commit: str) -> Commit:
         """A commit by its full id, and what it is called here."""

@@ -140,7 +140,8 @@ class Workspace:
             return
         if not real.startswith(f"{root}/"):
             raise naming.outside(path)
-        if why := problem(real.removeprefix(f"{root}/")):
+        inner = real.removeprefix(f"{root}/")
+        if (why := problem(inner)) and not inner.startswith(f"{naming.TEMPLATES}/"):
             raise UserError(f"{quote(path)} cannot be read: {why}", hint="name a file of the project")
 
 

@@ -1,0 +1,511 @@
+"""`vml plots show`, `diff` and `templates`: which plots there are, where their data comes from, what is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Repo
+from tests.plots.charts import HOSTILE, csv, png
+from vcs_ml.plots import templates
+
+LOSS = "loss.csv: {x: epoch, y: loss, cache: false}"
+
+
+def curve(repo: Repo, path: str, *values: float) -> None:
+    repo.write(path, csv(("epoch", "loss"), enumerate(values)))
+
+
+def figures(repo: Repo, *args: str, cwd: str = "") -> dict[str, Any]:
+    """The plots that `vml plots ARGS --json` finds, by their ids."""
+    found = repo.json("plots", *args, cwd=cwd)
+    assert len({each["id"] for each in found["plots"]}) == len(found["plots"])
+    return {each["id"]: each for each in found["plots"]}
+
+
+def points(figure: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = figure["vega"]["data"]["values"]
+    return found
+
+
+def revs(figure: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(each["rev"] for each in points(figure)))
+
+
+def errors(repo: Repo, *args: str) -> list[tuple[str | None, str]]:
+    return [(each["rev"], each["path"]) for each in repo.json("plots", *args)["errors"]]
+
+
+@pytest.fixture
+def trained(repo: Repo) -> Repo:
+    """Two tagged commits with a curve, and a third curve in the workspace."""
+    repo.write("vml.yaml", "plots:\n  - loss.csv: {x: epoch, y: loss}\n")
+    for number, last in enumerate((0.5, 0.4)):
+        curve(repo, "loss.csv", 1, last)
+        repo.commit(f"{number}")
+        repo.git("tag", f"v{number}")
+    curve(repo, "loss.csv", 1, 0.3)
+    return repo
+
+
+# --- Revisions -------------------------------------------------------------------------------------------
+
+
+def test_revisions_lie_over_each_other(trained: Repo) -> None:
+    assert revs(figures(trained, "show")["loss.csv"]) == ["workspace"]
+    shown = figures(trained, "show", "v0", "v1")["loss.csv"]
+    assert [(each["rev"], each["epoch"], each["loss"]) for each in points(shown)] == [
+        ("v0", 0, 1), ("v0", 1, 0.5), ("v1", 0, 1), ("v1", 1, 0.4),
+    ]  # fmt: skip
+    assert revs(figures(trained, "diff")["loss.csv"]) == ["HEAD", "workspace"]
+    assert revs(figures(trained, "diff", "v0")["loss.csv"]) == ["v0", "workspace"]
+    assert revs(figures(trained, "diff", "v0", "v1")["loss.csv"]) == ["v0", "v1"]
+    assert revs(figures(trained, "show", "--all-tags")["loss.csv"]) == ["v0", "v1"]
+    assert trained.json("plots", "diff", "v0")["revisions"] == ["v0", "workspace"]
+
+
+def test_the_page_says_what_it_compares(trained: Repo) -> None:
+    assert trained.run("plots", "diff", "v0").out == "plots.html\n"
+    page = trained.read("plots.html").decode()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "v0, workspace" in page
+    assert 'aria-label="line chart of loss over epoch: v0, workspace"' in page
+    trained.run("plots", "show")
+    assert "v0, workspace" not in trained.read("plots.html").decode()
+
+
+def test_a_branch_that_is_called_workspace(trained: Repo) -> None:
+    trained.git("branch", "workspace", "v0")
+    found = points(figures(trained, "diff", "workspace")["loss.csv"])
+    assert [each["loss"] for each in found] == [1, 0.5, 1, 0.3]
+    assert len({each["rev"] for each in found}) == 2
+
+
+def test_missing_at_one_revision(trained: Repo) -> None:
+    trained.git("rm", "-qf", "loss.csv")
+    trained.commit("gone")
+    found = figures(trained, "diff", "v1", "HEAD")["loss.csv"]
+    assert revs(found) == ["v1"]
+    assert found["notes"] == ["HEAD: there is no loss.csv"]
+    before = figures(trained, "show", "v0~1", "v1")["loss.csv"]
+    assert (revs(before), before["notes"]) == (["v1"], ["v0~1: there is no loss.csv"])
+
+
+def test_definitions_differ_between_revisions(trained: Repo) -> None:
+    trained.write("acc.csv", csv(("epoch", "acc"), [(0, 0.9)]))
+    trained.write("vml.yaml", "plots:\n  - acc.csv\n  - loss.csv: {y: epoch, title: New, template: scatter}\n")
+    found = figures(trained, "diff", "v1")
+    assert list(found) == ["acc.csv", "loss.csv"]
+    assert found["loss.csv"]["title"] == "New"
+    assert revs(found["loss.csv"]) == ["v1", "workspace"]
+    back = figures(trained, "show", "v1")
+    assert list(back) == ["loss.csv"]
+    assert back["loss.csv"]["title"] == "loss.csv"
+    # What only the older one declares is still shown.
+    trained.write("vml.yaml", "plots: [acc.csv]\n")
+    assert list(figures(trained, "diff", "v1")) == ["acc.csv", "loss.csv"]
+
+
+def test_a_vml_yaml_that_cannot_be_read_at_one_revision(trained: Repo) -> None:
+    trained.write("vml.yaml", "plots: {loss.csv\n")
+    result = trained.run("plots", "diff", "v1", "--json")
+    assert revs(json.loads(result.out)["plots"][0]) == ["v1", "workspace"]
+    assert "warning: vml.yaml" in result.err
+    assert "(at workspace)" in result.err
+    assert errors(trained, "diff", "v1") == [("workspace", "vml.yaml")]
+
+
+# --- Targets ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(repo: Repo) -> Repo:
+    """Plots of a file, of a directory, of two files under a name, and one that nobody declares."""
+    for name in ("loss.csv", "plots/train.csv", "plots/deep/test.csv", "other/free.csv"):
+        curve(repo, name, 3, 2, 1)
+    repo.write(
+        "vml.yaml",
+        """
+plots:
+  - plots
+  - loss.csv
+  - both: {x: epoch, y: {plots/train.csv: loss, plots/deep/test.csv: [loss]}}
+""",
+    )
+    return repo
+
+
+def test_targets(several: Repo) -> None:
+    def named(*targets: str, cwd: str = "") -> list[str]:
+        options = [word for each in targets for word in ("--target", each)]
+        return sorted(figures(several, "show", *options, cwd=cwd))
+
+    every = ["both", "loss.csv", "plots/deep/test.csv", "plots/train.csv"]
+    assert named() == every
+    assert named("both") == ["both"]
+    assert named("loss.csv", "both") == ["both", "loss.csv"]
+    assert named("plots") == named("plots/") == ["plots/deep/test.csv", "plots/train.csv"]
+    assert named("plots/*.csv") == ["plots/train.csv"]
+    assert named("**/*.csv") == ["loss.csv", "plots/deep/test.csv", "plots/train.csv"]
+    assert named(".") == every
+    # What nobody declares is drawn as it is.
+    assert named("other/free.csv") == named("other") == ["other/free.csv"]
+
+
+def test_targets_start_from_the_current_directory(several: Repo) -> None:
+    assert list(figures(several, "show", "-t", "train.csv", cwd="plots")) == ["plots/train.csv"]
+    assert list(figures(several, "show", "-t", "../loss.csv", cwd="plots")) == ["loss.csv"]
+    assert sorted(figures(several, "show", "-t", ".", cwd="plots")) == ["plots/deep/test.csv", "plots/train.csv"]
+    assert list(figures(several, "show", "-t", "both", cwd="plots")) == ["both"]
+
+
+def test_targets_that_are_nowhere(several: Repo) -> None:
+    assert "there is no plot nosuch" in several.fails("plots", "show", "-t", "nosuch", code=3).err
+    assert "there is no plot *.svg" in several.fails("plots", "show", "-t", "*.svg", code=3).err
+    assert "outside of the project" in several.fails("plots", "show", "-t", "../x", code=3).err
+    several.fails("plots", "show", "-t", ".git/config", code=3)
+    several.fails("plots", "show", "-t", "", code=2)
+    assert "unknown revision" in several.fails("plots", "show", "nosuch", code=3).err
+    assert "unknown revision" in several.fails("plots", "diff", "HEAD", "nosuch", code=3).err
+
+
+# --- Declarations ----------------------------------------------------------------------------------------
+
+
+def test_plots_of_stages(repo: Repo) -> None:
+    repo.write(
+        "vml.yaml",
+        "stages:\n  train:\n    wdir: src\n    cmd: 'true'\n    plots:\n"
+        "      - loss.csv: {x: epoch, y: loss, title: Loss, x_label: Epochs, cache: false}\n      - pictures\n",
+    )
+    curve(repo, "src/loss.csv", 2, 1)
+    repo.write("src/pictures/a.png", png(4, 4))
+    repo.write("src/pictures/b.csv", "a,b\n1,2\n")
+    found = figures(repo, "show")
+    assert list(found) == ["src/loss.csv", "src/pictures/a.png", "src/pictures/b.csv"]
+    assert found["src/loss.csv"]["title"] == "Loss"
+    assert found["src/loss.csv"]["vega"]["encoding"]["x"]["title"] == "Epochs"
+    assert found["src/pictures/a.png"]["images"] == [{"revs": ["workspace"], "size": len(png(4, 4))}]
+
+
+def test_columns_of_several_files(repo: Repo) -> None:
+    repo.write("a/train.tsv", "step\tacc\n0\t0.5\n1\t0.6\n")
+    repo.write("a/test.json", json.dumps({"points": [{"at": 0, "acc": 0.4}, {"at": 1, "acc": 0.5}]}))
+    repo.write("x.yaml", "- {when: 5}\n- {when: 6}\n")
+    repo.write(
+        "vml.yaml",
+        """
+plots:
+  - same x: {x: step, y: {a/train.tsv: acc}}
+  - own x: {x: {a/train.tsv: step, a/test.json: at}, y: {a/train.tsv: acc, a/test.json: acc}}
+  - other x: {x: {x.yaml: when}, y: {a/train.tsv: acc, a/test.json: acc}}
+  - a/train.tsv: {y: [step, acc]}
+""",
+    )
+    found = figures(repo, "show")
+    assert [each["acc"] for each in points(found["same x"])] == [0.5, 0.6]
+    assert [(each["filename"], each["step"], each["acc"]) for each in points(found["own x"])] == [
+        ("a/train.tsv", 0, 0.5), ("a/train.tsv", 1, 0.6), ("a/test.json", 0, 0.4), ("a/test.json", 1, 0.5),
+    ]  # fmt: skip
+    assert [each["when"] for each in points(found["other x"])] == [5, 6, 5, 6]
+    assert list(dict.fromkeys(each["field"] for each in points(found["a/train.tsv"]))) == ["step", "acc"]
+
+
+def test_paths_in_a_nested_vml_yaml_start_from_it(repo: Repo) -> None:
+    for at in ("", "deep/"):
+        curve(repo, f"{at}loss.csv", 2, 1)
+        curve(repo, f"{at}more.csv", 2, 1)
+        repo.write(f"{at}mine.json", templates.text("scatter"))
+        repo.write(
+            f"{at}vml.yaml",
+            "plots:\n  - loss.csv: {template: mine.json}\n  - both: {y: {loss.csv: loss, more.csv: loss}}\n",
+        )
+    curve(repo, "deep/down/up.csv", 1)
+    repo.write("deep/down/vml.yaml", "plots: [../loss.csv, up.csv]\n")
+    found = figures(repo, "show")
+    assert list(found) == ["loss.csv", "both", "deep/loss.csv", "deep/both", "deep/down/up.csv"]
+    assert {each["filename"] for each in points(found["deep/both"])} == {"deep/loss.csv", "deep/more.csv"}
+    assert {each["filename"] for each in points(found["both"])} == {"loss.csv", "more.csv"}
+    assert list(figures(repo, "show", "-t", "both", cwd="deep")) == ["deep/both"]
+    (repo.path / "mine.json").unlink()
+    assert set(figures(repo, "show")) == set(found) - {"loss.csv"}
+    assert errors(repo, "show") == [(None, "loss.csv")]
+
+
+def test_plots_that_lead_out_of_the_project(repo: Repo, tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a,hunter2\n1,2\n")
+    (repo.path / "link.csv").symlink_to(tmp_path / "secret.csv")
+    curve(repo, "loss.csv", 1)
+    repo.write(
+        "vml.yaml",
+        f"plots:\n  - ../secret.csv\n  - {tmp_path}/secret.csv\n  - link.csv\n  - loss.csv\n"
+        "  - t: {y: {loss.csv: loss}, template: ../../x.json}\n",
+    )
+    for args in (("show",), ("show", "HEAD"), ("diff",)):
+        repo.commit()
+        result = repo.run("plots", *args, "--json")
+        assert "hunter2" not in result.out + result.err
+        assert [each["id"] for each in json.loads(result.out)["plots"] if each.get("vega", {}).get("data")]
+    assert "loss.csv" in figures(repo, "show")
+
+
+# --- Templates -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", templates.NAMES)
+def test_every_template_draws(repo: Repo, name: str) -> None:
+    repo.write("data.csv", csv(("actual", "predicted"), [(0, 0), (0, 1), (1, 1), (2, 2)]))
+    repo.write("vml.yaml", f"plots:\n  - data.csv: {{x: actual, y: predicted, template: {name}}}\n")
+    repo.run("plots", "show", "--format", "svg")
+    (drawn,) = (repo.path / "plots").iterdir()
+    assert drawn.read_text().startswith("<svg")
+    assert name in repo.run("plots", "templates").out.split()
+    assert json.loads(repo.run("plots", "templates", name).out)["data"] == {"values": "<VML_DATA>"}
+
+
+def test_a_template_of_the_project(trained: Repo) -> None:
+    mine = {"data": {"values": "<DVC_METRIC_DATA>"}, "mark": "rect", "encoding": {"x": {"field": "<VML_X>"}}}
+    trained.write(".vml/plots/mine.json", json.dumps(mine))
+    trained.write("vml.yaml", "plots:\n  - loss.csv: {x: epoch, y: loss, template: mine}\n")
+    found = figures(trained, "show")["loss.csv"]["vega"]
+    assert (found["mark"], found["encoding"]["x"]["field"], len(found["data"]["values"])) == ("rect", "epoch", 2)
+    trained.commit("with a template")
+    shutil.rmtree(trained.path / ".vml/plots")
+    assert figures(trained, "show", "HEAD")["loss.csv"]["vega"]["mark"] == "rect"
+    # The last revision that has it says how it looks.
+    assert figures(trained, "diff")["loss.csv"]["vega"]["mark"] == "rect"
+    assert errors(trained, "show") == [(None, "loss.csv")]
+
+
+def test_templates_that_are_wrong(repo: Repo) -> None:
+    curve(repo, "loss.csv", 2, 1)
+    wrong = {
+        "far.json": {"data": {"values": "<VML_DATA>"}, "mark": {"type": "image", "url": "http://tracker.example/x"}},
+        "empty.json": {"mark": "bar"},
+        "list.json": [1],
+    }
+    for name, content in wrong.items():
+        repo.write(name, json.dumps(content))
+    repo.write("broken.json", "{")
+    names = ["conection", "confusoin", "deep/none.json", *wrong, "broken.json"]
+    plots = [{f"p{at}": {"y": {"loss.csv": "loss"}, "template": name}} for at, name in enumerate(names)]
+    repo.write("vml.yaml", json.dumps({"plots": [*plots, "loss.csv"]}))
+    result = repo.run("plots", "show", "--json")
+    assert [each["id"] for each in json.loads(result.out)["plots"]] == ["loss.csv"]
+    assert len(json.loads(result.out)["errors"]) == len(names)
+    assert "there is no template confusoin" in result.err
+    assert "did you mean confusion?" in result.err
+    assert "there is no template deep/none.json" in result.err
+    assert "tracker.example" not in result.out
+    failed = repo.fails("plots", "templates", "confusoin", code=3)
+    assert "did you mean confusion?" in failed.err
+
+
+# --- Data ------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_shown(trained: Repo) -> None:
+    trained.write("vml.yaml", "plots: [loss.csv, bad.json, bin.csv, empty.csv, none.json, fine.csv, pic.png, model]\n")
+    trained.write("bad.json", '{"a": [')
+    trained.write("bin.csv", b"a,b\n\0\1\n")
+    trained.write("empty.csv", "")
+    trained.write("none.json", '{"a": 1}')
+    trained.write("pic.png", "no picture")
+    trained.write("model", os.urandom(2000) + b"\0")
+    curve(trained, "fine.csv", 1, 2)
+    trained.commit("broken ones")
+    for path in ("bad.json", "none.json"):
+        trained.write(path, '[{"a": 1}]')
+    result = trained.run("plots", "diff", "--json")
+    found = {each["id"]: each for each in json.loads(result.out)["plots"]}
+    assert revs(found["loss.csv"]) == revs(found["fine.csv"]) == ["HEAD", "workspace"]
+    assert revs(found["bad.json"]) == revs(found["none.json"]) == ["workspace"]
+    assert "empty.csv is empty" in found["empty.csv"]["notes"][0]
+    assert found["pic.png"]["images"] == []
+    assert "is no picture" in found["pic.png"]["notes"][0]
+    assert "bad.json is not JSON" in result.err
+    assert "(at HEAD)" in result.err
+    assert "bin.csv is no plot: it is binary" in result.err
+    assert [(each["rev"], each["path"]) for each in json.loads(result.out)["errors"]] == [
+        ("HEAD", "bad.json"), ("HEAD", "bin.csv"), ("workspace", "bin.csv"), ("HEAD", "none.json"),
+        ("HEAD", "model"), ("workspace", "model"),
+    ]  # fmt: skip
+    trained.run("plots", "diff")
+    page = trained.read("plots.html").decode()
+    assert page.count("<h2") == 8
+    trained.run("plots", "diff", "--format", "svg", "-o", "drawn")
+    assert len(list((trained.path / "drawn").iterdir())) == 4
+
+
+def test_data_that_is_in_the_store_only(repo: Repo, remote: Path) -> None:
+    repo.write("vml.yaml", "stages:\n  s: {cmd: 'true', plots: [logs, loss.csv]}\n")
+    for number in range(2):
+        curve(repo, "loss.csv", 1, number)
+        curve(repo, "logs/a.csv", 1, number)
+        repo.write("logs/b.png", png(3, 3, number))
+        repo.run("commit", "s")
+        repo.commit(f"{number}")
+    repo.run("push", "--all-commits")
+    clone = repo.clone("clone")
+    result = clone.run("plots", "diff", "HEAD~1", "HEAD", "--json")
+    assert "--fetch" in result.err
+    found = figures(clone, "diff", "HEAD~1", "HEAD", "--fetch")
+    assert list(found) == ["logs/a.csv", "logs/b.png", "loss.csv"]
+    assert revs(found["loss.csv"]) == revs(found["logs/a.csv"]) == ["HEAD~1", "HEAD"]
+    assert [each["revs"] for each in found["logs/b.png"]["images"]] == [["HEAD~1"], ["HEAD"]]
+    # Now they are here, and nothing was checked out.
+    assert figures(clone, "diff", "HEAD~1", "HEAD") == found
+    assert not (clone.path / "loss.csv").exists()
+    assert revs(figures(clone, "show")["loss.csv"]) == ["workspace"]
+
+
+def test_pictures_side_by_side(repo: Repo) -> None:
+    repo.write("vml.yaml", "plots: [same.png, other.png, resized.png, new.png]\n")
+    for name, shade in (("same", 9), ("other", 1), ("resized", 1)):
+        repo.write(f"{name}.png", png(6, 6, shade))
+    repo.commit()
+    repo.write("other.png", png(6, 6, 200))
+    repo.write("resized.png", png(7, 6, 1))
+    repo.write("new.png", png(2, 2))
+    found = figures(repo, "diff")
+    assert found["same.png"]["notes"] == ["HEAD, workspace: the same picture"]
+    assert found["resized.png"]["notes"] == ["the pictures differ in their size"]
+    assert found["new.png"]["notes"] == ["HEAD: there is no new.png"]
+    repo.run("plots", "diff")
+    page = repo.read("plots.html").decode()
+    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data-apart=") == 1
+    assert "data-chart=" not in page
+    assert len(page) < 30_000  # without what draws charts
+
+
+# --- What is written -------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_page_is_not_overwritten(trained: Repo) -> None:
+    before = trained.read("loss.csv")
+    for form in ("html", "json"):
+        assert (
+            "is there, and no plots" in trained.fails("plots", "show", "--format", form, "-o", "loss.csv", code=3).err
+        )
+        assert trained.read("loss.csv") == before
+    trained.write("empty.html", "")
+    trained.run("plots", "show", "-o", "empty.html")
+    first = trained.read("empty.html")
+    trained.run("plots", "diff", "-o", "empty.html")
+    assert trained.read("empty.html") != first
+    trained.fails("plots", "show", "-o", "nosuch/x.html", code=3)
+    (trained.path / "folder").mkdir()
+    trained.fails("plots", "show", "-o", "folder", code=3)
+    trained.fails("plots", "show", "--format", "svg", "-o", "loss.csv", code=3)
+    assert trained.read("loss.csv") == before
+
+
+def test_into_a_pipe_and_through_a_link(trained: Repo, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    trained.run("plots", "show", "-o", str(pipe))
+    reader.join(60)
+    assert read[0].startswith(b"<!DOCTYPE html>")
+    assert pipe.is_fifo()
+    (trained.path / "link.html").symlink_to("target.html")
+    trained.run("plots", "show", "-o", "link.html")
+    assert (trained.path / "link.html").is_symlink()
+    assert trained.read("target.html") == read[0]
+
+
+def test_svg_png_and_json(trained: Repo) -> None:
+    trained.write("other.png", png(2, 2))
+    trained.write("vml.yaml", "plots:\n  - loss.csv: {x: epoch, y: loss}\n  - other.png\n  - no.csv\n")
+    result = trained.run("plots", "diff", "--format", "svg", "-o", "out")
+    assert [path.name for path in (trained.path / "out").iterdir()] == ["01-loss.csv.svg"]
+    assert "1 chart in" in result.err
+    drawn = trained.read("out/01-loss.csv.svg").decode()
+    assert {"HEAD", "workspace"} <= set(re.findall(r">([\w.]+)</text>", drawn))
+    trained.run("plots", "diff", "--format", "png")
+    raw = trained.read("plots/01-loss.csv.png")
+    assert raw.startswith(b"\x89PNG")
+    width, height = struct.unpack_from(">II", raw, 16)
+    assert width > height > 300
+    assert trained.run("plots", "show", "--format", "json").out == trained.run("plots", "show", "--json").out
+    trained.run("plots", "show", "--format", "json", "-o", "out.json")
+    assert json.loads(trained.read("out.json"))["plots"][0]["id"] == "loss.csv"
+
+
+def test_no_plots(repo: Repo) -> None:
+    result = repo.run("plots", "show")
+    assert (result.out, "there are no plots" in result.err) == ("", True)
+    assert not (repo.path / "plots.html").exists()
+    assert repo.json("plots", "diff") == {"schema": 1, "revisions": ["HEAD", "workspace"], "plots": [], "errors": []}
+
+
+def test_options_that_exclude_each_other(trained: Repo) -> None:
+    trained.fails("plots", "show", "--open", "--format", "svg", code=2)
+    trained.fails("plots", "diff", "--open", "--json", code=2)
+    trained.fails("plots", "show", "--format", "pdf", code=2)
+    trained.fails("plots", "nosuch", code=2)
+
+
+def test_hostile_names_and_values(repo: Repo) -> None:
+    name = "<img src=x onerror=alert(1)>\n\x1b[31m.csv"
+    repo.write(name, csv(("a", '"</script><script>alert(1)</script>"'), [(1, 2), ("<b>", 3)]))
+    pic = '"><script>alert(2)<svg onload=x>.png'
+    repo.write(pic.replace("/", ""), png(2, 2))
+    shown = {each: {"title": HOSTILE, "y_label": HOSTILE} for each in (name, HOSTILE.replace("/", ""))}
+    shown[HOSTILE.replace("/", "")]["y"] = {name: "a"}  # type: ignore[assignment]
+    plots = [{key: value} for key, value in shown.items()]
+    repo.write("vml.yaml", json.dumps({"plots": [*plots, pic]}))
+    repo.git("config", "user.name", "x")
+    repo.git("branch", "-q", "<script>alert")
+    repo.commit()
+    result = repo.run("plots", "diff", "<script>alert")
+    assert "\x1b" not in result.out + result.err
+    page = repo.read("plots.html").decode()
+    outside = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert len(page.split("<script>alert")) == 1
+    assert "<img src=x" not in outside
+    assert "onerror=alert(1)>\n" not in outside
+    assert "<b>" not in outside
+    found = repo.run("plots", "diff", "<script>alert", "--format", "svg")
+    assert "\x1b" not in found.err
+    for path in (repo.path / "plots").iterdir():
+        assert "<script" not in path.read_text()
+        assert path.parent == repo.path / "plots"
+
+
+def test_huge_files_are_refused(repo: Repo) -> None:
+    repo.write("many.csv", b"1" + b"," * 5_000_001)
+    with repo.write("large.csv", "").open("r+b") as file:
+        file.truncate(200_000_000)
+    curve(repo, "fine.csv", 1)
+    repo.write("vml.yaml", "plots: [many.csv, large.csv, fine.csv]\n")
+    result = repo.run("plots", "show", "--json")
+    assert "many.csv has more than 5,000,000 cells" in result.err
+    assert "large.csv is larger than 128.0 MB" in result.err
+    assert revs(json.loads(result.out)["plots"][2]) == ["workspace"]
+
+
+def test_in_a_bare_repository(trained: Repo, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.git"
+    trained.git("clone", "-q", "--bare", ".", str(bare))
+    assert revs(figures(trained, "show", cwd=str(bare))["loss.csv"]) == ["HEAD"]
+    assert revs(figures(trained, "diff", "v0", "v1", cwd=str(bare))["loss.csv"]) == ["v0", "v1"]
+    trained.fails("plots", "diff", cwd=str(bare), code=3)
+
+
+def test_reading_changes_nothing(trained: Repo) -> None:
+    trained.commit("three")
+    trained.run("plots", "diff", "v0", "-o", "../plots.html")
+    trained.run("plots", "show", "--all-tags", "--format", "svg", "-o", "../plots")
+    assert trained.git("status", "--porcelain") == ""
