@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -71,7 +71,7 @@ def diff(
             hint="vml fetch --metadata --all-commits brings the lists of files; or `vml diff --fetch`",
         ) from error
     targets = [project.relative(each, session.directory) for each in target or ()]
-    changes = [each for each in changes if not targets or groups.concerns(each.path, targets)]
+    changes = [each for each in changes if not targets or _concerns(each, targets)]
     compared: dict[str, TableChange] = {}
     if rows:
         with Reader(project, store, session.progress if fetch else None) as reader:
@@ -82,12 +82,17 @@ def diff(
         more = {"tables": [each.as_json() for each in compared.values()]} if rows else {}
         session.json({"schema": 1, "a": a, "b": b, **_as_json(changes, store.algorithm), **more})
     elif md:
-        _print_table(session, changes)
+        _print_markdown(session, changes, compared.values())
     else:
         _print(session, changes, compared)
     for each in compared.values():
         if each.problem is not None:
             session.warn(each.problem.message, each.problem.hint)
+
+
+def _concerns(change: Change, targets: Sequence[str]) -> bool:
+    paths = (change.path,) if change.source is None else (change.path, change.source)
+    return any(groups.concerns(each, targets) for each in paths)
 
 
 def _file(path: str, entry: Entry, algorithm: Algorithm) -> dict[str, object]:
@@ -133,9 +138,21 @@ def _print(session: Session, changes: list[Change], compared: Mapping[str, Table
     session.note(_total(changes))
 
 
-def _print_table(session: Session, changes: list[Change]) -> None:
-    rows = [(each.change, f"`{_name(each)}`", _sizes(each)) for each in changes]
+def _print_markdown(session: Session, changes: list[Change], compared: Iterable[TableChange]) -> None:
+    rows = [(each.change, output.code(_name(each)), _sizes(each)) for each in changes]
     session.out(output.table(rows, ["change", "path", "size"], markdown=True) if rows else "No data changed.")
+    lines = [line for each in compared for line in _items(each)]
+    if lines:
+        session.out("\n".join(["", *lines]))
+
+
+def _items(table: TableChange) -> Iterator[str]:
+    """What changed in a table, as items of a list."""
+    yield f"- {output.code(output.quote(table.path))}"
+    if table.diff is not None:
+        yield from (f"  - {output.code(line)}" for line in words.lines(table.diff))
+    elif table.problem is not None:
+        yield f"  - {output.code(table.problem.message)}"
 
 
 def _total(changes: list[Change]) -> str:
