@@ -28,6 +28,7 @@ _READERS: Final = {
     ".parquet": parquet.read,
 }
 _WORKERS: Final = 2  # whatever the machine has, for what is estimated may depend on how many there are
+_FORKED_COLUMNS_MAX: Final = 1000
 _ALONE_BELOW: Final = 8_000_000  # bytes of both files; less is done before a fork pays
 
 
@@ -55,11 +56,17 @@ def compare(
         for name in key if table.names else ():
             if name not in table.names:
                 raise _no_column(path, which, table, name)
-    # pyarrow has threads, which a forked process lacks.
-    forks = not any(table.types for table in tables) and sum(table.bytes for table in tables) > _ALONE_BELOW
-    workers = _WORKERS if forks else 1
+    workers = _WORKERS if _forks(tables) else 1
     with tempfile.TemporaryDirectory(prefix="rows-", dir=scratch) as name, _uncollected():
         return _compared(tables, key, examples, Path(name), workers)
+
+
+def _forks(tables: Sides[Table]) -> bool:
+    if any(table.types for table in tables):
+        return False  # pyarrow has threads, which a forked process lacks
+    # Statistics of very many columns are large, and each process has its own.
+    columns = max(len(table.names) for table in tables)
+    return columns <= _FORKED_COLUMNS_MAX and sum(table.bytes for table in tables) > _ALONE_BELOW
 
 
 def _suffix(path: str) -> str:

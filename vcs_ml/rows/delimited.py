@@ -79,7 +79,7 @@ def _parsed(opener: Opener, path: str, delimiter: str) -> Iterator[list[list[str
         for row in reader:
             if row:
                 batch.append(row)
-            if waiting > _BATCH:
+            if waiting > _BATCH or len(batch) == lines.BATCH:
                 yield batch
                 batch, waiting = [], 0
     except csv.Error as error:

@@ -109,6 +109,9 @@ def changed_cells(old: Row, new: Row, shared: Sides[tuple[int, ...]]) -> list[in
 
 def _duplicates(keys: Keys, part: int, apart: Sides[list[int]]) -> Sides[int]:
     """How many rows of each table have the key of an earlier row."""
-    same = [each for worker in range(keys.workers) for each in spill.pairs(keys.keyed.new.keys(worker), part)[0]]
-    seen = set(same)
-    return Sides(*(len(same) + len(each) - len(seen.union(each)) for each in apart))
+    rows, seen = 0, set[int]()
+    for worker in range(keys.workers):
+        for same, _ in spill.pairs(keys.keyed.new.keys(worker), part):
+            rows += len(same)
+            seen.update(same)
+    return Sides(*(rows + len(each) - len(seen.union(each)) for each in apart))
