@@ -14,7 +14,7 @@ from typing import Final
 from vcs_ml import values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, parquet, spill, survey
+from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, parquet, survey
 from vcs_ml.rows.pairing import Keys, Pairing
 from vcs_ml.rows.result import Sides, TableDiff
 from vcs_ml.rows.survey import Keyed, Seen, Side
@@ -44,11 +44,13 @@ def compare(
 
     An opener is called several times, also in forked processes, and each time must give a file of its own at its
     start. Rows are compared by the columns that both tables have, by name; their order does not count. Rows of equal
-    `key` are one row, changed; without a key, whole rows are removed and added. Takes about 200 MB of memory
-    whatever the size, and up to twice the size of the files on disk below `scratch`.
+    `key` are one row, changed; without a key, whole rows are removed and added. Holds at most about 300 MB in memory;
+    below `scratch` it needs 17 bytes a row, and with a key the size of the rows that differ.
 
     UserError for what is no table of its format, and for a key whose columns are not in both.
     """
+    if not is_table(path):
+        raise UserError(f"{quote(path)} is no table", hint=f"rows are compared in {', '.join(_READERS)}")
     reader = _READERS[_suffix(path)]
     tables = Sides(*(NONE if opener is None else reader(opener, path) for opener in (old, new)))
     key = tuple(dict.fromkeys(key))
@@ -116,7 +118,7 @@ def _sides(
     if not shared.new:
         return Sides(*(Side(table, None, None, None) for table in tables))
     marks = apart.mark(tables, shared, place, workers)
-    parts = spill.parts(max(table.bytes for table in tables), pairing.PART)
+    parts = max(pairing.parts(table) for table in tables)
     keyed = [
         Keyed(tuple(map(table.names.index, key)), place / which, parts) if key else None
         for which, table in tables._asdict().items()
