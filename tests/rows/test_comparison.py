@@ -90,7 +90,7 @@ def test_lines_as_they_stand_and_parsed_rows_give_the_same(
 def test_forked_processes_find_the_same(
     tmp_path: Path, pair: tuple[list[Row], list[Row]], key: tuple[str, ...]
 ) -> None:
-    old, new = (text(NAMES, rows) for rows in pair)
+    old, new = (text(NAMES, rows) + "ragged\n1,2,3,4\n" * len(rows) for rows in pair)
     alone = compare(tmp_path, old, new, key=key)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "_ALONE_BELOW", -1)
