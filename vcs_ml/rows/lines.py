@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 from vcs_ml.rows.table import ROW_MAX, Opener, too_long
 
-_BLOCK: Final = 1 << 20
+BATCH: Final = 1 << 16  # lines
+_BLOCK: Final = 1 << 20  # bytes
 
 
 class Shape(NamedTuple):
@@ -43,7 +44,9 @@ def batches(opener: Opener, path: str) -> Iterator[list[str]]:
     """The lines that are not empty, without their ends (LF or CRLF)."""
     for text in blocks(opener, path):
         plain = text.replace("\r\n", "\n") if "\r" in text else text
-        yield list(filter(None, plain.split("\n")))
+        found = list(filter(None, plain.split("\n")))
+        for first in range(0, len(found), BATCH):
+            yield found[first : first + BATCH]
 
 
 def _blocks(opener: Opener, path: str) -> Iterator[bytes]:
