@@ -64,13 +64,14 @@ class Row(NamedTuple):
     @property
     def delta(self) -> float | int | None:
         """New less old, for numbers."""
-        if not (flat.is_number(self.old) and flat.is_number(self.new)):
+        old, new = self.old, self.new
+        if not (flat.is_number(old) and flat.is_number(new)):
             return None
         try:
-            delta: float | int = self.new - self.old
+            delta: float | int = new - old
         except OverflowError:  # an int that no float can hold
             return None
-        return None if isinstance(delta, float) and math.isnan(delta) else delta
+        return delta if delta == delta else None  # noqa: PLR0124 - NaN is not
 
     @property
     def percent(self) -> float | None:
@@ -216,8 +217,9 @@ def rows(old: Values, new: Values, *, every: bool = False) -> list[Row]:
     for file in sorted(old.files.keys() | new.files.keys()):
         if any(naming.covers(path, file) for path in unknown):
             continue
-        for key in {**new.files.get(file, {}), **old.files.get(file, {})}:
-            row = Row(file, key, old.get(file, key), new.get(file, key))
+        before, now = old.files.get(file, {}), new.files.get(file, {})
+        for key in {**now, **before}:
+            row = Row(file, key, before.get(key, MISSING), now.get(key, MISSING))
             if every or row.changed:
                 found.append(row)
     return found

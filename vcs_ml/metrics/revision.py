@@ -72,7 +72,7 @@ class Reader:
 
     def at(self, rev: str) -> Commit:
         """A commit, by any name that Git knows. UserError where Git does not."""
-        return self.commit(rev, git.resolve(self.project.git, rev))
+        return self.commit(rev, self.trees.commit(rev) or git.resolve(self.project.git, rev))
 
     def commit(self, label: str, commit: str) -> Commit:
         """A commit by its full id, and what it is called here."""
