@@ -92,7 +92,7 @@ class Collector:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._declarations = Declarations(reader.project.root)
-        self._parsed: dict[tuple[str, bytes, Keys], Flat] = {}
+        self._parsed: dict[tuple[str, str | bytes, Keys], Flat] = {}
 
     def declared(self, at: Revision) -> Declared:
         """What a revision declares."""
@@ -136,15 +136,19 @@ class Collector:
         return Values(at.label, files, errors, at.commit)
 
     def _parse(self, at: Revision, file: str, keys: Keys) -> Flat | None:
+        version = at.version(file)
+        if version is not None and (file, version, keys) in self._parsed:
+            return self._parsed[file, version, keys]
         raw = revision.read(at, file)
         if raw is None:
             return None
-        if (file, raw, keys) not in self._parsed:
+        key = (file, version or raw, keys)
+        if key not in self._parsed:
             try:
-                self._parsed[file, raw, keys] = flat.flatten(values.parse(raw, file), keys)
+                self._parsed[key] = flat.flatten(values.parse(raw, file), keys)
             except ValueError as error:
                 raise UserError(f"{quote(file)} has {error}", hint="params and metrics are small files") from None
-        return self._parsed[file, raw, keys]
+        return self._parsed[key]
 
 
 class _Listing(NamedTuple):
