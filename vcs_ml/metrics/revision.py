@@ -46,6 +46,9 @@ class Revision(Protocol):
         `listed`.
         """
 
+    def version(self, path: str) -> str | None:
+        """What tells the content of this file from any other, where that is known without reading it."""
+
     def opener(self, path: str) -> Opener | None:
         """What opens the file at a path, and its size; None where no file is. UserError if it cannot be had."""
 
@@ -72,7 +75,7 @@ class Reader:
 
     def at(self, rev: str) -> Commit:
         """A commit, by any name that Git knows. UserError where Git does not."""
-        return self.commit(rev, git.resolve(self.project.git, rev))
+        return self.commit(rev, self.trees.commit(rev) or git.resolve(self.project.git, rev))
 
     def commit(self, label: str, commit: str) -> Commit:
         """A commit by its full id, and what it is called here."""
