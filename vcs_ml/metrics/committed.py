@@ -152,7 +152,7 @@ class Commit:
                 yield from self._data.files(Stored(out, ""))
 
     def version(self, path: str) -> str | None:
-        found = self._find(path)
+        found = self.find(path)
         return found.oid if found is not None and found.mode in FILE else None
 
     def opener(self, path: str) -> Opener | None:
