@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -866,6 +867,48 @@ def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> N
     repo.write("in", "2")
     assert states(repo) == {"a": "ran"}
     assert kept(repo)["o/notes.tmp"] == b"precious"
+
+
+UNSTORED = """
+    stages:
+      a: {cmd: test $(cat in) = 1 && head -c SIZE /dev/zero > o, deps: [in], outs: [{o: {cache: false}}]}
+"""
+
+
+@pytest.mark.parametrize("how", ["large", "by hand", "gone from the store"])
+def test_an_output_that_nobody_else_has_is_kept(repo: Repo, how: str) -> None:
+    write(repo, UNSTORED.replace("SIZE", "2000000" if how == "large" else "2000"), **{"in": "1"})
+    if how == "by hand":
+        repo.write("o", bytes(2000))
+        repo.run("commit", "a")
+    else:
+        repo.run("repro")
+    if how == "gone from the store":
+        shutil.rmtree(repo.path / ".vml/cache")
+    before = repo.read("o")
+    repo.write("in", "2")
+    assert "o is out of the workspace; its bytes are kept as" in repo.fails("repro", code=3).err
+    assert kept(repo) == {"o": before}
+
+
+@pytest.mark.parametrize("where", ["HEAD", "the index"])
+def test_an_output_that_git_has_is_not_stored_too(repo: Repo, where: str) -> None:
+    write(repo, UNSTORED.replace("SIZE", "2000000"), **{"in": "1"})
+    repo.run("repro")
+    repo.git("add", "-A")
+    if where == "HEAD":
+        repo.commit()
+        repo.git("rm", "-q", "--cached", "o")
+    repo.write("in", "2")
+    repo.fails("repro", code=3)
+    assert kept(repo) == {}
+    if where == "HEAD":
+        repo.git("checkout", "-q", "HEAD", "--", "o")
+    else:
+        repo.git("checkout", "-q", "--", "o")
+    repo.write("o", repo.read("o") + b"mine")
+    repo.fails("repro", code=3)
+    assert kept(repo) == {"o": bytes(2000000) + b"mine"}
 
 
 def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:

@@ -22,7 +22,6 @@ from vcs_ml.pipeline.signature import Inputs, Reader, Reason
 from vcs_ml.pipeline.stage import Out, Stage
 from vcs_ml.pipeline.transcript import Write, log_name
 from vcs_ml.store.local import LocalStore
-from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import clearing, detach, relink, status
 from vcs_ml.workspace.clearing import Doomed
 from vcs_ml.workspace.item import Item
@@ -200,7 +199,7 @@ def _restore(run: Run, stage: Stage, seen: Look, outs: Mapping[str, OutItem], ot
     """Let `outs` be what the workspace has; `other` is what it has in the places where it differs."""
     assert seen.now is not None
     _refuse_in_git(run, stage)
-    _clear(run, [Doomed(path, here, _worthless(seen, path)) for path, here in other.items()])
+    _clear(run, [Doomed(path, here) for path, here in other.items()])
     _bring_back(run, stage, {path: outs[path] for path in other if path in outs})
     run.say(f"{stage.address}: cached ({_told(run, seen)})")
     record = seen.now.record(outs, seen.record)
@@ -226,12 +225,6 @@ def _clear(run: Run, doomed: list[Doomed]) -> None:
     run.ledger.forget()
 
 
-def _worthless(seen: Look, path: str) -> frozenset[ObjectId]:
-    """What a stage made and the project does not want to keep."""
-    known = seen.record.outs.get(path) if seen.record else None
-    return frozenset() if known is None or known.flags.cache else frozenset((known.oid,))
-
-
 # ---------------------------------------------------------------------- by its command
 
 
@@ -241,7 +234,8 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
     gauge = run.ledger.gauge
     ours = signature.expanded(stage, run.project.root)
     there = {path: out for path, out in ours.items() if os.path.lexists(run.project.root / path)}
-    _clear(run, [Doomed(path, gauge.measure(path), _worthless(seen, path), out.persist) for path, out in there.items()])
+    doomed = [Doomed(path, gauge.measure(path), out.persist) for path, out in there.items()]
+    _clear(run, [each for each in doomed if not (each.stays and _is_only_continued(seen, each))])
     kept = [path for path, out in there.items() if out.persist]
     # What is one file with an object must not be written to; what was one may still be read-only.
     detached = [detach.below(run.project, path, read_only=run.store.shares) for path in kept]
@@ -254,6 +248,12 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
             (run.project.root / folder).mkdir(parents=True, exist_ok=True)
     if run.options.commit:
         run.ignored.tell(stage)
+
+
+def _is_only_continued(seen: Look, doomed: Doomed) -> bool:
+    """Whether a persistent output is what the stage made, and nothing is to be stored of it: that is the command's."""
+    known = seen.record.outs.get(doomed.path) if seen.record else None
+    return known is not None and not known.flags.cache and known.item == doomed.here
 
 
 def _refuse_in_git(run: Run, stage: Stage) -> None:
