@@ -911,6 +911,34 @@ def test_an_output_that_git_has_is_not_stored_too(repo: Repo, where: str) -> Non
     assert kept(repo) == {"o": bytes(2000000) + b"mine"}
 
 
+@pytest.mark.parametrize("earlier", ["run cache", "lock file"])
+def test_a_clone_can_go_back_to_what_only_git_had_of_a_stage(repo: Repo, remote: Path, earlier: str) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a:
+            cmd: cp in a && echo m$(cat in) > m.json && echo a >> .ran
+            deps: [in]
+            outs: [a]
+            metrics: [{m.json: {cache: false}}]
+        """,
+        **{"in": "1"},
+    )
+    repo.run("repro")
+    repo.write(".gitignore", repo.read(".gitignore") + b".ran\n")
+    repo.commit()
+    repo.run("push", "--run-cache")
+    clone = repo.clone("clone")
+    clone.run("pull", *(["--run-cache"] if earlier == "run cache" else []))
+    assert states(clone) == {"a": "skipped"}
+    clone.write("in", "2")
+    assert states(clone) == {"a": "ran"}
+    clone.git("checkout", "-q", "in", *([] if earlier == "run cache" else ["vml.lock"]))
+    assert states(clone) == {"a": "cached"}
+    assert (clone.read("a"), clone.read("m.json")) == (b"1", b"m1\n")
+
+
 def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
     stage = "{cmd: cp in o && cp in p, deps: [in], outs: [o, p]}"
     write(repo, f"stages: {{a: {stage}}}")

@@ -199,6 +199,7 @@ def _restore(run: Run, stage: Stage, seen: Look, outs: Mapping[str, OutItem], ot
     """Let `outs` be what the workspace has; `other` is what it has in the places where it differs."""
     assert seen.now is not None
     _refuse_in_git(run, stage)
+    _keep_small(run, seen)
     _clear(run, [Doomed(path, here) for path, here in other.items()])
     _bring_back(run, stage, {path: outs[path] for path in other if path in outs})
     run.say(f"{stage.address}: cached ({_told(run, seen)})")
@@ -225,6 +226,15 @@ def _clear(run: Run, doomed: list[Doomed]) -> None:
     run.ledger.forget()
 
 
+def _keep_small(run: Run, seen: Look) -> None:
+    """Store what the run cache may need of outputs that go: after a clone, only Git has the small ones."""
+    for path, out in seen.record.outs.items() if seen.record else ():
+        if out.flags.cache or not run_cache.is_small(out.item) or out.oid in run.store:
+            continue
+        if run.ledger.gauge.measure(path) == out.item:
+            run.ledger.recording.keep(path, out.oid)
+
+
 # ---------------------------------------------------------------------- by its command
 
 
@@ -234,6 +244,7 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
     gauge = run.ledger.gauge
     ours = signature.expanded(stage, run.project.root)
     there = {path: out for path, out in ours.items() if os.path.lexists(run.project.root / path)}
+    _keep_small(run, seen)
     doomed = [Doomed(path, gauge.measure(path), out.persist) for path, out in there.items()]
     _clear(run, [each for each in doomed if not (each.stays and _is_only_continued(seen, each))])
     kept = [path for path, out in there.items() if out.persist]
