@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import ahead, missing, open, outputs, scheduler, signature, targets, turn
+from vcs_ml.pipeline import ahead, missing, open, scheduler, signature, targets, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.ahead import Lacking
 from vcs_ml.pipeline.graph import Graph
@@ -139,7 +139,6 @@ def run(
     params = signature.Params(project.root)
     differing = Differing()
     ignored = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
-    rivals = {number for _, number in graph.outputs.rivals}
     with (
         _telling(course, stopped),
         Groups() as groups,
@@ -151,7 +150,7 @@ def run(
 
         in_git = ahead.in_git(project, graph, chosen)
         shared = Run(
-            project, store, stages, graph.outputs.paths, ledger, env, reader, groups, logs, voice.write, voice.say,
+            project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
             in_git, options, jobs > 1, ignored, course.reasons, {},
         )  # fmt: skip
         with ledger.open():
@@ -168,9 +167,6 @@ def run(
             if options.pull:
                 fetcher.fetch(stages[address])
             outcome = turn.take(shared, address)
-            if outcome.state != "failed" and graph.numbers[address] in rivals:
-                # what it has made was not there when the pipeline was opened
-                outputs.refuse_shared(graph.outputs, list(stages.values()), project.root)
             with ledger.open():
                 differing.look(stages[address], ledger.gauge)
             return outcome

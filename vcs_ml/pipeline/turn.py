@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from vcs_ml import faults, hashing, locks
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
-from vcs_ml.pipeline import ignored, lacking, patterns, run_cache, runner, signature
+from vcs_ml.pipeline import ignored, lacking, outputs, patterns, run_cache, runner, signature
+from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
@@ -46,14 +47,12 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `made` are the outputs of all stages; `in_git` are those that Git has. `reasons` and `errors` are filled by the
-    turns, by the address of the stage.
+    `in_git` are the outputs that Git has. `reasons` and `errors` are filled by the turns, by the address of the stage.
     """
 
     project: Project
     store: LocalStore
-    stages: Mapping[str, Stage]
-    made: Mapping[str, int]
+    graph: Graph
     ledger: Ledger
     env: Mapping[str, str]
     reader: Callable[[], Reader]
@@ -83,7 +82,7 @@ def take(run: Run, address: str) -> Outcome:
     command that failed, that is in `run.errors`.
     """
     with run.groups.held():
-        return _take(run, run.stages[address])
+        return _take(run, run.graph.stages[address])
 
 
 def _take(run: Run, stage: Stage) -> Outcome:
@@ -107,7 +106,7 @@ def _take(run: Run, stage: Stage) -> Outcome:
             assert seen.now is not None
             if done := _restored(run, stage, seen):
                 return done
-            lacking.refuse(stage, seen.now, run.reader(), run.made)
+            lacking.refuse(stage, seen.now, run.reader(), run.graph.outputs.paths)
             _make_room(run, stage, seen)
         return _make(run, stage, seen, seen.now)
 
@@ -211,6 +210,7 @@ def _restore(run: Run, stage: Stage, seen: Look, outs: Mapping[str, OutItem], ot
 def _bring_back(run: Run, stage: Stage, outs: Mapping[str, OutItem]) -> None:
     for each in run.ledger.restore(outs, (source_of(stage), stage.name)):
         run.say(each.line(run.store.algorithm))
+    _refuse_shared(run, stage)
 
 
 def _told(run: Run, seen: Look) -> str:
@@ -291,6 +291,7 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
         _refuse_changed(run, stage, now)
         made = signature.expanded(stage, run.project.root)
         _refuse_unmade(run, stage, made, log)
+        _refuse_shared(run, stage)
         if run.options.commit:
             _record(run, stage, now, seen.record, made)
     return Outcome("ran", why(seen.reasons))
@@ -355,6 +356,13 @@ def _refuse_unmade(run: Run, stage: Stage, made: Mapping[str, Out], log: Path) -
             f"stage {stage.address}: its command ended well, but did not make {quote(missing[0])}{more}",
             hint=f"does it write elsewhere? its output is in {quote(log)}",
         )
+
+
+def _refuse_shared(run: Run, stage: Stage) -> None:
+    """UserError for what matches two patterns and was not there when the pipeline was opened."""
+    globs = {out.path for out in stage.outs if out.is_glob}
+    if globs and any(pattern in globs for pattern, _ in run.graph.outputs.rivals):
+        outputs.refuse_shared(run.graph.outputs, list(run.graph.stages.values()), run.project.root)
 
 
 def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, made: Mapping[str, Out]) -> None:
