@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 
 from vcs_ml import git
@@ -47,7 +47,11 @@ def errors(
     stages = [graph.stages[each] for each in chosen if not graph.stages[each].frozen]
     deps = {path for stage in stages for path in stage.deps}
     absent = {path for path in deps if not os.path.exists(project.root / path)}
-    makers = _makers(graph, chosen, absent | {each.file for stage in stages for each in stage.params})
+
+    def brings(stage: Stage, path: str) -> bool:
+        return not stage.frozen or _comes_back(stage, path, reader, known, options)
+
+    makers = _makers(graph, chosen, absent | {each.file for stage in stages for each in stage.params}, brings)
     found: dict[str, Lacking] = {}
     for stage in stages:
         paths = {*absent.intersection(stage.deps), *(each.file for each in stage.params)}
@@ -55,7 +59,7 @@ def errors(
         if options.pull:
             coming |= {path for path in paths if _is_fetched(project, path, reader)}
         lacked = [path for path in stage.deps if path in absent - coming]
-        faults = [*lacking.faults(stage, lacked, (), reader, graph.outputs.paths)]
+        faults = [*lacking.faults(stage, lacked, (), reader, graph)]
         for each in stage.params:
             if each.file not in coming:
                 faults += _params(stage, each, reader, graph)
@@ -83,13 +87,28 @@ def _is_fetched(project: Project, path: str, reader: Reader) -> bool:
     return not os.path.lexists(project.root / path) and sources.owner(path, reader.gauge.pointers) is not None
 
 
-def _makers(graph: Graph, chosen: Sequence[str], paths: set[str]) -> dict[str, set[int]]:
-    """Which of these stages make each of `paths`, or may make it, or make something in it."""
-    ours = {graph.numbers[each] for each in chosen}
+def _comes_back(stage: Stage, path: str, reader: Reader, known: LockFiles, options: Options) -> bool:
+    """Whether a frozen stage brings back what it once made at a path, around it, or in it."""
+    record = known.read(look.source_of(stage)).stages.get(stage.name)
+    gone = {each: out for each, out in record.outs.items() if not os.path.lexists(reader.root / each)} if record else {}
+    if not (sources.owner(path, gone) or any(each.startswith(f"{path}/") for each in gone)):
+        return False
+    return options.commit and (options.pull or look.is_here(reader.gauge.store, gone))
+
+
+def _makers(
+    graph: Graph, chosen: Sequence[str], paths: set[str], brings: Callable[[Stage, str], bool]
+) -> dict[str, set[int]]:
+    """Which of these stages make each of `paths`, or may make it, or make something in it, and do so in this run."""
+    ours = {graph.numbers[each]: graph.stages[each] for each in chosen}
     outputs = graph.outputs
     inside = outputs.inside(paths)
     return {
-        path: ours.intersection((*outputs.makers(path), *outputs.possible_makers(path), *inside.get(path, ())))
+        path: {
+            each
+            for each in (*outputs.makers(path), *outputs.possible_makers(path), *inside.get(path, ()))
+            if each in ours and brings(ours[each], path)
+        }
         for path in paths
     }
 
@@ -102,7 +121,7 @@ def _params(stage: Stage, each: ParamSet, reader: Reader, graph: Graph) -> Itera
         return [Fault(error.message, error.hint or "")]
     if len(missing) > 1 and not os.path.exists(reader.root / each.file):
         del missing[1:]  # one file, whatever is wanted of it
-    return lacking.faults(stage, (), missing, reader, graph.outputs.paths)
+    return lacking.faults(stage, (), missing, reader, graph)
 
 
 def _in_git(

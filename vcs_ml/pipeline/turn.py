@@ -106,7 +106,7 @@ def _take(run: Run, stage: Stage) -> Outcome:
             assert seen.now is not None
             if done := _restored(run, stage, seen):
                 return done
-            lacking.refuse(stage, seen.now, run.reader(), run.graph.outputs.paths)
+            lacking.refuse(stage, seen.now, run.reader(), run.graph)
             _make_room(run, stage, seen)
         return _make(run, stage, seen, seen.now)
 
