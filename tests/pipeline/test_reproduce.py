@@ -589,6 +589,31 @@ def test_pull(repo: Repo, remote: Path) -> None:
     assert states(again, "--pull") == {"a": "ran", "b": "cached"}
 
 
+def test_pull_is_proposed_only_where_it_may_help(repo: Repo, tmp_path: Path) -> None:
+    stages = """
+        stages:
+          a: {cmd: cp in a, deps: [in], outs: [a]}
+          b: {cmd: cp in b, deps: [in], outs: [{b: {push: false}}]}
+          c: {cmd: cp in c, deps: [in], outs: [{c: {remote: other}}]}
+          d: {cmd: head -c 2000000 /dev/zero > d, deps: [in], outs: [{d: {cache: false}}]}
+    """
+    write(repo, stages, **{"in": "1"})
+    repo.run("repro")
+
+    def said(*args: str) -> list[str]:
+        shutil.rmtree(repo.path / ".vml/cache/loose")
+        for name in "abcd":
+            (repo.path / name).unlink(missing_ok=True)
+        err = repo.run("repro", *args).err
+        return [name for name in "abcd" if f"{name}: this was made before, but it is not here: vml repro --pull" in err]
+
+    assert said() == []
+    (tmp_path / "remote").mkdir()
+    repo.run("remote", "add", "-d", "storage", str(tmp_path / "remote"))
+    assert said() == ["a"]
+    assert said("--dry") == ["a"]
+
+
 def test_logs_of_the_last_runs_are_kept(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: echo words, always_changed: true}}")
     for i in range(25):

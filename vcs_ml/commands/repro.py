@@ -121,7 +121,7 @@ def repro(
     if junit_file is not None:
         junit.refuse_place(project, *reproduce.opened(project), session.directory / junit_file)
     if dry:
-        report = forecast.forecast(project, store, choice, options, env=session.env, meter=SILENT)
+        report = forecast.forecast(project, store, choice, options, env=session.env, meter=SILENT, say=session.note)
     else:
         report = reproduce.run(
             project,

@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 from vcs_ml import faults, hashing, locks
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
-from vcs_ml.pipeline import ignored, lacking, outputs, patterns, run_cache, runner, signature
+from vcs_ml.pipeline import ignored, lacking, look, outputs, patterns, run_cache, runner, signature
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
-from vcs_ml.pipeline.look import Look, candidates, is_here, look, source_of, why
+from vcs_ml.pipeline.look import Look, candidates, is_here, source_of, why
 from vcs_ml.pipeline.scheduler import Outcome
 from vcs_ml.pipeline.signature import Inputs, Reader, Reason
 from vcs_ml.pipeline.stage import Out, Stage
@@ -112,7 +112,7 @@ def _take(run: Run, stage: Stage) -> Outcome:
 
 
 def _look(run: Run, stage: Stage) -> Look:
-    seen = look(stage, run.ledger.locks, run.reader(), force=run.options.force)
+    seen = look.look(stage, run.ledger.locks, run.reader(), force=run.options.force)
     run.reasons[stage.address] = seen.reasons
     return seen
 
@@ -181,16 +181,17 @@ def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
     if run.options.force or not run.options.commit:
         return None
     gauge = run.ledger.gauge
-    known = False
+    may_come = False
     for outs in candidates(stage, seen, run.store, earlier_runs=run.options.run_cache):
         ours = {path: gauge.measure(path) for path in {**signature.expanded(stage, run.project.root), **outs}}
         other = {path: here for path, here in ours.items() if path not in outs or here != outs[path].item}
-        if is_here(run.store, {path: outs[path] for path in other if path in outs}):
+        wanted = {path: outs[path] for path in other if path in outs}
+        if is_here(run.store, wanted):
             _restore(run, stage, seen, outs, other)
             return Outcome("cached", why(seen.reasons))
-        known = True
-    if known and not run.options.pull:
-        run.say(f"{stage.address}: this was made before, but it is not here: vml repro --pull would fetch it")
+        may_come = may_come or look.may_come(run.project, run.store, wanted)
+    if may_come and not run.options.pull:
+        run.say(look.elsewhere(stage))
     return None
 
 
