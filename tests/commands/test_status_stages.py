@@ -117,6 +117,17 @@ def test_frozen_and_always_changed(done: Repo) -> None:
     assert done.json("status")["clean"]
 
 
+def test_outputs_in_git(done: Repo) -> None:
+    done.git("add", "-f", "model")
+    why = "model: tracked by Git; git rm -r --cached model ends that"
+    assert told(done) == {"train error": [why]}
+    assert not done.json("status")["clean"]
+    done.write("params.yaml", "lr: 0.2\nnet: {depth: 3, width: 8}\n")
+    assert told(done) == {"train error": [why, "params.yaml: lr 0.1 -> 0.2"], "evaluate behind": []}
+    done.run("freeze", "train")
+    assert not any(each.endswith(" error") for each in told(done))
+
+
 def test_data_that_is_not_here(done: Repo, tmp_path: object) -> None:
     done.run("remote", "add", "-d", "origin", f"{tmp_path}/remote")
     done.commit()

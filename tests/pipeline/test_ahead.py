@@ -103,13 +103,15 @@ def test_what_other_stages_make_is_not_lacking(repo: Repo) -> None:
     assert "hint: vml repro p.yaml makes it" in repo.fails("repro", "-s", "b", code=3).err
 
 
-def test_an_up_to_date_stage_may_have_its_output_in_git(repo: Repo) -> None:
+def test_an_output_in_git_is_refused_even_where_nothing_is_to_be_done(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: cp in a, deps: [in], outs: [a]}}", **{"in": "1"})
     repo.run("repro")
     repo.git("add", "-f", "a")
+    said = "error: stage a: its output a is tracked by Git\nhint: git rm -r --cached a; or "
+    assert said in repo.fails("repro", code=3).err
+    assert said in repo.fails("repro", "--dry", code=3).err
+    repo.git("rm", "-rq", "--cached", "a")
     assert states(repo) == {"a": "skipped"}
-    repo.write("in", "2")
-    assert "its output a is tracked by Git" in repo.fails("repro", code=3).err
 
 
 def test_a_frozen_stage_makes_nothing(repo: Repo, remote: Path) -> None:

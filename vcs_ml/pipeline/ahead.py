@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 
-from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline import ignored, lacking, look, signature
@@ -63,18 +62,10 @@ def errors(
         for each in stage.params:
             if each.file not in coming:
                 faults += _params(stage, each, reader, graph)
-        if in_git:
-            faults += _in_git(project, graph, stage, reader, known, chosen=chosen, in_git=in_git, force=options.force)
+        faults += _in_git(project, stage, in_git)
         if faults:
             found[stage.address] = _joined(stage, list(dict.fromkeys(faults)))
     return found
-
-
-def in_git(project: Project, graph: Graph, chosen: Iterable[str]) -> set[str]:
-    """Those outputs of these stages that would be in the store and are in Git, by their paths there."""
-    made = (signature.expanded(graph.stages[each], project.root) for each in chosen)
-    ours = [path for outs in made for path, out in outs.items() if out.cache]
-    return git.tracked(project.git, [project.in_git(path) for path in ours])
 
 
 def doomed(graph: Graph, early: Iterable[str]) -> dict[str, str]:
@@ -124,25 +115,10 @@ def _params(stage: Stage, each: ParamSet, reader: Reader, graph: Graph) -> Itera
     return lacking.faults(stage, (), missing, reader, graph)
 
 
-def _in_git(
-    project: Project,
-    graph: Graph,
-    stage: Stage,
-    reader: Reader,
-    known: LockFiles,
-    *,
-    chosen: Sequence[str],
-    in_git: Collection[str],
-    force: bool,
-) -> Iterable[Fault]:
-    """An output that Git has, where the stage has something to do, or one before it."""
-    ours = [path for path, out in signature.expanded(stage, project.root).items() if out.cache]
-    if not any(project.in_git(path) in in_git for path in ours):
-        return []
-    above = set(graphs.ancestors(graph, [stage.address])).intersection(chosen)
+def _in_git(project: Project, stage: Stage, in_git: Collection[str]) -> Iterable[Fault]:
+    """An output that Git has."""
     try:
-        if any(look.look(graph.stages[each], known, reader, force=force).reasons for each in above):
-            ignored.refuse_in_git(project, stage, in_git)
+        ignored.refuse_in_git(project, stage, in_git)
     except UserError as error:
         return [Fault(error.message.removeprefix(f"stage {stage.address}: "), error.hint or "")]
     return []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from vcs_ml.errors import VmlError
-from vcs_ml.pipeline import ahead, look, reproduce, signature, turn
+from vcs_ml.pipeline import ahead, ignored, look, reproduce, signature, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.look import Look
 from vcs_ml.pipeline.reproduce import Choice, Differing, Report, Result
@@ -50,7 +50,7 @@ def forecast(
     reader = Reader(gauge, signature.Params(project.root), env, project.root)
     known = LockFiles(project)
     chosen = reproduce.choose(graph, choice)
-    in_git = ahead.in_git(project, graph, chosen)
+    in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
     early = ahead.errors(project, graph, chosen, reader, known, in_git=in_git, options=options)
     errors: dict[str, VmlError] = {**early}
     there = _There(project, store, pull=options.pull)

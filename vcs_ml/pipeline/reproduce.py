@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import ahead, missing, open, scheduler, signature, targets, turn
+from vcs_ml.pipeline import ahead, ignored, missing, open, scheduler, signature, targets, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.ahead import Lacking
 from vcs_ml.pipeline.graph import Graph
@@ -138,7 +138,7 @@ def run(
     course = _Course(graph, chosen, logs)
     params = signature.Params(project.root)
     differing = Differing()
-    ignored = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
+    hidden = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
     with (
         _telling(course, stopped),
         Groups() as groups,
@@ -148,10 +148,10 @@ def run(
         def reader() -> Reader:
             return Reader(ledger.gauge, params, env, project.root)
 
-        in_git = ahead.in_git(project, graph, chosen)
+        in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
         shared = Run(
             project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, options, jobs > 1, ignored, course.reasons, {},
+            in_git, options, jobs > 1, hidden, course.reasons, {},
         )  # fmt: skip
         with ledger.open():
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
@@ -199,9 +199,9 @@ def run(
             keep_going=keep_going,
             done=done,
         )
-        if ignored.told:
+        if hidden.told:
             with ledger.open():
-                ignored.take_back(ledger.gauge.pointers)
+                hidden.take_back(ledger.gauge.pointers)
     drop_old_logs(logs.parent)
     course.ended.update((row.name, row) for row in rows)
     return Report(course.results(), differing.found, shared.errors, early, switched_off(graph, choice))
