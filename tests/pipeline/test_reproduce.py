@@ -755,8 +755,9 @@ def test_interrupt_while_waiting(repo: Repo, jobs: str) -> None:
     assert second.stderr is not None
     assert second.stderr.readline().startswith("a: waiting for")
     second.send_signal(signal.SIGINT)
-    assert second.wait(60) == 130
-    second.communicate()
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 130, err
+    assert f"of 1 stage: 1 not run\n  not run (was waiting for vml repro (pid {first.pid})): a\nto go on:" in err
     repo.write(".go", "")
     assert first.wait(60) == 0
     first.communicate()

@@ -151,7 +151,7 @@ def run(
         in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
         shared = Run(
             project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, options, jobs > 1, hidden, course.reasons, {},
+            in_git, options, jobs > 1, hidden, course.reasons, {}, course.waits,
         )  # fmt: skip
         with ledger.open():
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
@@ -224,6 +224,7 @@ class _Course:
         self.begun: set[str] = set()
         self.ended: dict[str, Row] = {}
         self.reasons: dict[str, list[Reason]] = {}
+        self.waits: dict[str, str] = {}
 
     def results(self) -> list[Result]:
         """What became of each stage until now."""
@@ -231,12 +232,13 @@ class _Course:
         return [self._result(each, doomed.get(each, "")) for each in self.chosen]
 
     def _result(self, address: str, doom: str) -> Result:
-        pending = Row(address, "not run", 0.0, doom)
+        holder = self.waits.get(address)
+        pending = Row(address, "not run", 0.0, f"was waiting for {holder}" if holder else doom)
         state, seconds, why = self.ended.get(address, pending)[1:]
         log = self.logs / log_name(address)
         return Result(
             address,
-            "stopped" if address in self.begun and address not in self.ended else state,
+            "stopped" if address in self.begun and address not in self.ended and not holder else state,
             seconds,
             why,
             self.reasons.get(address, ()),

@@ -47,7 +47,8 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `in_git` are the outputs that Git has. `reasons` and `errors` are filled by the turns, by the address of the stage.
+    `in_git` are the outputs that Git has. The turns fill `reasons`, `errors` and `waits` (for whom they wait just now),
+    by the address of the stage.
     """
 
     project: Project
@@ -66,6 +67,7 @@ class Run(NamedTuple):
     ignored: Ignored
     reasons: dict[str, list[Reason]]
     errors: dict[str, VmlError]
+    waits: dict[str, str]
 
 
 def error_of(address: str, error: VmlError | OSError) -> VmlError:
@@ -138,7 +140,9 @@ def _wait(run: Run, stage: Stage, locked: ExitStack) -> None:
 
     timeout = run.project.config.lock_timeout
     place = _lock_path(run, stage)
+    run.waits[stage.address] = locks.holder_of(place)
     locked.enter_context(locks.lock(place, timeout=timeout, waiting=waiting, check=run.groups.check))
+    del run.waits[stage.address]
 
 
 # ---------------------------------------------------------------------- nothing to run
