@@ -106,9 +106,12 @@ def test_targets(done: Repo) -> None:
 def test_frozen_and_always_changed(done: Repo) -> None:
     done.run("freeze", "train")
     done.write("params.yaml", "lr: 0.2\nnet: {depth: 3, width: 8}\n")
-    assert told(done) == {}
+    changed = "params.yaml: lr 0.1 -> 0.2"
+    assert told(done) == {"train frozen": [changed]}
+    assert done.json("status")["clean"]
     done.write("model", "mine")
-    assert told(done) == {"train frozen": ["model: changed in the workspace"], "evaluate stale": ["model: changed"]}
+    both = [changed, "model: changed in the workspace"]
+    assert told(done) == {"train frozen": both, "evaluate stale": ["model: changed"]}
     done.run("checkout", "--force")
     done.run("unfreeze", "train")
     done.write("params.yaml", "lr: 0.1\nnet: {depth: 3, width: 8}\n")

@@ -240,6 +240,19 @@ def test_frozen_stages_stay(chain: Repo) -> None:
     write(chain, CHAIN.replace("deps: [raw]", "deps: [raw]\n        frozen: true"))
     chain.write("raw", "new\n")
     ran(chain)
+    for args in ((), ("--dry",)):
+        assert states(chain, *args) == {"clean": "frozen", "train": "skipped"}
+        assert whys(chain, *args) == {"clean": ["raw: changed"], "train": []}
+    result = chain.run("repro")
+    assert "clean    frozen         0.0  raw: changed\n" in result.out
+    assert "1 stage up to date" in result.err
+    chain.write("raw", "b\na\n")
+    for args in ((), ("train",)):
+        assert states(chain, *args) == {"clean": "skipped", "train": "skipped"}
+    for args in (("clean",), ("--force", "clean"), ("--dry", "clean")):
+        assert states(chain, *args) == {"clean": "frozen"}
+        assert "vml unfreeze clean lets it run" in chain.run("repro", *args).out
+    (chain.path / "raw").unlink()
     assert states(chain) == {"clean": "skipped", "train": "skipped"}
     (chain.path / "clean").unlink()
     assert states(chain) == {"clean": "cached", "train": "skipped"}

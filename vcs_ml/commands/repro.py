@@ -27,6 +27,7 @@ _WORDS = {
     "ran": "ran",
     "cached": "cached",
     "skipped": "up to date",
+    "frozen": "frozen",
     "failed": "failed",
     "stopped": "stopped",
     "not run": "not run",

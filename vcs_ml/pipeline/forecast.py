@@ -49,7 +49,7 @@ def forecast(
     gauge = Gauge(project, store, pointers, meter)
     reader = Reader(gauge, signature.Params(project.root), env, project.root)
     known = LockFiles(project)
-    chosen = reproduce.choose(graph, choice)
+    chosen, named = reproduce.choose(graph, choice), reproduce.named(graph, choice)
     in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
     early = ahead.errors(project, graph, chosen, reader, known, in_git=in_git, options=options)
     errors: dict[str, VmlError] = {**early}
@@ -73,12 +73,16 @@ def forecast(
             seen = look.look(stage, known, reader, force=options.force)
             certain = not above and _is_certain(stage, gauge)
             state = _state(stage, seen, gauge, there, options, certain=certain, say=say)
+            if stage.frozen and state == "skipped":
+                reasons = [*look.overlooked(stage, seen.record, reader), *seen.reasons]
+                outcome = turn.frozen(stage, reasons, asked=options.force or address in named)
+                return Result(address, outcome.state, 0.0, outcome.why, reasons)
         except (VmlError, OSError) as error:
             errors[address] = turn.error_of(address, error)
             return Result(address, "would fail", 0.0, errors[address].message)
         differing.look(stage, gauge)
         why = look.why(seen.reasons) or (f"{above[0]} {states[above[0]]}" if above else "")
-        return Result(address, state, 0.0, "frozen" if stage.frozen else why, seen.reasons)
+        return Result(address, state, 0.0, why, seen.reasons)
 
     for address in chosen:
         result = foresee(address)

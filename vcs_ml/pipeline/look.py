@@ -49,6 +49,17 @@ def look(stage: Stage, known: LockFiles, reader: Reader, *, force: bool = False)
     return Look(record, now, reasons)
 
 
+def overlooked(stage: Stage, record: StageRecord | None, reader: Reader) -> list[Reason]:
+    """What has changed that a frozen stage read: it runs for none of it, and need not have it here."""
+    if record is None:
+        return []
+    try:
+        found = signature.changes(signature.inputs(stage, reader), record, reader.gauge)
+    except (UserError, OSError):
+        return []
+    return [each for each in found if each.what != "missing"]
+
+
 def why(reasons: Sequence[Reason]) -> str:
     """The first reasons, as many as a line holds, and how many more there are."""
     shown: list[str] = []

@@ -99,11 +99,16 @@ def choose(graph: Graph, choice: Choice) -> list[str]:
     """The stages that are meant, each after what it needs. UserError for what is no stage."""
     if not choice.names:
         return list(graph.order)
-    off = switched_off(graph, choice)
-    named = {each for name in choice.names if name not in off for each in targets.find(graph, name, choice.start)}
+    wanted = named(graph, choice)
     if choice.alone:
-        return [each for each in graph.order if each in named]
-    return (graphs.descendants if choice.downstream else graphs.ancestors)(graph, named)
+        return [each for each in graph.order if each in wanted]
+    return (graphs.descendants if choice.downstream else graphs.ancestors)(graph, wanted)
+
+
+def named(graph: Graph, choice: Choice) -> set[str]:
+    """The stages that are named themselves. UserError for what is no stage."""
+    off = switched_off(graph, choice)
+    return {each for name in choice.names if name not in off for each in targets.find(graph, name, choice.start)}
 
 
 def switched_off(graph: Graph, choice: Choice) -> list[str]:
@@ -151,7 +156,7 @@ def run(
         in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
         shared = Run(
             project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, options, jobs > 1, hidden, course.reasons, {}, course.waits,
+            in_git, named(graph, choice), options, jobs > 1, hidden, course.reasons, {}, course.waits,
         )  # fmt: skip
         with ledger.open():
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)

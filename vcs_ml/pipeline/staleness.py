@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from vcs_ml.errors import UserError
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline import ignored, signature
-from vcs_ml.pipeline.look import source_of
+from vcs_ml.pipeline.look import overlooked, source_of
 from vcs_ml.pipeline.open import pipeline
 from vcs_ml.pipeline.signature import Params, Reader, Reason
 from vcs_ml.pipeline.stage import Stage
@@ -31,7 +31,7 @@ class StageState(NamedTuple):
 
     stale: it would run. behind: it needs one that would. absent: tracked data that it read or made is not here, or only
     in part, and nothing else is known against it. always: it runs each time, and nothing has changed. frozen: what it
-    made has changed, but it does not run. error: it is refused.
+    read or made has changed, but it does not run. error: it is refused.
     """
 
     name: str
@@ -53,7 +53,14 @@ class Staleness(NamedTuple):
     @property
     def clean(self) -> bool:
         """Whether no stage has to run for what it makes to be true."""
-        return not self.broken and all(each.state in ("absent", "always") for each in self.stages)
+        return not self.broken and not any(_counts(each) for each in self.stages)
+
+
+def _counts(each: StageState) -> bool:
+    """Whether what a stage makes may not be true. A frozen one is meant to keep it, whatever it reads by now."""
+    if each.state == "frozen":
+        return any(reason.kind in ("never", "out") for reason in each.reasons)
+    return each.state not in ("absent", "always")
 
 
 def look(
@@ -91,6 +98,8 @@ def look(
         try:
             record = locks.read(source).stages.get(stage.name)
             reasons = signature.stale(stage, record, reader)
+            if stage.frozen:
+                reasons = [*overlooked(stage, record, reader), *reasons]
         except UserError as error:
             broken[address] = error
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -47,8 +47,8 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `in_git` are the outputs that Git has. The turns fill `reasons`, `errors` and `waits` (for whom they wait just now),
-    by the address of the stage.
+    `in_git` are the outputs that Git has, `named` the stages that were asked for by name. The turns fill `reasons`,
+    `errors` and `waits` (for whom they wait just now), by the address of the stage.
     """
 
     project: Project
@@ -62,6 +62,7 @@ class Run(NamedTuple):
     write: Write
     say: Callable[[str], None]
     in_git: Collection[str]
+    named: Collection[str]
     options: Options
     prefix: bool
     ignored: Ignored
@@ -168,13 +169,21 @@ def _nothing_to_do(run: Run, stage: Stage, seen: Look) -> Outcome | None:
 def _frozen(run: Run, stage: Stage, seen: Look) -> Outcome:
     """A frozen stage is not run. What is gone of its outputs comes back, if the store has it."""
     if seen.record is None:
-        return Outcome("skipped", "frozen, never run")
+        return Outcome("frozen", why(seen.reasons))
     gone = {each.name for each in seen.reasons if each.kind == "out" and each.what == "missing"}
     outs = {path: each for path, each in seen.record.outs.items() if path in gone}
     if outs and run.options.commit and is_here(run.store, outs):
         _bring_back(run, stage, outs)
         return Outcome("cached", "frozen")
-    return Outcome("skipped", f"frozen ({why(seen.reasons)})" if seen.reasons else "frozen")
+    reasons = run.reasons[stage.address] = [*look.overlooked(stage, seen.record, run.reader()), *seen.reasons]
+    return frozen(stage, reasons, asked=run.options.force or stage.address in run.named)
+
+
+def frozen(stage: Stage, reasons: Sequence[Reason], *, asked: bool) -> Outcome:
+    """What to say of a frozen stage, which would have these reasons to run; whether it was `asked` to."""
+    if reasons or asked:
+        return Outcome("frozen", why(reasons) or f"vml unfreeze {quote(stage.address)} lets it run")
+    return Outcome("skipped", "frozen")
 
 
 # ---------------------------------------------------------------------- from the store
