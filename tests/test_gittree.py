@@ -126,6 +126,34 @@ def test_contents(made: Made) -> None:
         assert set(trees.tree(top)) == {"one", "empty"}
 
 
+def test_names_of_commits(made: Made) -> None:
+    top = made.tree({"a": ("100644", made.blob(b"a"))})
+    make = ("-c", "user.name=x", "-c", "user.email=x", "commit-tree", "-m", "two words", top)
+    commit = made.git(*make).decode().strip()
+    made.git("update-ref", "refs/heads/side", commit)
+    made.git("tag", "-f", "light", commit)
+    made.git("-c", "user.name=x", "-c", "user.email=x", "tag", "-f", "-a", "-m", "x", "heavy", commit)
+    made.git("tag", "-f", "tree", top)
+    with Trees(made.root) as trees:
+        for name in ("side", "light", "heavy", commit, commit[:12], "side^{/two words}", "side^0"):
+            assert trees.commit(name) == commit
+        for name in (
+            "nosuch",
+            "",
+            "side~1",
+            "tree",
+            top,
+            "side\nside",
+            "--batch",
+            "side^{/no such words}",
+            "a commit 3",
+            "\udcff",
+        ):
+            assert trees.commit(name) is None
+        assert trees.commit("side") == commit
+        assert trees.top(commit) == top
+
+
 def test_a_large_file_is_not_read_to_its_end(sha1: tuple[Made, Trees], monkeypatch: pytest.MonkeyPatch) -> None:
     repo, trees = sha1
     monkeypatch.setattr(gittree, "_SKIPPED_MAX", 1000)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vcs_ml import output
 
@@ -36,12 +39,33 @@ def test_table_is_aligned_and_keeps_text_as_it_is() -> None:
 
 
 def test_table_markdown_escapes_bars() -> None:
-    lines = output.table([["a|b", "1"]], ["name", "n"], markdown=True, align="lr").splitlines()
-    assert lines == ["| name   |   n |", "|:-------|----:|", "| a\\|b   |   1 |"]
+    lines = output.table([["a|b", "1"]], ["na|me", "n"], markdown=True, align="lr").splitlines()
+    assert lines == ["| na\\|me   |   n |", "|:---------|----:|", "| a\\|b     |   1 |"]
 
 
 def test_table_without_rows() -> None:
     assert output.table([], ["name", "size"], align="lr").split() == ["name", "size"]
+
+
+CELLS = st.text("ab |.1é", max_size=9)
+
+
+@given(st.lists(st.tuples(CELLS.map("x{}".format), CELLS, CELLS), min_size=1, max_size=6), st.booleans())
+def test_long_tables_look_like_short_ones(rows: list[tuple[str, str, str]], markdown: bool) -> None:
+    heads = ["name", "a|b", "a longer one"]
+    with pytest.MonkeyPatch.context() as patch:
+        for align in ("lrc", "crl"):
+            short = output.table(rows, heads, markdown=markdown, align=align)
+            patch.setattr(output, "_SHORT", 0)
+            assert output.table(rows, heads, markdown=markdown, align=align) == short
+            patch.undo()
+
+
+def test_code_cannot_be_left() -> None:
+    assert output.code("a") == "`a`"
+    assert output.code("a`b``") == "``` a`b`` ```"
+    assert output.code("\x1b\n") == "`\\x1b\\x0a`"
+    assert output.code(" ") == ""
 
 
 @pytest.mark.parametrize("name", ["a", "a b", "größe", "数据.csv", "😀", "#x", "a'b"])
@@ -89,6 +113,19 @@ def test_colour_needs_a_terminal_and_consent() -> None:
 
 def test_json_keeps_order_and_letters() -> None:
     assert output.json_text({"b": "ä", "a": 1}) == '{\n  "b": "ä",\n  "a": 1\n}'
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+
+
+@given(
+    st.recursive(
+        SCALARS,
+        lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(max_size=3), inner),
+    )
+)
+def test_json_is_indented_as_pythons_own(value: object) -> None:
+    assert output.json_text(value) == json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def test_control_characters_of_strangers_are_escaped() -> None:

@@ -28,7 +28,7 @@ _KEPT: Final = (
 )  # fmt: skip
 FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Far below the shortest limit on the length of a command line (128 KiB for one argument, 2 MiB for all).
-_PATHS_A_RUN: Final = 500
+PATHS_A_RUN: Final = 500
 # Without untracked files: to find these, Git compares every file with every line of our .gitignore.
 STATUS: Final = ("status", "--porcelain=v2", "-z", "--untracked-files=no")
 
@@ -226,7 +226,7 @@ def tracked(root: GitRoot, paths: Iterable[str]) -> set[str]:
     if not wanted:
         return wanted
     # Git compares every path of its index with every one it is asked for: of many, all is asked.
-    asked = ["--", *(path or "." for path in sorted(wanted))] if len(wanted) <= _PATHS_A_RUN else []
+    asked = ["--", *(path or "." for path in sorted(wanted))] if len(wanted) <= PATHS_A_RUN else []
     found: set[str] = set()
     for path in listed(run(["--literal-pathspecs", "ls-files", "-z", *asked], root.cwd)):
         above = path

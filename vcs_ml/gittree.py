@@ -8,10 +8,10 @@ import stat
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
-from typing import IO, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from vcs_ml.errors import UserError
-from vcs_ml.git import GitRoot, popen
+from vcs_ml.git import FULL_ID, GitRoot, popen
 from vcs_ml.paths import DEPTH_MAX
 
 DIRECTORY: Final = 0o040000
@@ -51,6 +51,7 @@ class Trees:
     def __init__(self, root: GitRoot) -> None:
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
+        self._tops: dict[str, str] = {}
         self._trees: dict[str, dict[str, Node]] = {}
         self._named: dict[tuple[str, frozenset[str]], tuple[tuple[str, Node], ...]] = {}
 
@@ -62,10 +63,21 @@ class Trees:
     ) -> None:
         self._end()
 
+    def commit(self, rev: str) -> str | None:
+        """The full id of the commit that `rev` names, None where it names none; git.resolve tells why."""
+        if not rev or not rev.isprintable():  # a line is a question of its own
+            return None
+        header = self._ask(f"{rev}^{{commit}}")
+        if len(header) != 3 or header[1] != b"commit" or not FULL_ID.fullmatch(oid := header[0].decode()):
+            return None
+        self._tops[oid] = _top(self._body(oid, int(header[2]), _COMMIT_MAX))
+        return oid
+
     def top(self, commit: str) -> str:
         """The id of a commit's tree."""
-        head, _, _ = self._read(commit, b"commit", _COMMIT_MAX).data.partition(b"\n")
-        return head.removeprefix(b"tree ").decode("ascii", "replace")
+        if commit not in self._tops:
+            self._tops[commit] = _top(self._read(commit, b"commit", _COMMIT_MAX).data)
+        return self._tops[commit]
 
     def read(self, oid: str, limit: int) -> Blob:
         """What a file holds: `limit` bytes, and one more if there are more."""
@@ -138,43 +150,46 @@ class Trees:
         return self._named[key]
 
     def _read(self, oid: str, kind: bytes, limit: int | None = None) -> Blob:
-        stdout, size = self._ask(oid, kind)
-        keep = size if limit is None else min(size, limit + 1)
-        data = stdout.read(keep)
-        rest = size - keep + 1  # a newline ends each body
-        if rest > _SKIPPED_MAX:
-            self._end()
-        elif len(data) < keep or len(stdout.read(rest)) < rest:  # what is damaged ends git
-            self._end()
-            raise self._damaged(oid)
-        return Blob(data, size)
-
-    def _ask(self, oid: str, wanted: bytes) -> tuple[IO[bytes], int]:
-        """The stream from which an object is to be read, and its size."""
-        if self._process is None:
-            args = ["cat-file", "--batch"]
-            self._process = popen(args, self._root.cwd, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # then it says nothing either
-            stdin.write(f"{oid}\n".encode())
-            stdin.flush()
-        header = stdout.readline().split()
-        if not header:
-            self._end()
-            raise self._damaged(oid)
+        header = self._ask(oid)
         if len(header) != 3:
             raise UserError(
                 f"Git's object {oid} is missing from {self._root.common_dir}",
                 hint="git fsck tells what is damaged; git fetch --refetch may bring it back",
             )
-        if header[1] != wanted:
-            self._end()
+        if header[1] != kind:
             raise self._damaged(oid)
-        return stdout, int(header[2])
+        size = int(header[2])
+        return Blob(self._body(oid, size, limit), size)
+
+    def _ask(self, name: str) -> list[bytes]:
+        """What git says before it writes what an object holds: id, kind, size; other words if there is none."""
+        if self._process is None:
+            args = ["cat-file", "--batch"]
+            self._process = popen(args, self._root.cwd, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # then it says nothing either
+            self._process.stdin.write(f"{name}\n".encode())
+            self._process.stdin.flush()
+        header = self._process.stdout.readline().split()
+        if not header:  # what is damaged ends git
+            raise self._damaged(name)
+        return header
+
+    def _body(self, oid: str, size: int, limit: int | None) -> bytes:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        keep = size if limit is None else min(size, limit + 1)
+        data = self._process.stdout.read(keep)
+        rest = size - keep + 1  # a newline ends each body
+        if rest > _SKIPPED_MAX:
+            self._end()
+        elif len(data) < keep or len(self._process.stdout.read(rest)) < rest:
+            raise self._damaged(oid)
+        return data
 
     def _damaged(self, oid: str) -> UserError:
+        self._end()  # who knows what it would say next
         return UserError(f"Git's object {oid} in {self._root.common_dir} is damaged", hint="git fsck tells more")
 
     def _end(self) -> None:
@@ -186,6 +201,11 @@ class Trees:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
             process.wait()
+
+
+def _top(commit: bytes) -> str:
+    """What the first line of a commit names (git-commit-tree)."""
+    return commit.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
 
 
 def _nodes(raw: bytes, width: int) -> Iterator[tuple[str, Node]]:

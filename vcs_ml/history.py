@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Final, Literal, NamedTuple
 
 from vcs_ml.errors import UserError
-from vcs_ml.git import FULL_ID, GitRoot, popen, resolve, run
+from vcs_ml.git import FULL_ID, PATHS_A_RUN, GitRoot, head, listed, popen, resolve, run
 
 # Git knows the empty tree of each object format without storing it.
 _EMPTY_TREE: Final = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
+_WINDOW: Final = 1 << 20  # bytes
 
 
 class Ref(NamedTuple):
@@ -36,6 +39,38 @@ def ls_tree(root: GitRoot, rev: str, patterns: Sequence[str]) -> list[tuple[byte
         root.cwd,
     )
     return [(path, int(fields[1], 8), fields[3].decode()) for fields, path in _raw_records(out)]
+
+
+def unchanged(root: GitRoot, paths: Collection[str]) -> set[str]:
+    """Those of these files and symbolic links (from the top of the worktree) that hold just the bytes which HEAD or the
+    index has at that path, without what filters of Git would make of them.
+    """
+    if not paths:
+        return set()
+    asked = [f":(literal){path}" for path in paths] if len(paths) <= PATHS_A_RUN else []
+    known: dict[str, set[str]] = {}
+    for each in listed(run(["ls-files", "-s", "-z", "--", *asked], root.cwd)):
+        fields, _, path = each.partition("\t")
+        known.setdefault(path, set()).add(fields.split(" ")[1])
+    if (commit := head(root)) is not None:
+        for raw, _, oid in ls_tree(root, commit, asked):
+            known.setdefault(os.fsdecode(raw), set()).add(oid)
+    top = root.worktree or root.cwd
+    return {path for path in paths if path in known and _blob_id(top / path, known[path]) in known[path]}
+
+
+def _blob_id(path: Path, like: Collection[str]) -> str:
+    """What Git names the bytes of a file, or the target of a symbolic link, with the algorithm of ids `like` these."""
+    hasher = hashlib.sha1(usedforsecurity=False) if len(next(iter(like))) == 40 else hashlib.sha256()
+    if path.is_symlink():
+        target = os.readlink(os.fsencode(path))
+        hasher.update(b"blob %d\0%b" % (len(target), target))
+        return hasher.hexdigest()
+    with path.open("rb") as file:
+        hasher.update(b"blob %d\0" % os.fstat(file.fileno()).st_size)
+        while window := file.read(_WINDOW):
+            hasher.update(window)
+    return hasher.hexdigest()
 
 
 def _raw_records(out: bytes) -> Iterator[tuple[list[bytes], bytes]]:

@@ -144,6 +144,15 @@ def acquire(
         pause = min(pause * 2, 0.05)
 
 
+def holder_of(path: Path) -> str:
+    """Who holds the lock at `path`, as `holder`."""
+    fd = _open(path)
+    try:
+        return holder(fd)
+    finally:
+        os.close(fd)
+
+
 def holder(fd: int) -> str:
     """Who holds the lock, for messages: `vml add (pid 123)`."""
     raw = os.pread(fd, _SLOT * _SLOTS, 0)

@@ -72,22 +72,27 @@ def parse(raw: bytes, source: str) -> Any:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
+    kind = type(value)
+    if kind is float or kind is bool or value is None:  # nearly all that a file of metrics has
+        return value
     if depth > yaml.DEPTH_MAX:
         raise RecursionError
-    if isinstance(value, dict):
-        return {_text(key): _plain(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if kind is dict:
+        return {_text(key): each if type(each) is float else _plain(each, depth + 1) for key, each in value.items()}
+    if kind is list or kind is tuple:
         return [_plain(each, depth + 1) for each in value]
-    if isinstance(value, set):
+    if kind is set:
         return sorted((_plain(each, depth + 1) for each in value), key=repr)
-    if isinstance(value, int) and value.bit_length() > _BITS_MAX:
-        raise ValueError("a number in it is too long")
-    if value is None or isinstance(value, bool | int | float):
+    if kind is int:
+        if value.bit_length() > _BITS_MAX:
+            raise ValueError("a number in it is too long")
         return value
     return _text(value)
 
 
 def _text(value: object) -> str:
+    if type(value) is str and value.isascii():
+        return value
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     text = value if isinstance(value, str) else repr(value)

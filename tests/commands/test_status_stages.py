@@ -106,15 +106,29 @@ def test_targets(done: Repo) -> None:
 def test_frozen_and_always_changed(done: Repo) -> None:
     done.run("freeze", "train")
     done.write("params.yaml", "lr: 0.2\nnet: {depth: 3, width: 8}\n")
-    assert told(done) == {}
+    changed = "params.yaml: lr 0.1 -> 0.2"
+    assert told(done) == {"train frozen": [changed]}
+    assert done.json("status")["clean"]
     done.write("model", "mine")
-    assert told(done) == {"train frozen": ["model: changed in the workspace"], "evaluate stale": ["model: changed"]}
+    both = [changed, "model: changed in the workspace"]
+    assert told(done) == {"train frozen": both, "evaluate stale": ["model: changed"]}
     done.run("checkout", "--force")
     done.run("unfreeze", "train")
     done.write("params.yaml", "lr: 0.1\nnet: {depth: 3, width: 8}\n")
     done.write("vml.yaml", YAML.replace("[data]}", "[data], always_changed: true}"))
     assert told(done) == {"prepare always": ["always_changed"]}
     assert done.json("status")["clean"]
+
+
+def test_outputs_in_git(done: Repo) -> None:
+    done.git("add", "-f", "model")
+    why = "model: tracked by Git; git rm -r --cached model ends that"
+    assert told(done) == {"train error": [why]}
+    assert not done.json("status")["clean"]
+    done.write("params.yaml", "lr: 0.2\nnet: {depth: 3, width: 8}\n")
+    assert told(done) == {"train error": [why, "params.yaml: lr 0.1 -> 0.2"], "evaluate behind": []}
+    done.run("freeze", "train")
+    assert not any(each.endswith(" error") for each in told(done))
 
 
 def test_data_that_is_not_here(done: Repo, tmp_path: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,13 +103,52 @@ def test_what_other_stages_make_is_not_lacking(repo: Repo) -> None:
     assert "hint: vml repro p.yaml makes it" in repo.fails("repro", "-s", "b", code=3).err
 
 
-def test_an_up_to_date_stage_may_have_its_output_in_git(repo: Repo) -> None:
+def test_an_output_in_git_is_refused_even_where_nothing_is_to_be_done(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: cp in a, deps: [in], outs: [a]}}", **{"in": "1"})
     repo.run("repro")
     repo.git("add", "-f", "a")
+    said = "error: stage a: its output a is tracked by Git\nhint: git rm -r --cached a; or "
+    assert said in repo.fails("repro", code=3).err
+    assert said in repo.fails("repro", "--dry", code=3).err
+    repo.git("rm", "-rq", "--cached", "a")
     assert states(repo) == {"a": "skipped"}
-    repo.write("in", "2")
-    assert "its output a is tracked by Git" in repo.fails("repro", code=3).err
+
+
+def test_a_frozen_stage_makes_nothing(repo: Repo, remote: Path) -> None:
+    write(
+        repo,
+        """
+        stages:
+          first: {cmd: touch .ran, outs: [.ran]}
+          c:
+            cmd: echo 1 > c.txt; echo 1 > c-1; echo 1 > d/x
+            outs: [c.txt, 'c-*', d/x]
+            frozen: true
+          b: {cmd: cat c.txt > b, deps: [c.txt], outs: [b]}
+          e: {cmd: cat c-1 d/x > e, deps: [c-1, d], outs: [e]}
+        """,
+    )
+    why = "the dep c.txt does not exist, and the stage c, which makes it, is frozen"
+    for args in ((), ("-s", "b"), ("--dry", "b"), ("--pull",)):
+        result = repo.fails("repro", *args, code=3)
+        assert f"stage b: {why}\nhint: vml unfreeze c\n" in result.err
+    err = repo.fails("repro", "e", code=3).err
+    assert "the dep c-1 does not exist, and the stage c, which makes it, is frozen (vml unfreeze c)" in err
+    assert "the dep d does not exist, and the stage c, which makes it, is frozen (vml unfreeze c)" in err
+    assert not (repo.path / ".ran").exists()
+    repo.run("unfreeze", "c")
+    repo.run("repro")
+    repo.run("freeze", "c")
+    (repo.path / "c.txt").unlink()
+    (repo.path / "b").unlink()
+    assert states(repo, "b") == {"c": "cached", "b": "cached"}
+    repo.run("push")
+    repo.write("b", "another")
+    (repo.path / "c.txt").unlink()
+    shutil.rmtree(repo.path / ".vml/cache")
+    err = repo.fails("repro", "b", code=3).err
+    assert f"{why}\nhint: vml unfreeze c; or vml pull c.txt, if a remote has it\n" in err
+    assert states(repo, "--pull", "b") == {"c": "cached", "b": "cached"}
 
 
 def test_links_that_lead_nowhere_are_named(repo: Repo) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -239,6 +240,19 @@ def test_frozen_stages_stay(chain: Repo) -> None:
     write(chain, CHAIN.replace("deps: [raw]", "deps: [raw]\n        frozen: true"))
     chain.write("raw", "new\n")
     ran(chain)
+    for args in ((), ("--dry",)):
+        assert states(chain, *args) == {"clean": "frozen", "train": "skipped"}
+        assert whys(chain, *args) == {"clean": ["raw: changed"], "train": []}
+    result = chain.run("repro")
+    assert "clean    frozen         0.0  raw: changed\n" in result.out
+    assert "1 stage up to date" in result.err
+    chain.write("raw", "b\na\n")
+    for args in ((), ("train",)):
+        assert states(chain, *args) == {"clean": "skipped", "train": "skipped"}
+    for args in (("clean",), ("--force", "clean"), ("--dry", "clean")):
+        assert states(chain, *args) == {"clean": "frozen"}
+        assert "vml unfreeze clean lets it run" in chain.run("repro", *args).out
+    (chain.path / "raw").unlink()
     assert states(chain) == {"clean": "skipped", "train": "skipped"}
     (chain.path / "clean").unlink()
     assert states(chain) == {"clean": "cached", "train": "skipped"}
@@ -588,6 +602,31 @@ def test_pull(repo: Repo, remote: Path) -> None:
     assert states(again, "--pull") == {"a": "ran", "b": "cached"}
 
 
+def test_pull_is_proposed_only_where_it_may_help(repo: Repo, tmp_path: Path) -> None:
+    stages = """
+        stages:
+          a: {cmd: cp in a, deps: [in], outs: [a]}
+          b: {cmd: cp in b, deps: [in], outs: [{b: {push: false}}]}
+          c: {cmd: cp in c, deps: [in], outs: [{c: {remote: other}}]}
+          d: {cmd: head -c 2000000 /dev/zero > d, deps: [in], outs: [{d: {cache: false}}]}
+    """
+    write(repo, stages, **{"in": "1"})
+    repo.run("repro")
+
+    def said(*args: str) -> list[str]:
+        shutil.rmtree(repo.path / ".vml/cache/loose")
+        for name in "abcd":
+            (repo.path / name).unlink(missing_ok=True)
+        err = repo.run("repro", *args).err
+        return [name for name in "abcd" if f"{name}: this was made before, but it is not here: vml repro --pull" in err]
+
+    assert said() == []
+    (tmp_path / "remote").mkdir()
+    repo.run("remote", "add", "-d", "storage", str(tmp_path / "remote"))
+    assert said() == ["a"]
+    assert said("--dry") == ["a"]
+
+
 def test_logs_of_the_last_runs_are_kept(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: echo words, always_changed: true}}")
     for i in range(25):
@@ -729,8 +768,9 @@ def test_interrupt_while_waiting(repo: Repo, jobs: str) -> None:
     assert second.stderr is not None
     assert second.stderr.readline().startswith("a: waiting for")
     second.send_signal(signal.SIGINT)
-    assert second.wait(60) == 130
-    second.communicate()
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 130, err
+    assert f"of 1 stage: 1 not run\n  not run (was waiting for vml repro (pid {first.pid})): a\nto go on:" in err
     repo.write(".go", "")
     assert first.wait(60) == 0
     first.communicate()
@@ -868,6 +908,76 @@ def test_ignored_files_in_an_output_that_is_not_stored_are_kept(repo: Repo) -> N
     assert kept(repo)["o/notes.tmp"] == b"precious"
 
 
+UNSTORED = """
+    stages:
+      a: {cmd: test $(cat in) = 1 && head -c SIZE /dev/zero > o, deps: [in], outs: [{o: {cache: false}}]}
+"""
+
+
+@pytest.mark.parametrize("how", ["large", "by hand", "gone from the store"])
+def test_an_output_that_nobody_else_has_is_kept(repo: Repo, how: str) -> None:
+    write(repo, UNSTORED.replace("SIZE", "2000000" if how == "large" else "2000"), **{"in": "1"})
+    if how == "by hand":
+        repo.write("o", bytes(2000))
+        repo.run("commit", "a")
+    else:
+        repo.run("repro")
+    if how == "gone from the store":
+        shutil.rmtree(repo.path / ".vml/cache")
+    before = repo.read("o")
+    repo.write("in", "2")
+    assert "o is out of the workspace; its bytes are kept as" in repo.fails("repro", code=3).err
+    assert kept(repo) == {"o": before}
+
+
+@pytest.mark.parametrize("where", ["HEAD", "the index"])
+def test_an_output_that_git_has_is_not_stored_too(repo: Repo, where: str) -> None:
+    write(repo, UNSTORED.replace("SIZE", "2000000"), **{"in": "1"})
+    repo.run("repro")
+    repo.git("add", "-A")
+    if where == "HEAD":
+        repo.commit()
+        repo.git("rm", "-q", "--cached", "o")
+    repo.write("in", "2")
+    repo.fails("repro", code=3)
+    assert kept(repo) == {}
+    if where == "HEAD":
+        repo.git("checkout", "-q", "HEAD", "--", "o")
+    else:
+        repo.git("checkout", "-q", "--", "o")
+    repo.write("o", repo.read("o") + b"mine")
+    repo.fails("repro", code=3)
+    assert kept(repo) == {"o": bytes(2000000) + b"mine"}
+
+
+@pytest.mark.parametrize("earlier", ["run cache", "lock file"])
+def test_a_clone_can_go_back_to_what_only_git_had_of_a_stage(repo: Repo, remote: Path, earlier: str) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a:
+            cmd: cp in a && echo m$(cat in) > m.json && echo a >> .ran
+            deps: [in]
+            outs: [a]
+            metrics: [{m.json: {cache: false}}]
+        """,
+        **{"in": "1"},
+    )
+    repo.run("repro")
+    repo.write(".gitignore", repo.read(".gitignore") + b".ran\n")
+    repo.commit()
+    repo.run("push", "--run-cache")
+    clone = repo.clone("clone")
+    clone.run("pull", *(["--run-cache"] if earlier == "run cache" else []))
+    assert states(clone) == {"a": "skipped"}
+    clone.write("in", "2")
+    assert states(clone) == {"a": "ran"}
+    clone.git("checkout", "-q", "in", *([] if earlier == "run cache" else ["vml.lock"]))
+    assert states(clone) == {"a": "cached"}
+    assert (clone.read("a"), clone.read("m.json")) == (b"1", b"m1\n")
+
+
 def test_a_renamed_stage_takes_its_outputs_along(repo: Repo) -> None:
     stage = "{cmd: cp in o && cp in p, deps: [in], outs: [o, p]}"
     write(repo, f"stages: {{a: {stage}}}")
@@ -985,10 +1095,11 @@ def test_a_file_that_two_patterns_match_is_an_error_that_names_both(repo: Repo) 
     why = "ab.txt matches a* of a, and *b.txt of b too"
     for command in ("repro", "status", "repro --dry", "commit b"):
         assert why in repo.fails(*command.split(), code=3).err
+    assert not (repo.path / "vml.lock").exists()
     write(repo, "stages: {a: {cmd: cp in ab.txt, deps: [in], outs: ['a*'], metrics: ['*b.txt']}}")
     assert "ab.txt matches a* of a, and *b.txt of a too" in repo.fails("repro", code=3).err
     write(repo, "stages: {a: {cmd: cp in ab.txt && cp in a1, deps: [in], outs: ['a?.txt', 'a?']}}")
-    assert states(repo) == {"a": "skipped"}
+    assert states(repo) == {"a": "ran"}
 
 
 def test_what_links_in_a_dep_lead_to_is_read_too(repo: Repo) -> None:

@@ -194,7 +194,7 @@ def test_runs_of_others_are_fetched(repo: Repo, remote: Path) -> None:
     other = repo.clone("other")
     other.run("pull", "--run-cache")
     other.write("in", "1")
-    assert "vml repro --pull would fetch it" in other.run("repro").err
+    assert "vml repro --pull may bring it" in other.run("repro").err
     assert (other.path / ".ran").exists()
 
 

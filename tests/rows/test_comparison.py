@@ -36,7 +36,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(lines, "_BLOCK", 16)
     monkeypatch.setattr(delimited, "_BATCH", 16)
     monkeypatch.setattr(apart, "_PART", 2)
-    monkeypatch.setattr(pairing, "PART", 16)
+    monkeypatch.setattr(pairing, "_PART", 16)
     monkeypatch.setattr(spill, "_PAIRS_HELD", 4)
     monkeypatch.setattr(spill, "_BYTES_HELD", 50)
     yield
@@ -70,6 +70,7 @@ def test_as_the_model(
 
 
 @pytest.mark.usefixtures("tiny")
+@settings(max_examples=50)
 @given(tables(PLAIN), st.sampled_from([(), ("k",)]), st.permutations(range(3)))
 def test_lines_as_they_stand_and_parsed_rows_give_the_same(
     tmp_path: Path, pair: tuple[list[Row], list[Row]], key: tuple[str, ...], order: list[int]
@@ -89,7 +90,7 @@ def test_lines_as_they_stand_and_parsed_rows_give_the_same(
 def test_forked_processes_find_the_same(
     tmp_path: Path, pair: tuple[list[Row], list[Row]], key: tuple[str, ...]
 ) -> None:
-    old, new = (text(NAMES, rows) for rows in pair)
+    old, new = (text(NAMES, rows) + "ragged\n1,2,3,4\n" * len(rows) for rows in pair)
     alone = compare(tmp_path, old, new, key=key)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "_ALONE_BELOW", -1)
@@ -134,8 +135,9 @@ def test_a_key_that_rows_share(tmp_path: Path) -> None:
     assert found.examples.changed == (ChangedRow({"id": "1"}, {"v": Sides("b", "x")}),)
 
 
-def test_a_key_that_says_too_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairing, "_PART_MAX", 1000)
+@pytest.mark.parametrize("limit", ["_BYTES_MAX", "_ROWS_MAX"])
+def test_a_key_that_says_too_little(tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairing, limit, 100)
     rows = "".join(f"same,{i}\n" for i in range(200))
     with pytest.raises(UserError, match="too many rows have the same value of kind"):
         compare(tmp_path, f"kind,v\n{rows}", "kind,v\nsame,x\n", key=["kind"])
@@ -195,6 +197,9 @@ def test_statistics_that_stay_are_not_shown(tmp_path: Path) -> None:
     assert [each.name for each in found.columns] == ["w"]
 
 
-def test_which_files_are_tables() -> None:
+def test_which_files_are_tables(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no table") as error:
+        compare(tmp_path, "a\n", "a\n", "a.txt")
+    assert error.value.hint and ".csv, .tsv, .jsonl" in error.value.hint
     assert all(map(comparison.is_table, ("a.csv", "d/B.TSV", "x.jsonl", "x.ndjson", "x.parquet")))
     assert not any(map(comparison.is_table, ("csv", ".csv", "a.csv.gz", "a.json", "a.csv/b", "")))

@@ -27,6 +27,7 @@ _WORDS = {
     "ran": "ran",
     "cached": "cached",
     "skipped": "up to date",
+    "frozen": "frozen",
     "failed": "failed",
     "stopped": "stopped",
     "not run": "not run",
@@ -121,7 +122,7 @@ def repro(
     if junit_file is not None:
         junit.refuse_place(project, *reproduce.opened(project), session.directory / junit_file)
     if dry:
-        report = forecast.forecast(project, store, choice, options, env=session.env, meter=SILENT)
+        report = forecast.forecast(project, store, choice, options, env=session.env, meter=SILENT, say=session.note)
     else:
         report = reproduce.run(
             project,

@@ -19,19 +19,20 @@ def revisions(reader: Reader, names: Sequence[str], scope: Scope) -> list[Revisi
     root = reader.project.git
     if not names and not any(scope):
         return [reader.workspace() if root.worktree is not None else reader.at("HEAD")]
-    found = list(dict.fromkeys(_named(root, names, scope)))
+    found = list(dict.fromkeys(_named(reader, names, scope)))
     known = {commit for label, commit in found if label}
     short = _short(root, [commit for label, commit in found if not label])
     return [reader.commit(label or short[commit], commit) for label, commit in found if label or commit not in known]
 
 
-def _named(root: GitRoot, names: Sequence[str], scope: Scope) -> Iterator[tuple[str, str]]:
+def _named(reader: Reader, names: Sequence[str], scope: Scope) -> Iterator[tuple[str, str]]:
     """(label, commit) of each; the label of those that nobody has named is ""."""
+    root = reader.project.git
     for name in names:
         if ".." in name:
             yield from (("", commit) for commit in _range(root, name))
         else:
-            yield name, git.resolve(root, name)
+            yield name, reader.at(name).commit
     for ref in history.refs(root) if scope.all_branches or scope.all_tags else ():
         if (ref.kind == "branch" and scope.all_branches) or (ref.kind == "tag" and scope.all_tags):
             yield ref.name, ref.commit

@@ -151,6 +151,10 @@ class Commit:
             if out.path.startswith(prefix) and area.enters(out.path):
                 yield from self._data.files(Stored(out, ""))
 
+    def version(self, path: str) -> str | None:
+        found = self.find(path)
+        return found.oid if found is not None and found.mode in FILE else None
+
     def opener(self, path: str) -> Opener | None:
         naming.refuse_outside(path)
         found = self.find(path)

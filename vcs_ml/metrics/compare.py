@@ -64,13 +64,14 @@ class Row(NamedTuple):
     @property
     def delta(self) -> float | int | None:
         """New less old, for numbers."""
-        if not (flat.is_number(self.old) and flat.is_number(self.new)):
+        old, new = self.old, self.new
+        if not (flat.is_number(old) and flat.is_number(new)):
             return None
         try:
-            delta: float | int = self.new - self.old
+            delta: float | int = new - old
         except OverflowError:  # an int that no float can hold
             return None
-        return None if isinstance(delta, float) and math.isnan(delta) else delta
+        return delta if delta == delta else None  # noqa: PLR0124 - NaN is not
 
     @property
     def percent(self) -> float | None:
@@ -91,7 +92,7 @@ class Collector:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._declarations = Declarations(reader.project.root)
-        self._parsed: dict[tuple[str, bytes, Keys], Flat] = {}
+        self._parsed: dict[tuple[str, str | bytes, Keys], Flat] = {}
 
     def declared(self, at: Revision) -> Declared:
         """What a revision declares."""
@@ -135,15 +136,19 @@ class Collector:
         return Values(at.label, files, errors, at.commit)
 
     def _parse(self, at: Revision, file: str, keys: Keys) -> Flat | None:
+        version = at.version(file)
+        if version is not None and (file, version, keys) in self._parsed:
+            return self._parsed[file, version, keys]
         raw = revision.read(at, file)
         if raw is None:
             return None
-        if (file, raw, keys) not in self._parsed:
+        key = (file, version or raw, keys)
+        if key not in self._parsed:
             try:
-                self._parsed[file, raw, keys] = flat.flatten(values.parse(raw, file), keys)
+                self._parsed[key] = flat.flatten(values.parse(raw, file), keys)
             except ValueError as error:
                 raise UserError(f"{quote(file)} has {error}", hint="params and metrics are small files") from None
-        return self._parsed[file, raw, keys]
+        return self._parsed[key]
 
 
 class _Listing(NamedTuple):
@@ -216,8 +221,9 @@ def rows(old: Values, new: Values, *, every: bool = False) -> list[Row]:
     for file in sorted(old.files.keys() | new.files.keys()):
         if any(naming.covers(path, file) for path in unknown):
             continue
-        for key in {**new.files.get(file, {}), **old.files.get(file, {})}:
-            row = Row(file, key, old.get(file, key), new.get(file, key))
+        before, now = old.files.get(file, {}), new.files.get(file, {})
+        for key in {**now, **before}:
+            row = Row(file, key, before.get(key, MISSING), now.get(key, MISSING))
             if every or row.changed:
                 found.append(row)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from vcs_ml import values
@@ -28,13 +28,13 @@ def flatten(content: Any, keys: Collection[str] | None = None) -> Flat:
     ValueError above ROWS_MAX values, and where these and their keys have more than LETTERS_MAX letters.
     """
     parts = [("", content)] if keys is None else list(_chosen(content, keys))
-    found, count = _table(parts, str)
-    return found if len(found) == count else _table(parts, _quoted)[0]
+    found, count = _table(parts)
+    return found if len(found) == count else _table(parts, quoted=True)[0]
 
 
 def _chosen(content: Any, keys: Collection[str]) -> Iterator[tuple[str, Any]]:
     """The parts of a file at these keys, none of them inside another."""
-    direct = [key for key in keys if isinstance(content, dict) and key in content and not _SPECIAL.isdisjoint(key)]
+    direct = [key for key in keys if isinstance(content, dict) and key in content and _is_special(key)]
     yield "", {key: content[key] for key in sorted(direct)}
     below = tuple(f"{key}{sign}" for key in keys for sign in ".[")
     for key in sorted(set(keys).difference(direct)):
@@ -43,16 +43,16 @@ def _chosen(content: Any, keys: Collection[str]) -> Iterator[tuple[str, Any]]:
                 yield key, values.select(content, key)
 
 
-def _table(parts: Iterable[tuple[str, Any]], name: Callable[[str], str]) -> tuple[Flat, int]:
+def _table(parts: Iterable[tuple[str, Any]], *, quoted: bool = False) -> tuple[Flat, int]:
     """The values of these parts of a file by their keys, and how many there are: keys may be the same."""
     found: Flat = {}
     count = items = letters = 0
     for above, part in parts:
-        for key, value in _rows(part, above, name, top=not above):
+        for key, value in _rows(part, above, quoted, top=not above):
             found[key] = value
             count += 1
-            items += len(value) if isinstance(value, list) else 1
-            letters += len(key) + _letters(value)
+            items += len(value) if type(value) is list else 1
+            letters += len(key) + (_letters(value) if type(value) in (str, list) else 0)
             if items > ROWS_MAX:
                 raise ValueError(f"more than {ROWS_MAX:,} values")
             if letters > LETTERS_MAX:
@@ -60,56 +60,55 @@ def _table(parts: Iterable[tuple[str, Any]], name: Callable[[str], str]) -> tupl
     return found, count
 
 
-def _rows(value: Any, above: str, name: Callable[[str], str], *, top: bool = False) -> Iterator[tuple[str, Any]]:
+def _rows(value: Any, above: str, quoted: bool, *, top: bool = False) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and (value or top):
-        for key, each in value.items():
-            shown = name(key)
-            joined = shown if top else above + shown if shown.startswith('["') else f"{above}.{shown}"
-            yield from _rows(each, joined, name)
+        dot = "" if top else f"{above}."
+        for name, each in value.items():
+            key = f"{above}[{json.dumps(name, ensure_ascii=False)}]" if quoted and _is_special(name) else dot + name
+            if isinstance(each, dict | list):
+                yield from _rows(each, key, quoted)
+            else:  # most are, and a generator for each would cost most of the time
+                yield key, each
     elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
         for index, each in enumerate(value):
-            yield from _rows(each, f"{above}[{index}]", name)
+            yield from _rows(each, f"{above}[{index}]", quoted)
     elif value is not None or not top:
         yield above, value
 
 
-def _quoted(name: str) -> str:
-    return name if name and _SPECIAL.isdisjoint(name) else f"[{json.dumps(name, ensure_ascii=False)}]"
+def _is_special(name: str) -> bool:
+    return not name or not _SPECIAL.isdisjoint(name)
 
 
-def _letters(value: Any) -> int:
-    if isinstance(value, list):
-        return sum(map(_letters, value))
-    return len(value) if isinstance(value, str) else 0
+def _letters(value: str | list[Any]) -> int:
+    return len(value) if isinstance(value, str) else sum(len(each) for each in value if isinstance(each, str))
 
 
 def is_number(value: object) -> bool:
     """Whether it makes sense to subtract from this value."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is float or type(value) is int  # not bool
 
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values are the same: 1 and 1.0 are, NaN and NaN are, 1 and True and "1" are not."""
-    if isinstance(one, list) and isinstance(other, list):
+    kind = type(one)
+    if kind is not type(other):
+        return is_number(one) and is_number(other) and bool(one == other)
+    if kind is list:
         return len(one) == len(other) and all(map(same, one, other))
-    if is_number(one) and is_number(other):
-        return bool(one == other) or (_is_nan(one) and _is_nan(other))
-    return type(one) is type(other) and bool(one == other)
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    return bool(one == other) or (kind is float and math.isnan(one) and math.isnan(other))
 
 
 def text(value: Any, precision: int | None = None, *, exact: bool = False) -> str:
     """A value for people, floats with so many significant digits; strings as they are, or as JSON if `exact`."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False) if exact else value
-    if isinstance(value, float) and precision is not None and math.isfinite(value):
-        return f"{value:.{precision}g}"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(json_value(value))
-    if isinstance(value, list):
+    kind = type(value)
+    if kind is float:
+        if not math.isfinite(value):
+            return str(json_value(value))
+        return repr(value) if precision is None else f"{value:.{precision}g}"
+    if kind is str:
+        return json.dumps(value, ensure_ascii=False) if exact else str(value)
+    if kind is list:
         return f"[{', '.join(text(each, precision, exact=exact) for each in value)}]"
     return json.dumps(value)
 

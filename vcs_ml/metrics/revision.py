@@ -48,6 +48,9 @@ class Revision(Protocol):
         `listed`.
         """
 
+    def version(self, path: str) -> str | None:
+        """What tells the content of this file from any other, where that is known without reading it."""
+
     def opener(self, path: str) -> Opener | None:
         """What opens the file at a path, and its size; None where no file is. UserError if it cannot be had."""
 
@@ -73,10 +76,10 @@ class Reader:
         self.trees.__exit__(kind, error, trace)
 
     def at(self, rev: str) -> Commit:
-        """A commit, by any name that Git knows; what is named as the workspace is, goes by its id. UserError where Git
-        knows none.
+        """A commit, by any name that Git knows; one named as the workspace is goes by its id. UserError where Git knows
+        none.
         """
-        commit = git.resolve(self.project.git, rev)
+        commit = self.trees.commit(rev) or git.resolve(self.project.git, rev)
         return self.commit(commit[:_SHORT] if rev == WORKSPACE else rev, commit)
 
     def commit(self, label: str, commit: str) -> Commit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache, partial
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -34,7 +35,7 @@ def cell(value: Any, precision: int | None = PRECISION, *, markdown: bool = Fals
 def pair(row: Row, precision: int, *, markdown: bool = False) -> tuple[str, str]:
     """Both values, in a form in which they do not look the same if they are not."""
     old, new = _shown(row.old, precision), _shown(row.new, precision)
-    if row.changed and old == new:
+    if old == new and row.changed:
         old, new = _apart(row.old, row.new)
     return _marked(row.old, old, markdown=markdown), _marked(row.new, new, markdown=markdown)
 
@@ -58,6 +59,8 @@ def _marked(value: Any, shown: str, *, markdown: bool) -> str:
 
 def _line(text: str, widest: int = _WIDEST) -> str:
     """A stranger's text in one line, cut where it is long."""
+    if len(text) <= widest and text.isprintable():
+        return text
     shown = output.one_line(text[: widest + 1])
     return shown if len(shown) <= widest else f"{shown[: widest - 1]}…"
 
@@ -70,16 +73,16 @@ def _named(text: str, *, markdown: bool) -> str:
 
 def change(row: Row, precision: int | None = PRECISION) -> str:
     """The difference of two numbers with its sign, "" for what is none."""
-    if row.delta is None or not row.changed:
+    if not (delta := row.delta):
         return ""
-    return _line(f"{'+' if row.delta > 0 else ''}{flat.text(row.delta, precision)}")
+    return _line(f"{'+' if delta > 0 else ''}{flat.text(delta, precision)}")
 
 
 def percent(row: Row) -> str:
     """The change in %, "" where there is none."""
-    if row.percent is None or not row.changed:
+    if not (found := row.percent):
         return ""
-    return f"{row.percent:+.1f} %" if abs(row.percent) < _PERCENT_MAX else f"{row.percent:+.1e} %"
+    return f"{found:+.1f} %" if abs(found) < _PERCENT_MAX else f"{found:+.1e} %"
 
 
 def ordered(rows: Sequence[Row], by: Order) -> list[Row]:
@@ -96,18 +99,17 @@ def ordered(rows: Sequence[Row], by: Order) -> list[Row]:
 
 def of_rows(found: Comparison, kind: Kind, *, by: Order = "name", precision: int, markdown: bool = False) -> str:
     """A table of the rows of a comparison; numbers stand to the right."""
-    rows = ordered(found.rows, by)
-    labels = (_named(each.label, markdown=markdown) for each in (found.old, found.new))
-    heads = ["file", _NOUN[kind], *labels, "change", "%"]
+    named = cache(partial(_named, markdown=markdown))  # keys are often those of many files
+    heads = ["file", _NOUN[kind], named(found.old.label), named(found.new.label), "change", "%"]
     cells = [
         (
-            _named(row.file, markdown=markdown),
-            _named(row.key, markdown=markdown),
+            named(row.file),
+            named(row.key),
             *pair(row, precision, markdown=markdown),
             change(row, precision),
             percent(row),
         )
-        for row in rows
+        for row in ordered(found.rows, by)
     ]
     return output.table(cells, heads, markdown=markdown, align="llrrrr")
 

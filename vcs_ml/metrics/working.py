@@ -113,6 +113,9 @@ class Workspace:
     def _is_object(self, full: str) -> bool:
         return tree.is_object(os.fsencode(full), self._project.loose)
 
+    def version(self, path: str) -> None:
+        return None
+
     def opener(self, path: str) -> Opener | None:
         naming.refuse_outside(path)
         full = str(self._project.root / path)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 
-from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline import ignored, lacking, look, signature
@@ -47,7 +46,11 @@ def errors(
     stages = [graph.stages[each] for each in chosen if not graph.stages[each].frozen]
     deps = {path for stage in stages for path in stage.deps}
     absent = {path for path in deps if not os.path.exists(project.root / path)}
-    makers = _makers(graph, chosen, absent | {each.file for stage in stages for each in stage.params})
+
+    def brings(stage: Stage, path: str) -> bool:
+        return not stage.frozen or _comes_back(stage, path, reader, known, options)
+
+    makers = _makers(graph, chosen, absent | {each.file for stage in stages for each in stage.params}, brings)
     found: dict[str, Lacking] = {}
     for stage in stages:
         paths = {*absent.intersection(stage.deps), *(each.file for each in stage.params)}
@@ -55,22 +58,14 @@ def errors(
         if options.pull:
             coming |= {path for path in paths if _is_fetched(project, path, reader)}
         lacked = [path for path in stage.deps if path in absent - coming]
-        faults = [*lacking.faults(stage, lacked, (), reader, graph.outputs.paths)]
+        faults = [*lacking.faults(stage, lacked, (), reader, graph)]
         for each in stage.params:
             if each.file not in coming:
                 faults += _params(stage, each, reader, graph)
-        if in_git:
-            faults += _in_git(project, graph, stage, reader, known, chosen=chosen, in_git=in_git, force=options.force)
+        faults += _in_git(project, stage, in_git)
         if faults:
             found[stage.address] = _joined(stage, list(dict.fromkeys(faults)))
     return found
-
-
-def in_git(project: Project, graph: Graph, chosen: Iterable[str]) -> set[str]:
-    """Those outputs of these stages that would be in the store and are in Git, by their paths there."""
-    made = (signature.expanded(graph.stages[each], project.root) for each in chosen)
-    ours = [path for outs in made for path, out in outs.items() if out.cache]
-    return git.tracked(project.git, [project.in_git(path) for path in ours])
 
 
 def doomed(graph: Graph, early: Iterable[str]) -> dict[str, str]:
@@ -83,13 +78,28 @@ def _is_fetched(project: Project, path: str, reader: Reader) -> bool:
     return not os.path.lexists(project.root / path) and sources.owner(path, reader.gauge.pointers) is not None
 
 
-def _makers(graph: Graph, chosen: Sequence[str], paths: set[str]) -> dict[str, set[int]]:
-    """Which of these stages make each of `paths`, or may make it, or make something in it."""
-    ours = {graph.numbers[each] for each in chosen}
+def _comes_back(stage: Stage, path: str, reader: Reader, known: LockFiles, options: Options) -> bool:
+    """Whether a frozen stage brings back what it once made at a path, around it, or in it."""
+    record = known.read(look.source_of(stage)).stages.get(stage.name)
+    gone = {each: out for each, out in record.outs.items() if not os.path.lexists(reader.root / each)} if record else {}
+    if not (sources.owner(path, gone) or any(each.startswith(f"{path}/") for each in gone)):
+        return False
+    return options.commit and (options.pull or look.is_here(reader.gauge.store, gone))
+
+
+def _makers(
+    graph: Graph, chosen: Sequence[str], paths: set[str], brings: Callable[[Stage, str], bool]
+) -> dict[str, set[int]]:
+    """Which of these stages make each of `paths`, or may make it, or make something in it, and do so in this run."""
+    ours = {graph.numbers[each]: graph.stages[each] for each in chosen}
     outputs = graph.outputs
     inside = outputs.inside(paths)
     return {
-        path: ours.intersection((*outputs.makers(path), *outputs.possible_makers(path), *inside.get(path, ())))
+        path: {
+            each
+            for each in (*outputs.makers(path), *outputs.possible_makers(path), *inside.get(path, ()))
+            if each in ours and brings(ours[each], path)
+        }
         for path in paths
     }
 
@@ -102,28 +112,13 @@ def _params(stage: Stage, each: ParamSet, reader: Reader, graph: Graph) -> Itera
         return [Fault(error.message, error.hint or "")]
     if len(missing) > 1 and not os.path.exists(reader.root / each.file):
         del missing[1:]  # one file, whatever is wanted of it
-    return lacking.faults(stage, (), missing, reader, graph.outputs.paths)
+    return lacking.faults(stage, (), missing, reader, graph)
 
 
-def _in_git(
-    project: Project,
-    graph: Graph,
-    stage: Stage,
-    reader: Reader,
-    known: LockFiles,
-    *,
-    chosen: Sequence[str],
-    in_git: Collection[str],
-    force: bool,
-) -> Iterable[Fault]:
-    """An output that Git has, where the stage has something to do, or one before it."""
-    ours = [path for path, out in signature.expanded(stage, project.root).items() if out.cache]
-    if not any(project.in_git(path) in in_git for path in ours):
-        return []
-    above = set(graphs.ancestors(graph, [stage.address])).intersection(chosen)
+def _in_git(project: Project, stage: Stage, in_git: Collection[str]) -> Iterable[Fault]:
+    """An output that Git has."""
     try:
-        if any(look.look(graph.stages[each], known, reader, force=force).reasons for each in above):
-            ignored.refuse_in_git(project, stage, in_git)
+        ignored.refuse_in_git(project, stage, in_git)
     except UserError as error:
         return [Fault(error.message.removeprefix(f"stage {stage.address}: "), error.hint or "")]
     return []

@@ -54,7 +54,7 @@ def commit(
         for stage in chosen:
             ignored.refuse_in_git(project, stage, in_git)
             ours, now = made[stage.address], signature.inputs(stage, reader)
-            lacking.refuse(stage, now, reader, graph.outputs.paths)
+            lacking.refuse(stage, now, reader, graph)
             for out in stage.outs:
                 if out.is_glob and out not in ours.values():
                     raise UserError(

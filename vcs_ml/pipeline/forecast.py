@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from vcs_ml.errors import VmlError
-from vcs_ml.pipeline import ahead, look, reproduce, signature, turn
+from vcs_ml.pipeline import ahead, ignored, look, reproduce, signature, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.look import Look
 from vcs_ml.pipeline.reproduce import Choice, Differing, Report, Result
@@ -31,9 +31,17 @@ _CACHED = "would be cached"
 
 
 def forecast(
-    project: Project, store: LocalStore, choice: Choice, options: Options, *, env: Mapping[str, str], meter: Meter
+    project: Project,
+    store: LocalStore,
+    choice: Choice,
+    options: Options,
+    *,
+    env: Mapping[str, str],
+    meter: Meter,
+    say: Callable[[str], None],
 ) -> Report:
-    """What `reproduce.run` would do, and why; nothing is written. With `--pull` the remote is asked what it has.
+    """What `reproduce.run` would do, and why; nothing is written. With `--pull` the remote is asked what it has; else
+    `say` is told of stages that it may have something for.
 
     Errors as there.
     """
@@ -41,8 +49,8 @@ def forecast(
     gauge = Gauge(project, store, pointers, meter)
     reader = Reader(gauge, signature.Params(project.root), env, project.root)
     known = LockFiles(project)
-    chosen = reproduce.choose(graph, choice)
-    in_git = ahead.in_git(project, graph, chosen)
+    chosen, named = reproduce.choose(graph, choice), reproduce.named(graph, choice)
+    in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
     early = ahead.errors(project, graph, chosen, reader, known, in_git=in_git, options=options)
     errors: dict[str, VmlError] = {**early}
     there = _There(project, store, pull=options.pull)
@@ -63,13 +71,18 @@ def forecast(
             if options.pull and not stage.frozen and not above:
                 there.assume(stage, gauge)
             seen = look.look(stage, known, reader, force=options.force)
-            state = _state(stage, seen, gauge, there, options, certain=not above and _is_certain(stage, gauge))
+            certain = not above and _is_certain(stage, gauge)
+            state = _state(stage, seen, gauge, there, options, certain=certain, say=say)
+            if stage.frozen and state == "skipped":
+                reasons = [*look.overlooked(stage, seen.record, reader), *seen.reasons]
+                outcome = turn.frozen(stage, reasons, asked=options.force or address in named)
+                return Result(address, outcome.state, 0.0, outcome.why, reasons)
         except (VmlError, OSError) as error:
             errors[address] = turn.error_of(address, error)
             return Result(address, "would fail", 0.0, errors[address].message)
         differing.look(stage, gauge)
         why = look.why(seen.reasons) or (f"{above[0]} {states[above[0]]}" if above else "")
-        return Result(address, state, 0.0, "frozen" if stage.frozen else why, seen.reasons)
+        return Result(address, state, 0.0, why, seen.reasons)
 
     for address in chosen:
         result = foresee(address)
@@ -78,7 +91,16 @@ def forecast(
     return Report(results, differing.found, errors, early, reproduce.switched_off(graph, choice))
 
 
-def _state(stage: Stage, seen: Look, gauge: Gauge, there: _There, options: Options, *, certain: bool) -> str:
+def _state(
+    stage: Stage,
+    seen: Look,
+    gauge: Gauge,
+    there: _There,
+    options: Options,
+    *,
+    certain: bool,
+    say: Callable[[str], None],
+) -> str:
     """What would be done; where it would come from the store, its outputs are assumed to be there afterwards."""
     if stage.frozen:
         gone = {each.name for each in seen.reasons if each.kind == "out" and each.what == "missing"}
@@ -87,9 +109,13 @@ def _state(stage: Stage, seen: Look, gauge: Gauge, there: _There, options: Optio
     if not seen.reasons:
         return "skipped" if certain else "may run"
     if certain and options.commit and not options.force:
+        may_come = False
         for outs in look.candidates(stage, seen, gauge.store, earlier_runs=options.run_cache):
             if there.brings(outs, gauge):
                 return _CACHED
+            may_come = may_come or there.may_bring(outs, gauge)
+        if may_come:
+            say(look.elsewhere(stage))
     return "would run"
 
 
@@ -121,6 +147,11 @@ class _There:
             return False
         gauge.assumed.update((path, out.item) for path, out in outs.items())
         return True
+
+    def may_bring(self, outs: Mapping[str, OutItem], gauge: Gauge) -> bool:
+        """Whether `pull` may bring them, which was not asked for."""
+        other = {path: out for path, out in outs.items() if gauge.measure(path) != out.item}
+        return not self._pull and look.may_come(self._project, self._store, other)
 
     def assume(self, stage: Stage, gauge: Gauge) -> None:
         """Assume that tracked data which the stage reads and which is not here is fetched. MissingObject if it is not

@@ -8,22 +8,42 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Container, Iterable
 
+from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline import signature
+from vcs_ml.pipeline.signature import Reason
 from vcs_ml.pipeline.stage import Stage
 from vcs_ml.workspace import lock_files
 from vcs_ml.workspace.project import Project
 
 
+def in_git(project: Project, stages: Iterable[Stage]) -> set[str]:
+    """Those outputs of these stages that would be in the store and are in Git, by their paths there."""
+    made = (signature.expanded(stage, project.root) for stage in stages)
+    return git.tracked(project.git, [project.in_git(path) for outs in made for path, out in outs.items() if out.cache])
+
+
 def refuse_in_git(project: Project, stage: Stage, in_git: Collection[str]) -> None:
     """UserError for an output that would be in the store and is in Git."""
-    for path, out in signature.expanded(stage, project.root).items():
-        if out.cache and project.in_git(path) in in_git:
-            raise UserError(
-                f"stage {stage.address}: its output {quote(path)} is tracked by Git",
-                hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
-            )
+    for path in _of(stage, project, in_git):
+        raise UserError(
+            f"stage {stage.address}: its output {quote(path)} is tracked by Git",
+            hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
+        )
+
+
+def reasons(project: Project, stage: Stage, in_git: Collection[str]) -> list[Reason]:
+    """The same for those who look on."""
+    return [
+        Reason("out", path, what=f"tracked by Git; git rm -r --cached {quote(path)} ends that")
+        for path in _of(stage, project, in_git)
+    ]
+
+
+def _of(stage: Stage, project: Project, in_git: Collection[str]) -> list[str]:
+    made = signature.expanded(stage, project.root) if in_git else {}
+    return [path for path, out in made.items() if out.cache and project.in_git(path) in in_git]
 
 
 class Ignored:

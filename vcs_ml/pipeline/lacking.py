@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vcs_ml import values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
+from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.signature import Inputs, Reader
 from vcs_ml.pipeline.stage import Stage
 from vcs_ml.workspace import sources
@@ -24,28 +25,47 @@ class Fault(NamedTuple):
     hint: str
 
 
-def refuse(stage: Stage, now: Inputs, reader: Reader, made: Iterable[str]) -> None:
-    """UserError for a dep or param that is not there, with the nearest name. `made` are outputs of stages."""
+def refuse(stage: Stage, now: Inputs, reader: Reader, graph: Graph) -> None:
+    """UserError for a dep or param that is not there, with the nearest name."""
     absent = [path for path, item in now.deps.items() if item is None]
-    for fault in faults(stage, absent, now.lacking, reader, made):
+    for fault in faults(stage, absent, now.lacking, reader, graph):
         raise UserError(f"stage {stage.address}: {fault.text}", hint=fault.hint)
 
 
 def faults(
-    stage: Stage, deps: Iterable[str], params: Iterable[tuple[str, str | None]], reader: Reader, made: Iterable[str]
+    stage: Stage, deps: Iterable[str], params: Iterable[tuple[str, str | None]], reader: Reader, graph: Graph
 ) -> Iterator[Fault]:
     """What to say of these deps and params (by file, a key or None for the whole file), none of which are there."""
     for path in deps:
-        yield Fault(f"the dep {_missing(path, reader.root)}", _hint(stage, path, "deps", reader, made))
+        yield _absent(stage, path, "dep", reader, graph)
     for file, key in params:
         if not os.path.exists(reader.root / file):
-            yield Fault(f"the params file {_missing(file, reader.root)}", _hint(stage, file, "params", reader, made))
+            yield _absent(stage, file, "params file", reader, graph)
         elif key is None:
             yield Fault(f"{quote(file)} is empty", "params are a mapping of names to values")
         else:
             near = values.nearest(reader.values_of(file), key)
             hint = f"did you mean {near}?" if near else _named(stage, "params")
             yield Fault(f"{quote(file)} has no {key}", hint)
+
+
+def _absent(stage: Stage, path: str, what: str, reader: Reader, graph: Graph) -> Fault:
+    key, text = "deps" if what == "dep" else "params", f"the {what} {_missing(path, reader.root)}"
+    above = sources.owner(path, reader.gauge.pointers)
+    is_stored = above is not None and not reader.gauge.store.missing(above[0].oid)
+    maker = None if is_stored else _frozen_maker(path, graph)
+    if maker is None:
+        return Fault(text, _hint(stage, path, key, reader, graph.outputs.paths))
+    name = quote(maker.address)
+    also = f"; or vml pull {quote(path)}, if a remote has it" if above is not None else ""
+    return Fault(f"{text}, and the stage {name}, which makes it, is frozen", f"vml unfreeze {name}{also}")
+
+
+def _frozen_maker(path: str, graph: Graph) -> Stage | None:
+    """A frozen stage that would make what is at a path, or something in it."""
+    stages = list(graph.stages.values())
+    makers = (*graph.outputs.makers(path), *graph.outputs.inside({path}).get(path, ()))
+    return next((stages[each] for each in makers if stages[each].frozen), None)
 
 
 def _missing(path: str, root: Path) -> str:

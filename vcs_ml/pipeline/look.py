@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from vcs_ml.errors import UserError
 from vcs_ml.pipeline import patterns, run_cache, signature
 from vcs_ml.pipeline.signature import Inputs, Reader, Reason
 from vcs_ml.pipeline.stage import Out, Stage
@@ -15,6 +16,7 @@ from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.lockfile import OutItem, StageRecord
+from vcs_ml.workspace.project import Project
 
 _LINE: Final = 80  # characters
 
@@ -45,6 +47,17 @@ def look(stage: Stage, known: LockFiles, reader: Reader, *, force: bool = False)
     if force and not stage.frozen:
         reasons = reasons or [Reason("force")]
     return Look(record, now, reasons)
+
+
+def overlooked(stage: Stage, record: StageRecord | None, reader: Reader) -> list[Reason]:
+    """What has changed that a frozen stage read: it runs for none of it, and need not have it here."""
+    if record is None:
+        return []
+    try:
+        found = signature.changes(signature.inputs(stage, reader), record, reader.gauge)
+    except (UserError, OSError):
+        return []
+    return [each for each in found if each.what != "missing"]
 
 
 def why(reasons: Sequence[Reason]) -> str:
@@ -94,6 +107,24 @@ def is_here(store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
     kept = all(each.flags.cache or run_cache.is_small(each.item) for each in outs.values())
     complete = run_cache.is_complete(store, {path: each.item for path, each in outs.items()})
     return kept and complete and not any(_is_damaged(store, each.oid) for each in outs.values())
+
+
+def may_come(project: Project, store: LocalStore, outs: Mapping[str, OutItem]) -> bool:
+    """Whether the default remote may have what the store lacks of these outputs."""
+    lacking = [each for each in outs.values() if store.missing(each.oid)]
+    try:
+        remote = project.remote().name
+    except UserError:  # there is none
+        return False
+    return bool(lacking) and all(
+        each.flags.push and each.flags.remote in (None, remote) and (each.flags.cache or run_cache.is_small(each.item))
+        for each in lacking
+    )
+
+
+def elsewhere(stage: Stage) -> str:
+    """What to say of a stage that runs although a remote may have what it makes."""
+    return f"{stage.address}: this was made before, but it is not here: vml repro --pull may bring it"
 
 
 def _is_damaged(store: LocalStore, oid: ObjectId) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import ahead, missing, open, outputs, scheduler, signature, targets, turn
+from vcs_ml.pipeline import ahead, ignored, missing, open, scheduler, signature, targets, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.ahead import Lacking
 from vcs_ml.pipeline.graph import Graph
@@ -99,11 +99,16 @@ def choose(graph: Graph, choice: Choice) -> list[str]:
     """The stages that are meant, each after what it needs. UserError for what is no stage."""
     if not choice.names:
         return list(graph.order)
-    off = switched_off(graph, choice)
-    named = {each for name in choice.names if name not in off for each in targets.find(graph, name, choice.start)}
+    wanted = named(graph, choice)
     if choice.alone:
-        return [each for each in graph.order if each in named]
-    return (graphs.descendants if choice.downstream else graphs.ancestors)(graph, named)
+        return [each for each in graph.order if each in wanted]
+    return (graphs.descendants if choice.downstream else graphs.ancestors)(graph, wanted)
+
+
+def named(graph: Graph, choice: Choice) -> set[str]:
+    """The stages that are named themselves. UserError for what is no stage."""
+    off = switched_off(graph, choice)
+    return {each for name in choice.names if name not in off for each in targets.find(graph, name, choice.start)}
 
 
 def switched_off(graph: Graph, choice: Choice) -> list[str]:
@@ -138,8 +143,7 @@ def run(
     course = _Course(graph, chosen, logs)
     params = signature.Params(project.root)
     differing = Differing()
-    ignored = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
-    rivals = {number for _, number in graph.outputs.rivals}
+    hidden = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
     with (
         _telling(course, stopped),
         Groups() as groups,
@@ -149,10 +153,10 @@ def run(
         def reader() -> Reader:
             return Reader(ledger.gauge, params, env, project.root)
 
-        in_git = ahead.in_git(project, graph, chosen)
+        in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
         shared = Run(
-            project, store, stages, graph.outputs.paths, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, options, jobs > 1, ignored, course.reasons, {},
+            project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
+            in_git, named(graph, choice), options, jobs > 1, hidden, course.reasons, {}, course.waits,
         )  # fmt: skip
         with ledger.open():
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
@@ -168,9 +172,6 @@ def run(
             if options.pull:
                 fetcher.fetch(stages[address])
             outcome = turn.take(shared, address)
-            if outcome.state != "failed" and graph.numbers[address] in rivals:
-                # what it has made was not there when the pipeline was opened
-                outputs.refuse_shared(graph.outputs, list(stages.values()), project.root)
             with ledger.open():
                 differing.look(stages[address], ledger.gauge)
             return outcome
@@ -203,9 +204,9 @@ def run(
             keep_going=keep_going,
             done=done,
         )
-        if ignored.told:
+        if hidden.told:
             with ledger.open():
-                ignored.take_back(ledger.gauge.pointers)
+                hidden.take_back(ledger.gauge.pointers)
     drop_old_logs(logs.parent)
     course.ended.update((row.name, row) for row in rows)
     return Report(course.results(), differing.found, shared.errors, early, switched_off(graph, choice))
@@ -228,6 +229,7 @@ class _Course:
         self.begun: set[str] = set()
         self.ended: dict[str, Row] = {}
         self.reasons: dict[str, list[Reason]] = {}
+        self.waits: dict[str, str] = {}
 
     def results(self) -> list[Result]:
         """What became of each stage until now."""
@@ -235,12 +237,13 @@ class _Course:
         return [self._result(each, doomed.get(each, "")) for each in self.chosen]
 
     def _result(self, address: str, doom: str) -> Result:
-        pending = Row(address, "not run", 0.0, doom)
+        holder = self.waits.get(address)
+        pending = Row(address, "not run", 0.0, f"was waiting for {holder}" if holder else doom)
         state, seconds, why = self.ended.get(address, pending)[1:]
         log = self.logs / log_name(address)
         return Result(
             address,
-            "stopped" if address in self.begun and address not in self.ended else state,
+            "stopped" if address in self.begun and address not in self.ended and not holder else state,
             seconds,
             why,
             self.reasons.get(address, ()),

@@ -18,12 +18,14 @@ from vcs_ml import output
 from vcs_ml.errors import UserError
 from vcs_ml.pipeline.groups import Groups
 
-State = Literal["ran", "cached", "skipped", "failed", "not run"]
+State = Literal["ran", "cached", "skipped", "frozen", "failed", "not run"]
 _MOMENT = 1.0  # seconds for jobs to end after the second ^C
 
 
 class Outcome(NamedTuple):
-    """What a job came to. Work may give any state but "not run"; "skipped" is a job with nothing to do."""
+    """What a job came to. Work may give any state but "not run"; "skipped" is a job with nothing to do,
+    "frozen" one that nothing is done for.
+    """
 
     state: State
     why: str = ""

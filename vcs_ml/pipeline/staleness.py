@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 from vcs_ml.errors import UserError
 from vcs_ml.pipeline import graph as graphs
-from vcs_ml.pipeline import signature
-from vcs_ml.pipeline.look import source_of
+from vcs_ml.pipeline import ignored, signature
+from vcs_ml.pipeline.look import overlooked, source_of
 from vcs_ml.pipeline.open import pipeline
 from vcs_ml.pipeline.signature import Params, Reader, Reason
 from vcs_ml.pipeline.stage import Stage
@@ -23,7 +23,7 @@ from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
 
-State = Literal["stale", "behind", "absent", "always", "frozen"]
+State = Literal["stale", "behind", "absent", "always", "frozen", "error"]
 
 
 class StageState(NamedTuple):
@@ -31,7 +31,7 @@ class StageState(NamedTuple):
 
     stale: it would run. behind: it needs one that would. absent: tracked data that it read or made is not here, or only
     in part, and nothing else is known against it. always: it runs each time, and nothing has changed. frozen: what it
-    made has changed, but it does not run.
+    read or made has changed, but it does not run. error: it is refused.
     """
 
     name: str
@@ -53,7 +53,14 @@ class Staleness(NamedTuple):
     @property
     def clean(self) -> bool:
         """Whether no stage has to run for what it makes to be true."""
-        return not self.broken and all(each.state in ("absent", "always") for each in self.stages)
+        return not self.broken and not any(_counts(each) for each in self.stages)
+
+
+def _counts(each: StageState) -> bool:
+    """Whether what a stage makes may not be true. A frozen one is meant to keep it, whatever it reads by now."""
+    if each.state == "frozen":
+        return any(reason.kind in ("never", "out") for reason in each.reasons)
+    return each.state not in ("absent", "always")
 
 
 def look(
@@ -91,6 +98,8 @@ def look(
         try:
             record = locks.read(source).stages.get(stage.name)
             reasons = signature.stale(stage, record, reader)
+            if stage.frozen:
+                reasons = [*overlooked(stage, record, reader), *reasons]
         except UserError as error:
             broken[address] = error
             continue
@@ -102,6 +111,11 @@ def look(
     for address in graphs.descendants(graph, stale):
         if address not in found or found[address].state in ("absent", "always"):
             found[address] = StageState(address, "behind", [])
+    running = {address: stage for address, stage in graph.stages.items() if not stage.frozen}
+    in_git = ignored.in_git(project, running.values())
+    for address, stage in running.items() if in_git else ():
+        if why := ignored.reasons(project, stage, in_git):
+            found[address] = StageState(address, "error", [*why, *(found[address].reasons if address in found else ())])
     meant = {
         (address, path)
         for name, path in (targets or {}).items()

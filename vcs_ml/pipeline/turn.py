@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,17 @@ from typing import Final, NamedTuple
 from vcs_ml import faults, hashing, locks
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import count, quote
-from vcs_ml.pipeline import ignored, lacking, patterns, run_cache, runner, signature
+from vcs_ml.pipeline import ignored, lacking, look, outputs, patterns, run_cache, runner, signature
+from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
 from vcs_ml.pipeline.ignored import Ignored
 from vcs_ml.pipeline.ledger import Ledger
-from vcs_ml.pipeline.look import Look, candidates, is_here, look, source_of, why
+from vcs_ml.pipeline.look import Look, candidates, is_here, source_of, why
 from vcs_ml.pipeline.scheduler import Outcome
 from vcs_ml.pipeline.signature import Inputs, Reader, Reason
 from vcs_ml.pipeline.stage import Out, Stage
 from vcs_ml.pipeline.transcript import Write, log_name
 from vcs_ml.store.local import LocalStore
-from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import clearing, detach, relink, status
 from vcs_ml.workspace.clearing import Doomed
 from vcs_ml.workspace.item import Item
@@ -47,14 +47,13 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """What all turns of one run share. `say` and `write` may be called by several threads.
 
-    `made` are the outputs of all stages; `in_git` are those that Git has. `reasons` and `errors` are filled by the
-    turns, by the address of the stage.
+    `in_git` are the outputs that Git has, `named` the stages that were asked for by name. The turns fill `reasons`,
+    `errors` and `waits` (for whom they wait just now), by the address of the stage.
     """
 
     project: Project
     store: LocalStore
-    stages: Mapping[str, Stage]
-    made: Mapping[str, int]
+    graph: Graph
     ledger: Ledger
     env: Mapping[str, str]
     reader: Callable[[], Reader]
@@ -63,11 +62,13 @@ class Run(NamedTuple):
     write: Write
     say: Callable[[str], None]
     in_git: Collection[str]
+    named: Collection[str]
     options: Options
     prefix: bool
     ignored: Ignored
     reasons: dict[str, list[Reason]]
     errors: dict[str, VmlError]
+    waits: dict[str, str]
 
 
 def error_of(address: str, error: VmlError | OSError) -> VmlError:
@@ -84,7 +85,7 @@ def take(run: Run, address: str) -> Outcome:
     command that failed, that is in `run.errors`.
     """
     with run.groups.held():
-        return _take(run, run.stages[address])
+        return _take(run, run.graph.stages[address])
 
 
 def _take(run: Run, stage: Stage) -> Outcome:
@@ -108,13 +109,13 @@ def _take(run: Run, stage: Stage) -> Outcome:
             assert seen.now is not None
             if done := _restored(run, stage, seen):
                 return done
-            lacking.refuse(stage, seen.now, run.reader(), run.made)
+            lacking.refuse(stage, seen.now, run.reader(), run.graph)
             _make_room(run, stage, seen)
         return _make(run, stage, seen, seen.now)
 
 
 def _look(run: Run, stage: Stage) -> Look:
-    seen = look(stage, run.ledger.locks, run.reader(), force=run.options.force)
+    seen = look.look(stage, run.ledger.locks, run.reader(), force=run.options.force)
     run.reasons[stage.address] = seen.reasons
     return seen
 
@@ -140,7 +141,9 @@ def _wait(run: Run, stage: Stage, locked: ExitStack) -> None:
 
     timeout = run.project.config.lock_timeout
     place = _lock_path(run, stage)
+    run.waits[stage.address] = locks.holder_of(place)
     locked.enter_context(locks.lock(place, timeout=timeout, waiting=waiting, check=run.groups.check))
+    del run.waits[stage.address]
 
 
 # ---------------------------------------------------------------------- nothing to run
@@ -166,13 +169,21 @@ def _nothing_to_do(run: Run, stage: Stage, seen: Look) -> Outcome | None:
 def _frozen(run: Run, stage: Stage, seen: Look) -> Outcome:
     """A frozen stage is not run. What is gone of its outputs comes back, if the store has it."""
     if seen.record is None:
-        return Outcome("skipped", "frozen, never run")
+        return Outcome("frozen", why(seen.reasons))
     gone = {each.name for each in seen.reasons if each.kind == "out" and each.what == "missing"}
     outs = {path: each for path, each in seen.record.outs.items() if path in gone}
     if outs and run.options.commit and is_here(run.store, outs):
         _bring_back(run, stage, outs)
         return Outcome("cached", "frozen")
-    return Outcome("skipped", f"frozen ({why(seen.reasons)})" if seen.reasons else "frozen")
+    reasons = run.reasons[stage.address] = [*look.overlooked(stage, seen.record, run.reader()), *seen.reasons]
+    return frozen(stage, reasons, asked=run.options.force or stage.address in run.named)
+
+
+def frozen(stage: Stage, reasons: Sequence[Reason], *, asked: bool) -> Outcome:
+    """What to say of a frozen stage, which would have these reasons to run; whether it was `asked` to."""
+    if reasons or asked:
+        return Outcome("frozen", why(reasons) or f"vml unfreeze {quote(stage.address)} lets it run")
+    return Outcome("skipped", "frozen")
 
 
 # ---------------------------------------------------------------------- from the store
@@ -183,16 +194,17 @@ def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
     if run.options.force or not run.options.commit:
         return None
     gauge = run.ledger.gauge
-    known = False
+    may_come = False
     for outs in candidates(stage, seen, run.store, earlier_runs=run.options.run_cache):
         ours = {path: gauge.measure(path) for path in {**signature.expanded(stage, run.project.root), **outs}}
         other = {path: here for path, here in ours.items() if path not in outs or here != outs[path].item}
-        if is_here(run.store, {path: outs[path] for path in other if path in outs}):
+        wanted = {path: outs[path] for path in other if path in outs}
+        if is_here(run.store, wanted):
             _restore(run, stage, seen, outs, other)
             return Outcome("cached", why(seen.reasons))
-        known = True
-    if known and not run.options.pull:
-        run.say(f"{stage.address}: this was made before, but it is not here: vml repro --pull would fetch it")
+        may_come = may_come or look.may_come(run.project, run.store, wanted)
+    if may_come and not run.options.pull:
+        run.say(look.elsewhere(stage))
     return None
 
 
@@ -200,7 +212,8 @@ def _restore(run: Run, stage: Stage, seen: Look, outs: Mapping[str, OutItem], ot
     """Let `outs` be what the workspace has; `other` is what it has in the places where it differs."""
     assert seen.now is not None
     _refuse_in_git(run, stage)
-    _clear(run, [Doomed(path, here, _worthless(seen, path)) for path, here in other.items()])
+    _keep_small(run, seen)
+    _clear(run, [Doomed(path, here) for path, here in other.items()])
     _bring_back(run, stage, {path: outs[path] for path in other if path in outs})
     run.say(f"{stage.address}: cached ({_told(run, seen)})")
     record = seen.now.record(outs, seen.record)
@@ -211,6 +224,7 @@ def _restore(run: Run, stage: Stage, seen: Look, outs: Mapping[str, OutItem], ot
 def _bring_back(run: Run, stage: Stage, outs: Mapping[str, OutItem]) -> None:
     for each in run.ledger.restore(outs, (source_of(stage), stage.name)):
         run.say(each.line(run.store.algorithm))
+    _refuse_shared(run, stage)
 
 
 def _told(run: Run, seen: Look) -> str:
@@ -226,10 +240,13 @@ def _clear(run: Run, doomed: list[Doomed]) -> None:
     run.ledger.forget()
 
 
-def _worthless(seen: Look, path: str) -> frozenset[ObjectId]:
-    """What a stage made and the project does not want to keep."""
-    known = seen.record.outs.get(path) if seen.record else None
-    return frozenset() if known is None or known.flags.cache else frozenset((known.oid,))
+def _keep_small(run: Run, seen: Look) -> None:
+    """Store what the run cache may need of outputs that go: after a clone, only Git has the small ones."""
+    for path, out in seen.record.outs.items() if seen.record else ():
+        if out.flags.cache or not run_cache.is_small(out.item) or out.oid in run.store:
+            continue
+        if run.ledger.gauge.measure(path) == out.item:
+            run.ledger.recording.keep(path, out.oid)
 
 
 # ---------------------------------------------------------------------- by its command
@@ -241,7 +258,9 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
     gauge = run.ledger.gauge
     ours = signature.expanded(stage, run.project.root)
     there = {path: out for path, out in ours.items() if os.path.lexists(run.project.root / path)}
-    _clear(run, [Doomed(path, gauge.measure(path), _worthless(seen, path), out.persist) for path, out in there.items()])
+    _keep_small(run, seen)
+    doomed = [Doomed(path, gauge.measure(path), out.persist) for path, out in there.items()]
+    _clear(run, [each for each in doomed if not (each.stays and _is_only_continued(seen, each))])
     kept = [path for path, out in there.items() if out.persist]
     # What is one file with an object must not be written to; what was one may still be read-only.
     detached = [detach.below(run.project, path, read_only=run.store.shares) for path in kept]
@@ -254,6 +273,12 @@ def _make_room(run: Run, stage: Stage, seen: Look) -> None:
             (run.project.root / folder).mkdir(parents=True, exist_ok=True)
     if run.options.commit:
         run.ignored.tell(stage)
+
+
+def _is_only_continued(seen: Look, doomed: Doomed) -> bool:
+    """Whether a persistent output is what the stage made, and nothing is to be stored of it: that is the command's."""
+    known = seen.record.outs.get(doomed.path) if seen.record else None
+    return known is not None and not known.flags.cache and known.item == doomed.here
 
 
 def _refuse_in_git(run: Run, stage: Stage) -> None:
@@ -280,6 +305,7 @@ def _make(run: Run, stage: Stage, seen: Look, now: Inputs) -> Outcome:
         _refuse_changed(run, stage, now)
         made = signature.expanded(stage, run.project.root)
         _refuse_unmade(run, stage, made, log)
+        _refuse_shared(run, stage)
         if run.options.commit:
             _record(run, stage, now, seen.record, made)
     return Outcome("ran", why(seen.reasons))
@@ -344,6 +370,13 @@ def _refuse_unmade(run: Run, stage: Stage, made: Mapping[str, Out], log: Path) -
             f"stage {stage.address}: its command ended well, but did not make {quote(missing[0])}{more}",
             hint=f"does it write elsewhere? its output is in {quote(log)}",
         )
+
+
+def _refuse_shared(run: Run, stage: Stage) -> None:
+    """UserError for what matches two patterns and was not there when the pipeline was opened."""
+    globs = {out.path for out in stage.outs if out.is_glob}
+    if globs and any(pattern in globs for pattern, _ in run.graph.outputs.rivals):
+        outputs.refuse_shared(run.graph.outputs, list(run.graph.stages.values()), run.project.root)
 
 
 def _record(run: Run, stage: Stage, now: Inputs, before: StageRecord | None, made: Mapping[str, Out]) -> None:

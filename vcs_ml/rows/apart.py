@@ -56,11 +56,10 @@ def _mark(spread: Sides[Path], marks: Sides[Path], parts: range) -> None:
     with ExitStack() as stack:
         mapped = [stack.enter_context(_mapped(path)) for path in marks]
         for part in parts:
-            old, new = (spill.pairs(place, part) for place in spread)
-            counts = Counter(old[0]), Counter(new[0])
+            counts = [_counts(place, part) for place in spread]
             differing = {each for each, _ in counts[0].items() ^ counts[1].items()}
-            for flags, pairs, others in zip(mapped, (old, new), reversed(counts), strict=True):
-                for row in _surplus(pairs, {each: others[each] for each in differing}):
+            for flags, place, others in zip(mapped, spread, reversed(counts), strict=True):
+                for row in _surplus(place, part, {each: others[each] for each in differing}):
                     flags[row] = 1
 
 
@@ -69,11 +68,19 @@ def _mapped(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0)
 
 
-def _surplus(pairs: tuple[Sequence[int], Sequence[int]], others: dict[int, int]) -> Iterator[int]:
+def _counts(place: Path, part: int) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for each, _ in spill.pairs(place, part):
+        found.update(each)
+    return found
+
+
+def _surplus(place: Path, part: int, others: dict[int, int]) -> Iterator[int]:
     """The numbers of rows for which the other table has no equal left; `others` says how many it has."""
-    for each, row in zip(*pairs, strict=True):
-        if each in others:
-            if others[each]:
-                others[each] -= 1
-            else:
-                yield row
+    for pairs in spill.pairs(place, part):
+        for each, row in zip(*pairs, strict=True):
+            if each in others:
+                if others[each]:
+                    others[each] -= 1
+                else:
+                    yield row

@@ -14,7 +14,7 @@ from typing import Final
 from vcs_ml import values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, parquet, spill, survey
+from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, parquet, survey
 from vcs_ml.rows.pairing import Keys, Pairing
 from vcs_ml.rows.result import Sides, TableDiff
 from vcs_ml.rows.survey import Keyed, Seen, Side
@@ -28,6 +28,7 @@ _READERS: Final = {
     ".parquet": parquet.read,
 }
 _WORKERS: Final = 2  # whatever the machine has, for what is estimated may depend on how many there are
+_FORKED_COLUMNS_MAX: Final = 1000
 _ALONE_BELOW: Final = 8_000_000  # bytes of both files; less is done before a fork pays
 
 
@@ -43,11 +44,13 @@ def compare(
 
     An opener is called several times, also in forked processes, and each time must give a file of its own at its
     start. Rows are compared by the columns that both tables have, by name; their order does not count. Rows of equal
-    `key` are one row, changed; without a key, whole rows are removed and added. Takes about 200 MB of memory
-    whatever the size, and up to twice the size of the files on disk below `scratch`.
+    `key` are one row, changed; without a key, whole rows are removed and added. Holds at most about 300 MB in memory;
+    below `scratch` it needs 17 bytes a row, and with a key the size of the rows that differ.
 
     UserError for what is no table of its format, and for a key whose columns are not in both.
     """
+    if not is_table(path):
+        raise UserError(f"{quote(path)} is no table", hint=f"rows are compared in {', '.join(_READERS)}")
     reader = _READERS[_suffix(path)]
     tables = Sides(*(NONE if opener is None else reader(opener, path) for opener in (old, new)))
     key = tuple(dict.fromkeys(key))
@@ -55,11 +58,17 @@ def compare(
         for name in key if table.names else ():
             if name not in table.names:
                 raise _no_column(path, which, table, name)
-    # pyarrow has threads, which a forked process lacks.
-    forks = not any(table.types for table in tables) and sum(table.bytes for table in tables) > _ALONE_BELOW
-    workers = _WORKERS if forks else 1
+    workers = _WORKERS if _forks(tables) else 1
     with tempfile.TemporaryDirectory(prefix="rows-", dir=scratch) as name, _uncollected():
         return _compared(tables, key, examples, Path(name), workers)
+
+
+def _forks(tables: Sides[Table]) -> bool:
+    if any(table.types for table in tables):
+        return False  # pyarrow has threads, which a forked process lacks
+    # Statistics of very many columns are large, and each process has its own.
+    columns = max(len(table.names) for table in tables)
+    return columns <= _FORKED_COLUMNS_MAX and sum(table.bytes for table in tables) > _ALONE_BELOW
 
 
 def _suffix(path: str) -> str:
@@ -109,7 +118,7 @@ def _sides(
     if not shared.new:
         return Sides(*(Side(table, None, None, None) for table in tables))
     marks = apart.mark(tables, shared, place, workers)
-    parts = spill.parts(max(table.bytes for table in tables), pairing.PART)
+    parts = max(pairing.parts(table) for table in tables)
     keyed = [
         Keyed(tuple(map(table.names.index, key)), place / which, parts) if key else None
         for which, table in tables._asdict().items()

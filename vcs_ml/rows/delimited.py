@@ -21,7 +21,7 @@ def read(opener: Opener, path: str) -> Table:
 
     Cells are divided by tabs in `.tsv`, else by `,`, or by `;` where the header has more of them. Empty lines are no
     rows. In a row with too few cells the others are None; with too many, the last one holds all that follow.
-    UserError for a row longer than 16 MB.
+    UserError for a row longer than 4 MB.
     """
     shape = lines.look(opener, path)
     delimiter = "\t" if path.lower().endswith(".tsv") else _sniffed(opener, path)
@@ -79,7 +79,7 @@ def _parsed(opener: Opener, path: str, delimiter: str) -> Iterator[list[list[str
         for row in reader:
             if row:
                 batch.append(row)
-            if waiting > _BATCH:
+            if waiting > _BATCH or len(batch) == lines.BATCH:
                 yield batch
                 batch, waiting = [], 0
     except csv.Error as error:

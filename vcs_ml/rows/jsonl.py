@@ -20,8 +20,8 @@ def read(opener: Opener, path: str) -> Table:
     keys, most = _look(opener, path)
 
     def batches() -> Iterator[list[str]]:
-        for text in lines.blocks(opener, path):
-            yield list(filter(str.strip, text.split("\n")))
+        for batch in lines.batches(opener, path):
+            yield list(filter(str.strip, batch))
 
     def rows(units: Iterable[str]) -> tuple[list[Row], int]:
         return [[_cell(value.get(key)) for key in keys] for value in map(json.loads, units)], 0

@@ -6,9 +6,13 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
 from vcs_ml.rows.table import ROW_MAX, Opener, too_long
 
-_BLOCK: Final = 1 << 20
+BATCH: Final = 1 << 16  # lines
+_BLOCK: Final = 1 << 20  # bytes
+_BINARY: Final = 8000  # where a zero byte makes a file binary for Git, too (buffer_is_binary)
 
 
 class Shape(NamedTuple):
@@ -20,9 +24,11 @@ class Shape(NamedTuple):
 
 
 def look(opener: Opener, path: str) -> Shape:
-    """One pass at the speed of memory; UserError for a line that is too long."""
+    """One pass at the speed of memory; UserError for a line that is too long, and for what is binary."""
     lines, quoted, returns = 1, False, False
     for block in _blocks(opener, path):
+        if lines == 1 and b"\0" in block[:_BINARY]:
+            raise UserError(f"{quote(path)} is no table: it is binary", hint="a table in text is in UTF-8")
         ends = block.count(b"\n")
         if b"\r" in block:
             alone = block.count(b"\r") - block.count(b"\r\n")
@@ -43,7 +49,9 @@ def batches(opener: Opener, path: str) -> Iterator[list[str]]:
     """The lines that are not empty, without their ends (LF or CRLF)."""
     for text in blocks(opener, path):
         plain = text.replace("\r\n", "\n") if "\r" in text else text
-        yield list(filter(None, plain.split("\n")))
+        found = list(filter(None, plain.split("\n")))
+        for first in range(0, len(found), BATCH):
+            yield found[first : first + BATCH]
 
 
 def _blocks(opener: Opener, path: str) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import operator
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -14,8 +15,10 @@ from vcs_ml.rows.result import Sides
 from vcs_ml.rows.survey import Keyed
 from vcs_ml.rows.table import Row, Table, hashes
 
-PART: Final = 1 << 22  # bytes of each table in a part
-_PART_MAX: Final = 1 << 26
+_PART: Final = 1 << 22  # bytes of each table in a part
+_ROW: Final = 1 << 8  # bytes that a row may well take, where the file is compressed
+_BYTES_MAX: Final = 1 << 26  # of a part
+_ROWS_MAX: Final = 1 << 17
 
 Item = tuple[int, int, Row]  # the hash of a key, the number of the row, and the row
 
@@ -27,6 +30,11 @@ class Keys(NamedTuple):
     shared: Sides[tuple[int, ...]]
     keyed: Sides[Keyed]
     workers: int
+
+
+def parts(table: Table) -> int:
+    """How many parts its rows need, if all of them are apart."""
+    return spill.parts(max(table.bytes, table.most * _ROW), _PART)
 
 
 class Pairing:
@@ -73,12 +81,14 @@ def match(keys: Keys, parts: Iterable[int], examples: int) -> Pairing:
 def _read(table: Table, keyed: Keyed, keys: Keys, part: int) -> list[Item]:
     """The rows of one part in their order."""
     places = [keyed.rows(worker) for worker in range(keys.workers)]
-    if sum(spill.bytes_of(place, part) for place in places) > _PART_MAX:
+    merged = heapq.merge(*(spill.rows(place, part) for place in places))
+    fits = sum(spill.bytes_of(place, part) for place in places) <= _BYTES_MAX
+    rows = list(itertools.islice(merged, _ROWS_MAX + 1 if fits else 0))
+    if not fits or len(rows) > _ROWS_MAX:
         raise UserError(
             f"too many rows have the same value of {quote(','.join(table.names[each] for each in keyed.columns))}",
             hint="a key is a column, or several, that tells rows apart",
         )
-    rows = list(heapq.merge(*(spill.rows(place, part) for place in places)))
     found = hashes(table, keyed.columns, (row for _, row in rows))
     return [(key, number, row) for key, (number, row) in zip(found, rows, strict=True)]
 
@@ -109,6 +119,9 @@ def changed_cells(old: Row, new: Row, shared: Sides[tuple[int, ...]]) -> list[in
 
 def _duplicates(keys: Keys, part: int, apart: Sides[list[int]]) -> Sides[int]:
     """How many rows of each table have the key of an earlier row."""
-    same = [each for worker in range(keys.workers) for each in spill.pairs(keys.keyed.new.keys(worker), part)[0]]
-    seen = set(same)
-    return Sides(*(len(same) + len(each) - len(seen.union(each)) for each in apart))
+    rows, seen = 0, set[int]()
+    for worker in range(keys.workers):
+        for same, _ in spill.pairs(keys.keyed.new.keys(worker), part):
+            rows += len(same)
+            seen.update(same)
+    return Sides(*(rows + len(each) - len(seen.union(each)) for each in apart))

@@ -12,6 +12,7 @@ from vcs_ml.rows.table import Row
 
 _PAIRS_HELD: Final = 1 << 19
 _BYTES_HELD: Final = 1 << 23
+_READ: Final = 1 << 20  # bytes, whole pairs
 PARTS_MAX: Final = 1 << 12
 
 
@@ -51,12 +52,14 @@ class Pairs:
         self._held = 0
 
 
-def pairs(place: Path, part: int) -> tuple[array[int], array[int]]:
-    """The hashes and the numbers of one part."""
-    path, found = _file(place, part), array("q")
+def pairs(place: Path, part: int) -> Iterator[tuple[array[int], array[int]]]:
+    """The hashes and the numbers of one part, some at a time: many rows may have one hash."""
+    path = _file(place, part)
     if path.exists():
-        found.frombytes(path.read_bytes())
-    return found[::2], found[1::2]
+        with path.open("rb") as file:
+            while raw := file.read(_READ):
+                found = array("q", raw)
+                yield found[::2], found[1::2]
 
 
 class Rows:

@@ -17,7 +17,7 @@ Row = Sequence[Cell]
 Unit = Any  # a row as its format reads it: a line, or the cells
 
 COLUMNS_MAX: Final = 10_000
-ROW_MAX: Final = 16_000_000  # bytes
+ROW_MAX: Final = 4_000_000  # bytes; they are held several times, as text of up to four bytes a character
 
 
 class Table(NamedTuple):

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from vcs_ml import history
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, objects
 from vcs_ml.store.ingest import Folder, stat_numbers
@@ -22,17 +23,17 @@ from vcs_ml.workspace.saved import Saved
 class Doomed(NamedTuple):
     """An output that is about to be removed, or (`stays`) to be changed in its place.
 
-    `here` is its content, None where that is not known; `worthless` are the ids of contents that nobody wants to keep.
+    `here` is its content, None where that is not known.
     """
 
     path: str
     here: Item | None
-    worthless: frozenset[ObjectId] = frozenset()
     stays: bool = False
 
 
 def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: Meter) -> list[Saved]:
-    """Store what of these paths no store has, name that in `.vml/saved/`, and then remove them; what was stored.
+    """Store what of these paths neither a store nor Git has, name that in `.vml/saved/`, and then remove them; what was
+    stored.
 
     UserError, with nothing removed, where a directory above is a symbolic link; for a file that changes meanwhile.
     The caller holds the worktree's lock.
@@ -44,9 +45,8 @@ def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: 
         project.refuse_link_above(each.path)
         stats = _stats(project, each.path)
         seen[each.path] = stats
-        worthless = each.here is not None and each.here.oid in each.worthless and _is_all(each.here, stats)
-        if not worthless:
-            unsaved += _in_no_store(project, store, each, stats, meter)
+        unsaved += _in_no_store(project, store, each, stats, meter)
+    unsaved = _not_in_git(project, unsaved)
     kept = saved.keep(project, store, unsaved, meter) if unsaved else []
     for each in every:
         if not each.stays:
@@ -107,6 +107,17 @@ def _in_no_store(
             oid = objects.blob(many.digests[i * size : (i + 1) * size])
             found.setdefault(oid, []).append(os.path.join(top, os.fsdecode(tree.join(group.path, name))))
     return [path for oid in store.unsafe(found) for path in found[oid]]
+
+
+def _not_in_git(project: Project, paths: list[str]) -> list[str]:
+    """Those of these files whose bytes Git does not have. Of a link into the store, it could have the text alone."""
+    asked = {
+        project.in_git(path): path
+        for path in paths
+        if not tree.is_object(os.fsencode(project.root / path), project.loose)
+    }
+    safe = {asked[each] for each in history.unchanged(project.git, asked)}
+    return [path for path in paths if path not in safe]
 
 
 def _folders(project: Project, top: str, stats: Mapping[bytes, bytes]) -> list[Folder]:
