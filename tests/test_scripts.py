@@ -55,6 +55,8 @@ def test_demo_ends_with_everything_identical() -> None:
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "$ vml push\n" in shown.stdout
     assert "$ vml push --run-cache\n" in shown.stdout
+    assert "$ vml metrics show main~1 main HEAD\n" in shown.stdout
+    assert "\na gate fails\n" in shown.stdout
     assert shown.stdout.splitlines()[-1].startswith("all identical: 1,796 images"), shown.stdout
 
 
