@@ -195,6 +195,14 @@ def test_bad_arguments(trained: Repo) -> None:
         trained.fails("metrics", *args, code=2)
 
 
+def test_a_repository_that_git_does_not_trust(trained: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for args in (("diff",), ("show", "-A"), ("show", "HEAD")):
+        result = trained.fails("metrics", *args, code=3)
+        assert "git does not trust the repository" in result.err
+        assert "safe.directory" in result.err
+
+
 def test_a_repository_without_commits(tmp_path: Path, repo: Repo) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path / "new")], check=True)
     new = repo.beside("new")
