@@ -72,7 +72,7 @@ def as_markdown(found: Sequence[Table], *, machine: str) -> str:
 
 
 def markers(section: str) -> tuple[str, str]:
-    """The lines before and after what is written into a page for this section (benchmark, scale, s3, pipelines)."""
+    """The lines before and after what is written into a page for this section: benchmark, scale, s3, and so on."""
     return BEGIN.format(section), END.format(section)
 
 

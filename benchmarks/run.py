@@ -8,10 +8,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks import machine, pipelines, report, rows, s3, scale, story, tools, workload
+from benchmarks import compare, machine, pipelines, report, rows, s3, scale, story, tools, workload
 from benchmarks.measure import CommandFailed, Sample
 from benchmarks.story import Results, WrongResult
 from tests import servers
@@ -52,7 +54,13 @@ def _section(options: argparse.Namespace) -> tuple[str, Section, set[str]]:
     if options.s3:
         return "s3", _s3, set(s3.PARTS)
     if options.pipelines:
-        return "pipelines", _pipelines, set(pipelines.PARTS)
+        words = f"Median of {options.runs} runs, but one of stages that DVC runs and of the 5,000."
+        parts = _Parts("pipelines", pipelines.PARTS, options.pipelines, words)
+        return parts.name, partial(_beside_dvc, parts), set(parts.every)
+    if options.compare:
+        words = f"Median of {options.runs} {'run' if options.runs == 1 else 'runs'}."
+        parts = _Parts("compare", compare.PARTS, options.compare, words)
+        return parts.name, partial(_beside_dvc, parts), set(parts.every)
     return "benchmark", _bench, {row.step for row in (*rows.STORY, *rows.START_UP)}
 
 
@@ -149,20 +157,29 @@ def _s3(options: argparse.Namespace, argv: list[str], parts: set[str], scratch: 
     return 0
 
 
-def _pipelines(options: argparse.Namespace, argv: list[str], parts: set[str], scratch: Path) -> int:
+class _Parts(NamedTuple):
+    """A section of the page beside DVC alone: its name there, its parts, how much of them, and what is said of it."""
+
+    name: str
+    every: Mapping[str, Callable[[scale.Bench], report.Table | list[report.Table]]]
+    share: float
+    workload: str
+
+
+def _beside_dvc(section: _Parts, options: argparse.Namespace, argv: list[str], parts: set[str], scratch: Path) -> int:
     env = tools.environment(scratch)
     dvc = options.dvc if "dvc" in options.tools else None
     where = machine.describe(
         scratch,
         command=shlex.join(["scripts/bench", *_as_typed(argv)]),
         versions=_versions(options),
-        workload=f"Median of {options.runs} runs, but one of stages that DVC runs and of the 5,000.",
+        workload=section.workload,
     )
     others = machine.Others()
     story.warm_up([tools.vml(options.vml), *([tools.dvc(dvc)] if dvc else [])], scratch=scratch, env=env)
-    bench = scale.Bench(options.vml, dvc, scratch, env, options.pipelines, options.runs)
-    found = report.of_parts(pipelines.PARTS, bench, parts)
-    _show(options, "pipelines", f"{where} {others.sentence()}", found)
+    bench = scale.Bench(options.vml, dvc, scratch, env, section.share, options.runs)
+    found = report.of_parts(section.every, bench, parts)
+    _show(options, section.name, f"{where} {others.sentence()}", found)
     missed = pipelines.missed(found)
     for line in missed:
         print(f"missed: {line}", file=sys.stderr)
@@ -231,6 +248,14 @@ def _options(argv: list[str]) -> argparse.Namespace:
         const=1.0,
         metavar="SHARE",
         help="pipelines of up to 5,000 stages, beside DVC; or with a share of the stages",
+    )
+    parser.add_argument(
+        "--compare",
+        type=float,
+        nargs="?",
+        const=1.0,
+        metavar="SHARE",
+        help="metrics and plots of revisions, beside DVC; or with a share of the files and commits",
     )
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")
     parser.add_argument("--files", type=int, default=20_000)

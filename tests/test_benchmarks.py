@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, pipelines, report, rows, run, tools, workload
+from benchmarks import compare, measure, pipelines, report, rows, run, tools, workload
 from benchmarks.measure import Sample
 from benchmarks.rows import Goal
 
@@ -154,6 +154,29 @@ def test_pipelines_are_measured_with_a_small_share(tmp_path: Path, capsys: pytes
     assert "A chain of 10 stages, which ran in" in shown
     assert [line.split()[0] for line in shown.partition("sh -c cp alone")[2].splitlines()[2:7]] == ["4"] * 5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_comparisons_are_measured_with_a_small_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--compare", "0.08", "--runs", "1", "--tools", "vml", "--dir", str(tmp_path)]
+
+    assert run.main([*options, "metrics"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "4 files of 200 metrics, 4 commits" in shown
+    assert "metrics show, every commit" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_series_are_the_same_every_time(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        compare.write_series(tmp_path / name, "vml.yaml", files=2)
+        compare.change_series(tmp_path / name, files=2, points=50, seed=1)
+    assert workload.same(tmp_path / "a", tmp_path / "b")
+    before = (tmp_path / "a/series/000.csv").read_text()
+    compare.change_series(tmp_path / "a", files=2, points=50, seed=2)
+    assert (tmp_path / "a/series/000.csv").read_text() != before
+    assert len(before.splitlines()) == 51
 
 
 def test_pipeline_rows_tell_whether_their_goals_are_met() -> None:

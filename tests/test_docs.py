@@ -162,6 +162,20 @@ def test_pages_show_every_key_of_what_is_said_of_stages(repo: Repo) -> None:
         assert not {key for key in keys_of(words) if f'"{key}"' not in page and f"`{key}`" not in page}, name
 
 
+def test_pages_show_every_key_of_comparisons(repo: Repo) -> None:
+    repo.write("vml.yaml", "metrics: [metrics.json, other.json]\nparams: [other.toml]\n")
+    for rate in (1, 2):
+        repo.write("metrics.json", json.dumps({"accuracy": rate}))
+        repo.write("params.yaml", f"train: {{epochs: {rate}}}\n")
+        repo.write("other.json", "{")
+        repo.write("other.toml", "{")
+        repo.commit()
+    for command in ("metrics show HEAD", "metrics diff HEAD~1", "params diff HEAD~1"):
+        page = text_of(DOCS / "commands" / f"{command.split()[0]}.md")
+        words = repo.json(*command.split())
+        assert not {key for key in keys_of(words) if f'"{key}"' not in page and f"`{key}`" not in page}, command
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_in_examples_exist(page: Path) -> None:
     for block in re.findall(r"^```(?:console|text)\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):

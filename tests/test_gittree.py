@@ -197,6 +197,12 @@ def test_objects_that_are_missing_or_damaged(sha1: tuple[Made, Trees]) -> None:
         assert trees.read(good, 10).data == b"good"  # and all else is still there
 
 
+def test_a_repository_that_git_does_not_trust(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with Trees(made.root) as trees:
+        assert trees.commit("HEAD") is None  # why, git.resolve tells
+
+
 def test_trees_without_end(sha1: tuple[Made, Trees], monkeypatch: pytest.MonkeyPatch) -> None:
     repo, trees = sha1
     monkeypatch.setattr(gittree, "NAMED_MAX", 1000)

@@ -77,6 +77,49 @@ def test_python_is_never_run(tmp_path: Path) -> None:
     assert not trap.exists()
 
 
+def test_a_large_python_file_is_refused() -> None:
+    with pytest.raises(UserError, match=r"p\.py is larger than 256\.0 kB"):
+        values.parse(b"a = 1\n" * 50_000, "p.py")
+
+
+LONG = ".".join(["a"] * 3000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{LONG} = 1",
+        f"[{LONG}]\na = 1",
+        f"x = {{{LONG} = 1}}",
+        " . ".join(["'a#=b'"] * 3000) + " = 1",
+        ".".join(['"a,\\"b"'] * 3000) + " = 1",
+        f"x = ['''\n''', {{{LONG} = 1}}, '']",
+        f"x = ['''''', {{{LONG} = 1}}]",
+        f'x = ["""a""""", {{{LONG} = 1}}]',
+        f"x = [ # '''\n{{{LONG} = 1}}]",
+        f"x = 'a\\'\n{LONG} = 1",
+    ],
+)
+def test_keys_of_toml_that_would_take_for_ever(text: str) -> None:
+    with pytest.raises(UserError, match="nested too deeply"):
+        values.parse(text.encode(), "p.toml")
+
+
+def test_dots_that_are_no_keys_of_toml() -> None:
+    many = "a." * 200
+    text = f"""x = [{"1.5, " * 200}] # {many}
+# {many}
+a = '{many}'
+b = "{many}\\""
+c = '''
+{many}''''
+[t] # {"." * 200}
+{"k." * 50}e = 1
+"""
+    found = values.parse(text.encode(), "p.toml")
+    assert {**found, "t": 0} == {"x": [1.5] * 200, "a": many, "b": f'{many}"', "c": f"{many}'", "t": 0}
+
+
 def test_dates_of_toml_are_text() -> None:
     assert values.parse(b"a = 2024-01-31\nb = 10:00:00\nc = 2024-01-31T10:00:00Z", "p.toml") == {
         "a": "2024-01-31",

@@ -6,17 +6,21 @@ import ast
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, size
+
+MAX_SIZE: Final = 256_000  # bytes; the syntax tree has up to 600 for each
 
 
 def parse(raw: bytes, source: str) -> dict[str, Any]:
     """Literals assigned at the top of a module, in its classes, and to `self` in an `__init__`: `name`, `Class.name`.
 
-    What is no literal is left out. UserError for what is not Python.
+    What is no literal is left out. UserError for what is not Python, or larger than MAX_SIZE.
     """
+    if len(raw) > MAX_SIZE:
+        raise UserError(f"{quote(source)} is larger than {size(MAX_SIZE)}", hint="move its constants to a smaller one")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about escapes, in somebody's strings

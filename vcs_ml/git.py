@@ -263,10 +263,12 @@ def resolve(root: GitRoot, rev: str) -> str:
     """The full id of the commit that `rev` names; UserError with the nearest names if there is none."""
     # A leading dash would be taken for an option of git.
     if rev and not rev.startswith("-") and "\0" not in rev:
-        out = run(["rev-parse", "-q", "--verify", f"{rev}^{{commit}}"], root.cwd, ok=(0, 1, 128))
+        is_head = rev in ("HEAD", "@")
+        # 128 is for names that cannot be, and for repositories that Git does not read.
+        out = run(["rev-parse", "-q", "--verify", f"{rev}^{{commit}}"], root.cwd, ok=(0, 1) if is_head else (0, 1, 128))
         if FULL_ID.fullmatch(commit := out.decode().strip()):
             return commit
-        if rev in ("HEAD", "@"):
+        if is_head:
             raise UserError("there is no commit yet", hint="git commit first")
     out = run(["for-each-ref", "--format=%(refname:short)"], root.cwd)
     near = difflib.get_close_matches(rev, out.decode("utf-8", "replace").splitlines(), n=3)

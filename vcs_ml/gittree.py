@@ -151,18 +151,21 @@ class Trees:
 
     def _read(self, oid: str, kind: bytes, limit: int | None = None) -> Blob:
         header = self._ask(oid)
+        if not header or (len(header) == 3 and header[1] != kind):
+            raise self._damaged(oid)
         if len(header) != 3:
             raise UserError(
                 f"Git's object {oid} is missing from {self._root.common_dir}",
                 hint="git fsck tells what is damaged; git fetch --refetch may bring it back",
             )
-        if header[1] != kind:
-            raise self._damaged(oid)
         size = int(header[2])
         return Blob(self._body(oid, size, limit), size)
 
     def _ask(self, name: str) -> list[bytes]:
-        """What git says before it writes what an object holds: id, kind, size; other words if there is none."""
+        """What git says before it writes what an object holds: id, kind, size; other words if there is none.
+
+        Nothing where it has ended: the object is damaged, or the repository is one that it does not read.
+        """
         if self._process is None:
             args = ["cat-file", "--batch"]
             self._process = popen(args, self._root.cwd, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -172,8 +175,8 @@ class Trees:
             self._process.stdin.write(f"{name}\n".encode())
             self._process.stdin.flush()
         header = self._process.stdout.readline().split()
-        if not header:  # what is damaged ends git
-            raise self._damaged(name)
+        if not header:  # it has ended
+            self._end()
         return header
 
     def _body(self, oid: str, size: int, limit: int | None) -> bytes:

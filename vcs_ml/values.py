@@ -22,6 +22,13 @@ MAX_SIZE: Final = 32_000_000
 
 _KEY: Final = re.compile(r"(?:[^.\[\]]+|\[[^.\[\]]+\])(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
 _PART: Final = re.compile(r"[^.\[\]]+")
+# Strings and comments; what is not closed ends with the line, or with the file.
+_TOML_TEXT: Final = re.compile(
+    r'''"""(?:[^"\\]|\\.|""?(?!"))*+"{0,5}|"(?:[^"\\\n]|\\.)*+"?|'''
+    r"""'''(?:[^']|''?(?!'))*+'{0,5}|'[^'\n]*+'?|#[^\n]*""",
+    re.DOTALL,
+)
+_NO_KEY: Final = re.compile(r"[^\w\-. \t]+|\.{2,}")
 _SEARCHED: Final = 1_000  # keys of a file that are compared with one that is missing
 _WORD_MAX: Final = 100
 _BITS_MAX: Final = 4_000  # Python refuses to print numbers of 4,300 digits
@@ -60,7 +67,7 @@ def parse(raw: bytes, source: str) -> Any:
         if suffix == ".json":
             return _plain(json.loads(raw))
         if suffix == ".toml":
-            return _plain(tomllib.loads(raw.decode()))
+            return _plain(tomllib.loads(_of_short_keys(raw.decode())))
         if suffix == ".py":
             return _plain(constants.parse(raw, source))
     except ValueError as error:  # also what is not UTF-8, and numbers longer than Python takes
@@ -69,6 +76,18 @@ def parse(raw: bytes, source: str) -> Any:
     except RecursionError:
         raise UserError(f"{quote(source)} is nested too deeply", hint="make it flatter") from None
     return yaml.parse(raw, source).value
+
+
+def _of_short_keys(text: str) -> str:
+    """TOML without keys of more parts than values may have levels: tomllib takes the square of them.
+
+    RecursionError for one that has.
+    """
+    if max(line.count(".") for line in text.split("\n")) > yaml.DEPTH_MAX:  # few files have such a line
+        runs = _NO_KEY.split(_TOML_TEXT.sub("_", text))
+        if max(run.count(".") for run in runs) > yaml.DEPTH_MAX:
+            raise RecursionError
+    return text
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

@@ -180,8 +180,8 @@ def test_a_file_that_does_not_parse_is_reported_beside_the_rest(trained: Repo) -
     assert list(found["errors"]["b"]) == ["n.json"]
     assert found["errors"]["a"] == {}
     assert list(found["files"]) == ["m.json"]
-    # Not even the note that nothing changed hides it.
     write(trained, accuracy=1)
+    assert "no metrics changed as far as is known" in trained.run("metrics", "diff").err
     assert "n.json is not JSON" in trained.run("-q", "metrics", "diff").err
 
 
@@ -193,6 +193,14 @@ def test_bad_arguments(trained: Repo) -> None:
     assert "no revision has the value" in trained.fails("metrics", "show", "--sort-by", "nosuch", code=2).err
     for args in (("diff", "a", "b", "c"), ("show", "--precision", "0"), ("diff", "--sort-by", "x"), ("nosuch",)):
         trained.fails("metrics", *args, code=2)
+
+
+def test_a_repository_that_git_does_not_trust(trained: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for args in (("diff",), ("show", "-A"), ("show", "HEAD")):
+        result = trained.fails("metrics", *args, code=3)
+        assert "git does not trust the repository" in result.err
+        assert "safe.directory" in result.err
 
 
 def test_a_repository_without_commits(tmp_path: Path, repo: Repo) -> None:

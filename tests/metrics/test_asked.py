@@ -42,6 +42,18 @@ def test_names(history: tuple[Repo, list[str]]) -> None:
         assert asked.revisions(reader, [], Scope())[0].commit is None
 
 
+def test_the_workspace_beside_others(history: tuple[Repo, list[str]], tmp_path: Path) -> None:
+    repo, _ = history
+    assert labels(repo, "v1", "workspace", "HEAD") == ["v1", "workspace", "HEAD"]
+    repo.git("clone", "-q", "--bare", "--single-branch", ".", str(tmp_path / "bare"))
+    with pytest.raises(UserError, match="a bare repository has no workspace"):
+        labels(repo.beside("bare"), "workspace")
+    repo.git("branch", "workspace", "v1")
+    with reading(repo) as reader:
+        (found,) = asked.revisions(reader, ["workspace"], Scope())
+        assert found.commit == repo.git("rev-parse", "v1^{commit}").strip()
+
+
 def test_ranges(history: tuple[Repo, list[str]]) -> None:
     repo, commits = history
     assert labels(repo, "HEAD~2..HEAD") == commits[:2]

@@ -233,7 +233,11 @@ def test_too_many_values(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = collected(repo, "")
     assert list(found.files) == ["b.json", "c.json"]
     assert found.errors["a.json"].message == "a.json has more than 10 values"
-    assert "more than 15 values in all" in found.errors["d.json"].message
+    assert found.errors["d.json"].message == "d.json was not read: those before it have more than 15 values"
+    monkeypatch.setattr("vcs_ml.metrics.compare.BYTES_MAX", 30)
+    (found,) = collected(repo, "")
+    assert list(found.files) == []
+    assert found.errors["b.json"].message == "b.json was not read: those before it have more than 30 B"
 
 
 def test_an_unreadable_directory_says_nothing_of_its_files(repo: Repo) -> None:

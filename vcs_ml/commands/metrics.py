@@ -27,7 +27,7 @@ def metrics() -> None:
 def show(
     ctx: typer.Context,
     revs: Annotated[
-        list[str] | None, typer.Argument(metavar="[REV...]", help="Revisions, or A..B (default: the workspace).")
+        list[str] | None, typer.Argument(metavar="[REV...]", help="Revisions, A..B, or workspace (default).")
     ] = None,
     *,
     target: Annotated[
@@ -111,7 +111,8 @@ def diff(
     with Reader(project, store, session.progress if fetch else None) as reader:
         found = compare.between(reader, a, b, "metrics", targets, every=every)
     both = [found.old, found.new]
-    nothing = "there are no metrics" if every else "no metrics changed"
+    problems = table.problems(both)
+    nothing = ("there are no metrics" if every else "no metrics changed") + (" as far as is known" if problems else "")
     if json:
         session.json({"schema": 1, **table.as_json(found, sort_by)})
     elif not found.rows and not md:
@@ -119,5 +120,5 @@ def diff(
     else:
         shown = table.of_rows(found, "metrics", by=sort_by, precision=precision, markdown=md) if found.rows else nothing
         session.out(table.with_problems(shown, both) if md else shown)
-    for said in table.problems(both):
+    for said in problems:
         session.warn(*said)

@@ -54,7 +54,8 @@ def diff(
     with Reader(project, store, session.progress if fetch else None) as reader:
         found = compare.between(reader, a, b, "params", targets, every=every)
     both = [found.old, found.new]
-    nothing = "there are no params" if every else "no params changed"
+    problems = table.problems(both)
+    nothing = ("there are no params" if every else "no params changed") + (" as far as is known" if problems else "")
     if json:
         session.json({"schema": 1, **table.as_json(found, sort_by)})
     elif not found.rows and not md:
@@ -62,5 +63,5 @@ def diff(
     else:
         shown = table.of_rows(found, "params", by=sort_by, precision=precision, markdown=md) if found.rows else nothing
         session.out(table.with_problems(shown, both) if md else shown)
-    for said in table.problems(both):
+    for said in problems:
         session.warn(*said)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from vcs_ml import git, history
 from vcs_ml.git import GitRoot
-from vcs_ml.metrics.revision import Reader, Revision
+from vcs_ml.metrics.revision import WORKSPACE, Reader, Revision
 from vcs_ml.workspace.sync import Scope
 
 
@@ -14,7 +14,7 @@ def revisions(reader: Reader, names: Sequence[str], scope: Scope) -> list[Revisi
     """The revisions of these names and this scope; without either, the workspace (HEAD in a bare repository).
 
     `A..B` stands for commits, the newest first. Those of a range, and of all commits, are left out where they have a
-    name here. UserError for a name that Git does not know.
+    name here. WORKSPACE is the workspace, unless a commit has this name. UserError for a name that Git does not know.
     """
     root = reader.project.git
     if not names and not any(scope):
@@ -22,15 +22,21 @@ def revisions(reader: Reader, names: Sequence[str], scope: Scope) -> list[Revisi
     found = list(dict.fromkeys(_named(reader, names, scope)))
     known = {commit for label, commit in found if label}
     short = _short(root, [commit for label, commit in found if not label])
-    return [reader.commit(label or short[commit], commit) for label, commit in found if label or commit not in known]
+    return [
+        reader.commit(label or short[commit], commit) if commit else reader.workspace()
+        for label, commit in found
+        if label or commit not in known
+    ]
 
 
 def _named(reader: Reader, names: Sequence[str], scope: Scope) -> Iterator[tuple[str, str]]:
-    """(label, commit) of each; the label of those that nobody has named is ""."""
+    """(label, commit) of each: the label is "" where nobody gave a name, the commit where it is the workspace."""
     root = reader.project.git
     for name in names:
         if ".." in name:
             yield from (("", commit) for commit in _range(root, name))
+        elif name == WORKSPACE and reader.trees.commit(name) is None:
+            yield name, ""
         else:
             yield name, reader.at(name).commit
     for ref in history.refs(root) if scope.all_branches or scope.all_tags else ():

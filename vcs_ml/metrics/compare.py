@@ -13,12 +13,14 @@ from vcs_ml.metrics import flat, naming, revision
 from vcs_ml.metrics.declared import Declarations, Declared, Keys, together
 from vcs_ml.metrics.flat import Flat
 from vcs_ml.metrics.revision import Reader, Revision, Stored
-from vcs_ml.output import quote
+from vcs_ml.output import quote, size
 from vcs_ml.pipeline.stage import FILE as STAGES
 
 Kind = Literal["params", "metrics"]
 
-VALUES_MAX: Final = 1_000_000  # of one revision: some small files may stand for any number of them
+# Of one revision. A few blobs may stand for any number of files, and to parse a megabyte takes up to a second.
+VALUES_MAX: Final = 1_000_000
+BYTES_MAX: Final = 64_000_000
 
 
 class Missing(Enum):
@@ -92,6 +94,7 @@ class Collector:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._declarations = Declarations(reader.project.root)
+        self._bytes = 0  # parsed for this revision
         self._parsed: dict[tuple[str, str | bytes, Keys], Flat] = {}
 
     def declared(self, at: Revision) -> Declared:
@@ -123,11 +126,13 @@ class Collector:
     def _values(self, at: Revision, listing: _Listing) -> Values:
         errors = dict(listing.errors)
         files: dict[str, Flat] = {}
-        count = 0
+        count = self._bytes = 0
         for file, keys in sorted(listing.files.items()):
             try:
                 if count > VALUES_MAX:
-                    raise UserError(f"more than {VALUES_MAX:,} values in all", hint="--target shows a part of them")
+                    raise _too_much(file, f"{VALUES_MAX:,} values")
+                if self._bytes > BYTES_MAX:
+                    raise _too_much(file, size(BYTES_MAX))
                 if (found := self._parse(at, file, keys)) is not None:
                     files[file] = found
                     count += len(found)
@@ -142,6 +147,7 @@ class Collector:
         raw = revision.read(at, file)
         if raw is None:
             return None
+        self._bytes += len(raw)
         key = (file, version or raw, keys)
         if key not in self._parsed:
             try:
@@ -149,6 +155,12 @@ class Collector:
             except ValueError as error:
                 raise UserError(f"{quote(file)} has {error}", hint="params and metrics are small files") from None
         return self._parsed[key]
+
+
+def _too_much(file: str, what: str) -> UserError:
+    return UserError(
+        f"{quote(file)} was not read: those before it have more than {what}", hint="--target shows a part of them"
+    )
 
 
 class _Listing(NamedTuple):

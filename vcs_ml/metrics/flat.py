@@ -110,7 +110,7 @@ def text(value: Any, precision: int | None = None, *, exact: bool = False) -> st
         return json.dumps(value, ensure_ascii=False) if exact else str(value)
     if kind is list:
         return f"[{', '.join(text(each, precision, exact=exact) for each in value)}]"
-    return json.dumps(value)
+    return repr(value) if kind is int else json.dumps(value)
 
 
 def json_value(value: Any) -> Any:
