@@ -115,6 +115,7 @@ def test_pages_show_every_key_of_json_output(repo: Repo, remote: Path) -> None:
     repo.path.joinpath("data/1").rename(repo.path / "data/moved")
     shown("status")
     shown("diff")
+    shown("diff", "--rows")
     shown("commit")
     shown("status")
     for line in (

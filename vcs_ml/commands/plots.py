@@ -56,7 +56,7 @@ def plots_() -> None:
 def show(
     ctx: typer.Context,
     revs: Annotated[
-        list[str] | None, typer.Argument(metavar="[REV...]", help="Revisions, or A..B (default: the workspace).")
+        list[str] | None, typer.Argument(metavar="[REV...]", help="Revisions, A..B, or workspace (default).")
     ] = None,
     *,
     target: Target = None,
