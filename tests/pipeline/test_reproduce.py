@@ -17,6 +17,7 @@ from tests import pipelines
 from tests.conftest import Repo
 from tests.pipelines import Dag, lock, states, whys, write
 from tests.stages import project_of
+from vcs_ml.pipeline import ledger
 from vcs_ml.store import objects
 from vcs_ml.workspace import opening
 
@@ -448,6 +449,35 @@ def test_what_the_system_refuses_is_the_failure_of_one_stage(repo: Repo, jobs: s
     assert result.code == 3
     assert f"stage bad: {repo.path}/file: file exists" in result.err
     assert states(repo, "-k", ok=False)["other"] == "skipped"
+
+
+@pytest.mark.parametrize("options", [("-k",), ("-k", "-j", "2"), ()])
+def test_what_cannot_be_recorded_is_the_failure_of_its_own_stage(repo: Repo, options: tuple[str, ...]) -> None:
+    write(
+        repo,
+        """
+        stages:
+          first: {cmd: echo > first, outs: [first]}
+          bad: {cmd: 'echo > w/x; rm -f w/.gitignore; ln -s nowhere w/.gitignore', outs: [w/x]}
+          waits: {cmd: 'until grep first vml.lock; do sleep 0.02; done; echo > waits', outs: [waits]}
+          last: {cmd: echo > last, outs: [last]}
+        """,
+    )
+    result = repo.run("repro", *options, ok=False)
+    told = {line.split()[0]: line.split()[1] for line in result.out.splitlines()[1:]}
+    assert told == {"first": "ran", "bad": "failed", "waits": "ran", "last": "ran" if options else "not"}
+    assert "stage bad: what it made cannot be recorded" in result.err
+    assert f"{repo.path}/w/.gitignore is a symlink" in result.err
+    assert lock(repo).keys() == {name for name, state in told.items() if state == "ran"}
+
+
+def test_on_a_disk_that_is_nearly_full_all_is_recorded_before_the_next_command(
+    chain: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "ROOM", 1 << 62)
+    chain.write("vml.yaml", chain.read("vml.yaml").replace(b"cat clean > model", b"cp vml.lock model"))
+    assert states(chain) == {"clean": "ran", "train": "ran"}
+    assert lock(chain, "model").keys() == {"clean"}
 
 
 def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
