@@ -480,6 +480,23 @@ def test_on_a_disk_that_is_nearly_full_all_is_recorded_before_the_next_command(
     assert lock(chain, "model").keys() == {"clean"}
 
 
+def test_more_params_than_are_recorded_are_refused_before_a_command(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          some: {cmd: echo > some, params: [lr], outs: [some]}
+          all: {cmd: echo > all, params: [params.yaml: ], outs: [all]}
+        """,
+        params_yaml=f"lr: 1\nbig: {'x' * (5 << 20)}\n",
+    )
+    result = repo.fails("repro", code=3)
+    assert "stage all: params.yaml: the params come to 5.2 MB, and at most 4.2 MB go into vml.lock" in result.err
+    assert not (repo.path / "some").exists()
+    repo.write("vml.yaml", repo.read("vml.yaml").replace(b"params: [params.yaml: ]", b"deps: [params.yaml]"))
+    assert states(repo) == {"some": "ran", "all": "ran"}
+
+
 def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
     repo.write("in", "1")
     (repo.path / "loop").symlink_to("loop")
