@@ -969,6 +969,30 @@ def test_an_output_that_lock_files_name_twice_goes_to_the_stage_that_makes_it(re
     clean(repo)
 
 
+def test_who_loses_to_what_goes_itself_keeps_its_output(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: mkdir -p o; cp in o/x, deps: [in], outs: [o/x]}
+          b: {cmd: mkdir -p o; cp in o/y, deps: [in], outs: [o/y]}
+        """,
+        **{"in": "1"},
+    )
+    states(repo)
+    held = json.loads(repo.read("vml.lock"))
+    held["stages"]["c"] = json.loads(json.dumps(held["stages"]["a"]).replace('"o/x"', '"o"'))
+    held["stages"]["also"] = held["stages"]["a"]
+    repo.write("vml.lock", json.dumps(held))
+    write(repo, "stages: {a: {cmd: mkdir -p o; cp in o/x, deps: [in], outs: [o/x]}}")
+    result = repo.run("repro")
+    assert [line.split(" is no longer")[0] for line in result.err.splitlines()[:-1]] == [
+        "vml.lock: o",
+        "vml.lock: o/x",
+    ]
+    assert {name: list(each["outs"]) for name, each in lock(repo).items()} == {"a": ["o/x"], "b": ["o/y"]}
+
+
 def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
     write(
         repo,

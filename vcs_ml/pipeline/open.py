@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vcs_ml import fs, values
 from vcs_ml.errors import UserError
@@ -54,12 +54,26 @@ def settle(project: Project) -> tuple[Survey, list[Pointer]]:
     survey = tracked.survey(project)
     overlaps = [error for error in survey.broken.values() if isinstance(error, sources.Overlap)]
     _, found = pipeline(project, survey)
-    taken: dict[tuple[str, str, str], Pointer] = {}
-    for out, other in (pair for error in overlaps for pair in error.pairs):
-        loser = other if other.lock and is_made(out, found) and not is_made(other, found) else out
-        taken[loser.lock, loser.stage, loser.path] = loser
-    lock_files.drop(project, taken.values())
-    return tracked.survey(project), list(taken.values())
+    every = {(each.lock, each.stage, each.path): each for error in overlaps for pair in error.pairs for each in pair}
+    taken = _losers(every.values(), found)
+    lock_files.drop(project, taken)
+    return tracked.survey(project), taken
+
+
+def _losers(every: Iterable[Pointer], graph: Graph) -> list[Pointer]:
+    """Those outputs that have to go so that no two of all these overlap: data stays, then what a stage makes, then
+    what lies in nothing and holds nothing that stays.
+    """
+    kept: dict[str, Pointer] = {}
+    around: set[str] = set()
+    losers = []
+    for each in sorted(every, key=lambda each: (bool(each.lock), not is_made(each, graph), each.path, each.source)):
+        if each.lock and (each.path in around or sources.owner(each.path, kept)):
+            losers.append(each)
+        else:
+            kept[each.path] = each
+            around.update(outputs.above(each.path))
+    return losers
 
 
 def is_made(out: Pointer, graph: Graph) -> bool:
