@@ -635,6 +635,36 @@ def test_pull(repo: Repo, remote: Path) -> None:
     assert states(again, "--pull") == {"a": "ran", "b": "cached"}
 
 
+def test_pull_from_nowhere_and_from_the_remote_of_an_output(repo: Repo, tmp_path: Path) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a:
+            cmd: cp in out; cp in near; echo a >> .ran
+            deps: [in]
+            outs: [out: {remote: far}, near]
+        """,
+        **{"in": "1"},
+    )
+    repo.write(".gitignore", ".ran\n")
+    repo.run("repro")
+    repo.commit()
+    assert ran(repo) == ["a"]
+    there = repo.clone("nowhere")
+    assert states(there, "--pull") == {"a": "ran"}
+    for name in ("far", "main"):
+        repo.run("remote", "add", *(["-d"] if name == "main" else []), name, str(tmp_path / name))
+    repo.commit()
+    there = repo.clone("empty")
+    assert states(there, "--pull") == {"a": "ran"}
+    for name in ("far", "main"):
+        repo.run("push", "-r", name)
+    there = repo.clone("clone")
+    assert states(there, "--pull") == {"a": "cached"}
+    assert (there.read("out"), there.read("near"), ran(there)) == (b"1", b"1", [])
+
+
 def test_logs_of_the_last_runs_are_kept(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: echo words, always_changed: true}}")
     for i in range(25):
