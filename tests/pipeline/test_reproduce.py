@@ -1042,7 +1042,9 @@ def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
         *(f"{n} is recorded for a, which is no stage any more (vml rm --cached {n} ends tracking it)" for n in "dpq"),
     ]
     assert repo.json("status", "d/x")["left"] == [{"path": "d", "stage": "a"}]
-    assert "vml rm --cached d ends tracking it" in repo.fails("rm", "d/x", code=3).err
+    result = repo.fails("rm", "d/x", code=3)
+    assert "d/x lies in d, once the output of the stage a" in result.err
+    assert "vml rm --cached d ends tracking it" in result.err
     repo.run("rm", "--cached", "d", "q")
     repo.run("add", "d")
     repo.run("rm", "p")
@@ -1052,6 +1054,29 @@ def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
     repo.write("vml.yaml", "")
     assert [each["path"] for each in repo.json("status")["left"]] == ["b"]
     clean(repo)
+
+
+def test_a_stage_that_is_gone_and_tracks_nothing_is_no_longer_recorded(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in p; cp in m, deps: [in], outs: [p], metrics: [m: {cache: false}]}
+          b: {cmd: cp in b, deps: [in], outs: [b: {cache: false}]}
+        """,
+        **{"in": "1"},
+    )
+    states(repo)
+    write(repo, "stages: {b: {cmd: cp in b, deps: [in], outs: [b: {cache: false}], if: false}}")
+    repo.run("repro")
+    assert sorted(lock(repo)) == ["a", "b"]
+    repo.run("rm", "p")
+    repo.write("vml.yaml", "stages: {}")
+    repo.run("repro", "--dry")
+    repo.run("repro", "--no-commit")
+    assert sorted(lock(repo)) == ["a", "b"]
+    assert "vml.lock: a is no longer recorded" in repo.run("repro").err
+    assert (lock(repo), repo.read("m")) == ({}, b"1")
 
 
 def test_what_a_terminal_would_obey_is_shown_as_escapes(repo: Repo) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from vcs_ml import fs, values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import graph, load, outputs, patterns
+from vcs_ml.pipeline import graph, load, outputs, patterns, stage
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.load import Pipeline
-from vcs_ml.workspace import lock_files, pointer_files, sources, tracked
+from vcs_ml.workspace import lock_files, lockfile, pointer_files, sources, tracked
 from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.lock_files import LockFiles
+from vcs_ml.workspace.outs import StageKey
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
@@ -76,11 +78,23 @@ def _losers(every: Iterable[Pointer], graph: Graph) -> list[Pointer]:
     return losers
 
 
+def gone(graph: Graph, files: Iterable[str], known: LockFiles) -> list[StageKey]:
+    """What the lock files beside these vml.yaml record of stages that are gone, and of which nothing is tracked."""
+    found = []
+    for file in files:
+        source = lockfile.source_in(file.rpartition("/")[0])
+        for name, record in known.read(source).stages.items():
+            address = stage.address(file, name)
+            if address not in graph.stages and address not in graph.off:
+                found += [] if any(out.flags.cache for out in record.outs.values()) else [(source, name)]
+    return found
+
+
 def is_made(out: Pointer, graph: Graph) -> bool:
     """Whether the stage that an output was recorded for makes it, by its vml.yaml."""
-    stage = graph.stages.get(out.maker)
-    return stage is not None and any(
-        patterns.matches(out.path, each.path) if each.is_glob else out.path == each.path for each in stage.outs
+    maker = graph.stages.get(out.maker)
+    return maker is not None and any(
+        patterns.matches(out.path, each.path) if each.is_glob else out.path == each.path for each in maker.outs
     )
 
 

@@ -131,9 +131,11 @@ def run(
     KeyboardInterrupt or SystemExit for signals; `stopped` is told what there was until then.
     """
     _refuse_inside(project, env)
-    pointers, graph = opened(project, _settled(project, voice.say))
+    survey = _settled(project, voice.say)
+    pointers, graph = opened(project, survey)
     chosen = choose(graph, choice)
     stages = graph.stages
+    files = {stages[each].file for each in chosen} if choice.names else survey.stage_files
     voice = _one_at_a_time(voice)
     logs = project.state_dir / "logs" / run_name()
     course = _Course(graph, chosen, logs)
@@ -144,7 +146,9 @@ def run(
     addresses = {(look.source_of(stages[each]), stages[each].name): each for each in chosen}
 
     def lost(key: StageKey, why: VmlError | OSError) -> None:
-        address = addresses[key]
+        address = addresses.get(key)
+        if address is None:  # one that is gone
+            return
         error = turn.error_of(address, why)
         text = f"stage {address}: what it made cannot be recorded: {error.message.removeprefix(f'stage {address}: ')}"
         course.lost[address] = UserError(text, hint=error.hint)
@@ -165,6 +169,9 @@ def run(
             in_git, options, jobs > 1, ignored, course.reasons, {},
         )  # fmt: skip
         with ledger.open():
+            for source, name in open.gone(graph, files, ledger.locks) if options.commit else ():
+                voice.say(f"{quote(source)}: {quote(name)} is no longer recorded, for it is no stage any more")
+                ledger.recording.stage(source, name, None)
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
         shared.errors.update(early)
         if early and not keep_going:
