@@ -497,6 +497,11 @@ def test_more_params_than_are_recorded_are_refused_before_a_command(repo: Repo) 
     assert states(repo) == {"some": "ran", "all": "ran"}
 
 
+def test_an_output_that_is_no_file(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: mkfifo pipe, outs: [pipe]}}")
+    assert "the output pipe is neither a file nor a directory" in repo.fails("repro", code=3).err
+
+
 def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
     repo.write("in", "1")
     (repo.path / "loop").symlink_to("loop")

@@ -95,6 +95,10 @@ class Recording:
             full = self._project.root / path
             if not os.path.lexists(full):
                 raise UserError(f"the output {quote(path)} was not made", hint="does its stage write it elsewhere?")
+            if not (full.is_file() or full.is_dir() or full.is_symlink()):
+                raise UserError(
+                    f"the output {quote(path)} is neither a file nor a directory", hint="only these can be recorded"
+                )
             if flags.cache:
                 known = self._gauge.pointers.get(path)
                 # A directory was made anew: its recorded version tells nothing of what has to be there.
