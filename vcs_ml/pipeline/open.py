@@ -7,7 +7,7 @@ import shlex
 import stat
 from collections.abc import Iterable, Mapping
 
-from vcs_ml import fs, values
+from vcs_ml import fs, git, values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline import graph, load, outputs, patterns, stage
@@ -44,7 +44,26 @@ def pipeline(
     data = (path for path, each in found.tracked.items() if not each.lock)
     built = graph.build(loaded.stages, data)
     outputs.refuse_shared(built.outputs, list(built.stages.values()), project.root)
+    _refuse_other_repositories(project, built)
     return loaded, built
+
+
+def _refuse_other_repositories(project: Project, graph: Graph) -> None:
+    """UserError for an output in a repository inside of ours, as in a submodule: our Git knows nothing of its files."""
+    seen: set[str] = set()
+    for each in graph.stages.values():
+        for out in each.outs:
+            place = f"{patterns.directory(out.path)}/*" if out.is_glob else out.path
+            for folder in outputs.above(place):
+                if folder in seen:
+                    break
+                seen.add(folder)
+                if git.is_worktree_top(project.root / folder):
+                    raise UserError(
+                        f"{quote(each.file)}:{each.line}: {quote(out.path)} of {quote(each.address)} would lie in "
+                        f"{quote(folder)}, which is a Git repository of its own",
+                        hint="write elsewhere, and let the command copy it there",
+                    )
 
 
 def settle(project: Project) -> tuple[Survey, list[Pointer]]:
