@@ -32,6 +32,10 @@ def address(url: str, options: Mapping[str, Value]) -> str:
     return masked(f"{url} at {endpoint}" if endpoint else url)
 
 
+class NoRemote(UserError):
+    """There is no remote of this name, or none at all, or nothing was ever pushed to it."""
+
+
 class RemoteConfig(NamedTuple):
     """A remote as configured: its url, everything else set for it, and the file its url came from."""
 
@@ -216,14 +220,16 @@ class Config:
         }
 
     def remote(self, name: str | None = None) -> RemoteConfig:
-        """The remote called `name`; without one, core.remote, or the only one. UserError if there is none."""
+        """The remote called `name`; without one, core.remote, or the only one. NoRemote if there is none, UserError if
+        it is not clear which.
+        """
         remotes = self.remotes()
         wanted = name or self.default_remote
         if wanted is None:
             if len(remotes) == 1:
                 return next(iter(remotes.values()))
             if not remotes:
-                raise UserError("this project has no remote", hint="vml remote add -d NAME URL")
+                raise NoRemote("this project has no remote", hint="vml remote add -d NAME URL")
             raise UserError(
                 f"there are several remotes ({', '.join(remotes)}) and none is the default",
                 hint="vml remote default NAME, or name one with -r",
@@ -233,7 +239,7 @@ class Config:
         near = difflib.get_close_matches(wanted, remotes, n=1)
         where = "" if name else " (core.remote)"
         hint = f"did you mean {near[0]}?" if near else f"vml remote add {wanted} URL"
-        raise UserError(f"there is no remote {wanted!r}{where}", hint=hint)
+        raise (NoRemote if name else UserError)(f"there is no remote {wanted!r}{where}", hint=hint)
 
     # Changes
 

@@ -13,7 +13,7 @@ from vcs_ml import fs, output
 from vcs_ml.errors import UserError
 
 _HINTS: Final = {
-    errno.ENOSPC: "free some space and run the command again; what was done is kept",
+    errno.ENOSPC: "free some space and run the command again",
     errno.EDQUOT: "your quota is used up; free some space and run the command again",
     errno.EROFS: "the file system is mounted read-only",
     errno.EIO: "the disk reports a fault; look at the system's log before anything else",

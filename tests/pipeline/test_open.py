@@ -42,3 +42,14 @@ def test_a_link_is_refused(repo: Repo) -> None:
         (repo.path / name).unlink()
     (repo.path / "vml.yaml").symlink_to("nowhere")
     assert "vml.yaml is a symbolic link" in repo.fails("repro", code=3).err
+
+
+def test_an_output_in_another_repository_is_refused(repo: Repo) -> None:
+    repo.write("other/f", "1")
+    repo.git("init", "-q", "other/deep")
+    for out in ("other/deep/f", "other/deep/sub/f", "other/deep/*.txt"):
+        repo.write("vml.yaml", f"stages: {{a: {{cmd: x, outs: [other/f, '{out}']}}}}\n")
+        with pytest.raises(UserError, match="of a would lie in other/deep, which is a Git repository of its own"):
+            pipeline(project_of(repo))
+    repo.write("vml.yaml", "stages: {a: {cmd: x, deps: [other/deep/f], outs: [other/f, 'other/*.txt']}}\n")
+    pipeline(project_of(repo))

@@ -18,6 +18,7 @@ from tests import pipelines
 from tests.conftest import Repo
 from tests.pipelines import Dag, lock, states, whys, write
 from tests.stages import project_of
+from vcs_ml.pipeline import ledger
 from vcs_ml.store import objects
 from vcs_ml.workspace import opening
 
@@ -464,6 +465,57 @@ def test_what_the_system_refuses_is_the_failure_of_one_stage(repo: Repo, jobs: s
     assert states(repo, "-k", ok=False)["other"] == "skipped"
 
 
+@pytest.mark.parametrize("options", [("-k",), ("-k", "-j", "2"), ()])
+def test_what_cannot_be_recorded_is_the_failure_of_its_own_stage(repo: Repo, options: tuple[str, ...]) -> None:
+    write(
+        repo,
+        """
+        stages:
+          first: {cmd: echo > first, outs: [first]}
+          bad: {cmd: 'echo > w/x; rm -f w/.gitignore; ln -s nowhere w/.gitignore', outs: [w/x]}
+          waits: {cmd: 'until grep first vml.lock; do sleep 0.02; done; echo > waits', outs: [waits]}
+          last: {cmd: echo > last, outs: [last]}
+        """,
+    )
+    result = repo.run("repro", *options, ok=False)
+    told = {line.split()[0]: line.split()[1] for line in result.out.splitlines()[1:]}
+    assert told == {"first": "ran", "bad": "failed", "waits": "ran", "last": "ran" if options else "not"}
+    assert "stage bad: what it made cannot be recorded" in result.err
+    assert f"{repo.path}/w/.gitignore is a symlink" in result.err
+    assert lock(repo).keys() == {name for name, state in told.items() if state == "ran"}
+
+
+def test_on_a_disk_that_is_nearly_full_all_is_recorded_before_the_next_command(
+    chain: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "ROOM", 1 << 62)
+    chain.write("vml.yaml", chain.read("vml.yaml").replace(b"cat clean > model", b"cp vml.lock model"))
+    assert states(chain) == {"clean": "ran", "train": "ran"}
+    assert lock(chain, "model").keys() == {"clean"}
+
+
+def test_more_params_than_are_recorded_are_refused_before_a_command(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          some: {cmd: echo > some, params: [lr], outs: [some]}
+          all: {cmd: echo > all, params: [params.yaml: ], outs: [all]}
+        """,
+        params_yaml=f"lr: 1\nbig: {'x' * (5 << 20)}\n",
+    )
+    result = repo.fails("repro", code=3)
+    assert "stage all: params.yaml: the params come to 5.2 MB, and at most 4.2 MB go into vml.lock" in result.err
+    assert not (repo.path / "some").exists()
+    repo.write("vml.yaml", repo.read("vml.yaml").replace(b"params: [params.yaml: ]", b"deps: [params.yaml]"))
+    assert states(repo) == {"some": "ran", "all": "ran"}
+
+
+def test_an_output_that_is_no_file(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: mkfifo pipe, outs: [pipe]}}")
+    assert "the output pipe is neither a file nor a directory" in repo.fails("repro", code=3).err
+
+
 def test_a_dry_run_says_what_would_fail(repo: Repo) -> None:
     repo.write("in", "1")
     (repo.path / "loop").symlink_to("loop")
@@ -625,6 +677,36 @@ def test_pull_is_proposed_only_where_it_may_help(repo: Repo, tmp_path: Path) -> 
     repo.run("remote", "add", "-d", "storage", str(tmp_path / "remote"))
     assert said() == ["a"]
     assert said("--dry") == ["a"]
+
+
+def test_pull_from_nowhere_and_from_the_remote_of_an_output(repo: Repo, tmp_path: Path) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a:
+            cmd: cp in out; cp in near; echo a >> .ran
+            deps: [in]
+            outs: [out: {remote: far}, near]
+        """,
+        **{"in": "1"},
+    )
+    repo.write(".gitignore", ".ran\n")
+    repo.run("repro")
+    repo.commit()
+    assert ran(repo) == ["a"]
+    there = repo.clone("nowhere")
+    assert states(there, "--pull") == {"a": "ran"}
+    for name in ("far", "main"):
+        repo.run("remote", "add", *(["-d"] if name == "main" else []), name, str(tmp_path / name))
+    repo.commit()
+    there = repo.clone("empty")
+    assert states(there, "--pull") == {"a": "ran"}
+    for name in ("far", "main"):
+        repo.run("push", "-r", name)
+    there = repo.clone("clone")
+    assert states(there, "--pull") == {"a": "cached"}
+    assert (there.read("out"), there.read("near"), ran(there)) == (b"1", b"1", [])
 
 
 def test_logs_of_the_last_runs_are_kept(repo: Repo) -> None:
@@ -1032,6 +1114,30 @@ def test_an_output_that_lock_files_name_twice_goes_to_the_stage_that_makes_it(re
     clean(repo)
 
 
+def test_who_loses_to_what_goes_itself_keeps_its_output(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: mkdir -p o; cp in o/x, deps: [in], outs: [o/x]}
+          b: {cmd: mkdir -p o; cp in o/y, deps: [in], outs: [o/y]}
+        """,
+        **{"in": "1"},
+    )
+    states(repo)
+    held = json.loads(repo.read("vml.lock"))
+    held["stages"]["c"] = json.loads(json.dumps(held["stages"]["a"]).replace('"o/x"', '"o"'))
+    held["stages"]["also"] = held["stages"]["a"]
+    repo.write("vml.lock", json.dumps(held))
+    write(repo, "stages: {a: {cmd: mkdir -p o; cp in o/x, deps: [in], outs: [o/x]}}")
+    result = repo.run("repro")
+    assert [line.split(" is no longer")[0] for line in result.err.splitlines()[:-1]] == [
+        "vml.lock: o",
+        "vml.lock: o/x",
+    ]
+    assert {name: list(each["outs"]) for name, each in lock(repo).items()} == {"a": ["o/x"], "b": ["o/y"]}
+
+
 def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
     write(
         repo,
@@ -1051,7 +1157,9 @@ def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
         *(f"{n} is recorded for a, which is no stage any more (vml rm --cached {n} ends tracking it)" for n in "dpq"),
     ]
     assert repo.json("status", "d/x")["left"] == [{"path": "d", "stage": "a"}]
-    assert "vml rm --cached d ends tracking it" in repo.fails("rm", "d/x", code=3).err
+    result = repo.fails("rm", "d/x", code=3)
+    assert "d/x lies in d, once the output of the stage a" in result.err
+    assert "vml rm --cached d ends tracking it" in result.err
     repo.run("rm", "--cached", "d", "q")
     repo.run("add", "d")
     repo.run("rm", "p")
@@ -1061,6 +1169,29 @@ def test_what_a_stage_made_that_is_gone_can_be_released(repo: Repo) -> None:
     repo.write("vml.yaml", "")
     assert [each["path"] for each in repo.json("status")["left"]] == ["b"]
     clean(repo)
+
+
+def test_a_stage_that_is_gone_and_tracks_nothing_is_no_longer_recorded(repo: Repo) -> None:
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: cp in p; cp in m, deps: [in], outs: [p], metrics: [m: {cache: false}]}
+          b: {cmd: cp in b, deps: [in], outs: [b: {cache: false}]}
+        """,
+        **{"in": "1"},
+    )
+    states(repo)
+    write(repo, "stages: {b: {cmd: cp in b, deps: [in], outs: [b: {cache: false}], if: false}}")
+    repo.run("repro")
+    assert sorted(lock(repo)) == ["a", "b"]
+    repo.run("rm", "p")
+    repo.write("vml.yaml", "stages: {}")
+    repo.run("repro", "--dry")
+    repo.run("repro", "--no-commit")
+    assert sorted(lock(repo)) == ["a", "b"]
+    assert "vml.lock: a is no longer recorded" in repo.run("repro").err
+    assert (lock(repo), repo.read("m")) == ({}, b"1")
 
 
 def test_what_a_terminal_would_obey_is_shown_as_escapes(repo: Repo) -> None:

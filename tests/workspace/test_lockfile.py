@@ -245,3 +245,12 @@ def test_changes_of_different_stages_merge(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(raw)
     merge = ["git", "merge-file", "-p", "ours", "base", "theirs"]
     assert subprocess.run(merge, cwd=tmp_path, capture_output=True, check=True).stdout == version(a="x", b="y", bb="z")
+
+
+def test_what_would_not_be_read_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = StageRecord(("x",)), StageRecord(("y" * 1000,))
+    raw = serialize(LockFile("sub/vml.lock", {"a": small, "b": large}), XXH128)
+    monkeypatch.setattr(lockfile, "MAX_SIZE", len(raw))
+    assert parse(raw, "sub/vml.lock", XXH128).stages["b"] == large
+    with pytest.raises(UserError, match=r"sub/vml\.lock would have 1\.\d kB, .*; most is of the stage b"):
+        serialize(LockFile("sub/vml.lock", {"a": small, "b": large, "c": small}), XXH128)

@@ -39,6 +39,24 @@ def test_a_flush_that_fails_is_forgotten(repo: Repo) -> None:
         assert not (repo.path / "vml.lock").exists()
 
 
+def test_a_stage_that_cannot_be_written_is_not_written_with_another(repo: Repo) -> None:
+    project = project_of(repo)
+    store = opening.open_store(project)
+    repo.write("w/out", "1")
+    repo.write("other", "2")
+    (repo.path / "w/.gitignore").symlink_to("nowhere")
+    with opening.changing(project):
+        gauge = Gauge(project, store, tracked.in_workspace(project), SILENT)
+        with Recording(project, store, gauge, LockFiles(project), SILENT) as recording:
+            recording.stage("vml.lock", "a", StageRecord(("x",), {}, {}, recording.outs({"w/out": Flags()})))
+            recording.stage("vml.lock", "b", StageRecord(("x",), {}, {}, recording.outs({"other": Flags()})))
+            lost = recording.flush_each()
+            assert lost.keys() == {("vml.lock", "a")}
+            assert gauge.pointers.keys() == {"other"}
+            recording.stage("vml.lock", "c", StageRecord(("x",), {}, {}, {}))
+    assert lock_of(repo).stages.keys() == {"b", "c"}
+
+
 def test_one_flush_for_a_chain(repo: Repo) -> None:
     project = project_of(repo)
     store = opening.open_store(project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,19 +12,22 @@ from types import TracebackType
 from typing import Final, Self
 
 from vcs_ml import fs
+from vcs_ml.errors import VmlError
 from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
 from vcs_ml.workspace import checkout, opening
 from vcs_ml.workspace.lock_files import LockFiles
 from vcs_ml.workspace.lockfile import OutItem
 from vcs_ml.workspace.measure import Gauge
-from vcs_ml.workspace.outs import Recording
+from vcs_ml.workspace.outs import Recording, StageKey
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.saved import Saved
 
 # Seconds for which the worktree's lock, and what stages have made, is held back: as long as a stage that is long.
 WINDOW: Final = 0.2
+# Free bytes below which a command might fill the disk within that time, so that nothing is held back.
+ROOM: Final = 1 << 30
 
 
 class Ledger:
@@ -31,8 +35,8 @@ class Ledger:
 
     While it is open, this process holds the worktree's lock, so nobody else records anything, and keeps it for up to
     WINDOW seconds more: so stages that are quicker share one flush. `generation` changes when others may have come
-    in between. At the end everything is flushed; after an error, what stages before it have made, too. `waiting` and
-    `check` as in locks.lock.
+    in between. At the end everything is flushed; after an error, what stages before it have made, too. `lost` is told
+    of each stage that could not be recorded, by lock file and name, and why. `waiting` and `check` as in locks.lock.
     """
 
     def __init__(
@@ -44,17 +48,18 @@ class Ledger:
         *,
         waiting: Callable[[str], None],
         check: Callable[[], None],
+        lost: Callable[[StageKey, VmlError | OSError], None],
     ) -> None:
         self.project, self.store, self.meter = project, store, meter
         self.locks = LockFiles(project)
         self.generation = 0
-        self._pointers, self._waiting, self._check = pointers, waiting, check
+        self._pointers, self._waiting, self._check, self._lost = pointers, waiting, check, lost
         self._gauge: Gauge | None = None
         self._recording: Recording | None = None
         self._mutex = threading.RLock()
         self._held = ExitStack()
         self._since: float | None = None
-        self._after: list[Callable[[], None]] = []
+        self._after: list[tuple[StageKey, Callable[[], None]]] = []
         self._closer: threading.Thread | None = None
         self._wake = threading.Event()
         self._over = False
@@ -73,7 +78,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Have the ledger for the body. Errors of an earlier flush are raised here."""
+        """Have the ledger for the body. A bug in an earlier flush is raised here."""
         with self._mutex:
             self._raise()
             if self._since is None:
@@ -93,8 +98,8 @@ class Ledger:
         return self._recording
 
     def after_flush(self, action: Callable[[], None]) -> None:
-        """Do something once what was recorded is durable."""
-        self._after.append(action)
+        """Do something for the stage that was recorded last, once that is durable."""
+        self._after.append((self.recording.latest, action))
 
     def settle(self) -> None:
         """Write everything, and let others in."""
@@ -106,9 +111,15 @@ class Ledger:
     def flush(self) -> None:
         """Write everything, while the ledger is open, and go on."""
         after, self._after = self._after, []
-        self.recording.flush()
-        for action in after:
-            action()
+        lost = self.recording.flush_each()
+        for key, action in after:
+            if key not in lost:
+                try:
+                    action()
+                except (VmlError, OSError) as error:
+                    lost[key] = error
+        for key, why in lost.items():
+            self._lost(key, why)
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
@@ -120,12 +131,18 @@ class Ledger:
         with self._mutex:
             self._commands += 1
             self.forget()
+            if self._since is not None and self.recording.pending and self._is_short_of_room():
+                self.flush()
         try:
             yield
         finally:
             with self._mutex:
                 self._commands -= 1
                 self.forget()
+
+    def _is_short_of_room(self) -> bool:
+        disk = os.statvfs(self.project.root)
+        return disk.f_bavail * disk.f_frsize < ROOM
 
     def forget(self) -> None:
         """The workspace changes: what was measured may be so no more."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from vcs_ml import fs, values
+from vcs_ml import fs, git, values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import graph, load, outputs, patterns
+from vcs_ml.pipeline import graph, load, outputs, patterns, stage
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.load import Pipeline
-from vcs_ml.workspace import lock_files, pointer_files, sources, tracked
+from vcs_ml.workspace import lock_files, lockfile, pointer_files, sources, tracked
 from vcs_ml.workspace.ignore import Ignore
+from vcs_ml.workspace.lock_files import LockFiles
+from vcs_ml.workspace.outs import StageKey
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
@@ -42,7 +44,26 @@ def pipeline(
     data = (path for path, each in found.tracked.items() if not each.lock)
     built = graph.build(loaded.stages, data)
     outputs.refuse_shared(built.outputs, list(built.stages.values()), project.root)
+    _refuse_other_repositories(project, built)
     return loaded, built
+
+
+def _refuse_other_repositories(project: Project, graph: Graph) -> None:
+    """UserError for an output in a repository inside of ours, as in a submodule: our Git knows nothing of its files."""
+    seen: set[str] = set()
+    for each in graph.stages.values():
+        for out in each.outs:
+            place = f"{patterns.directory(out.path)}/*" if out.is_glob else out.path
+            for folder in outputs.above(place):
+                if folder in seen:
+                    break
+                seen.add(folder)
+                if git.is_worktree_top(project.root / folder):
+                    raise UserError(
+                        f"{quote(each.file)}:{each.line}: {quote(out.path)} of {quote(each.address)} would lie in "
+                        f"{quote(folder)}, which is a Git repository of its own",
+                        hint="write elsewhere, and let the command copy it there",
+                    )
 
 
 def settle(project: Project) -> tuple[Survey, list[Pointer]]:
@@ -54,19 +75,45 @@ def settle(project: Project) -> tuple[Survey, list[Pointer]]:
     survey = tracked.survey(project)
     overlaps = [error for error in survey.broken.values() if isinstance(error, sources.Overlap)]
     _, found = pipeline(project, survey)
-    taken: dict[tuple[str, str, str], Pointer] = {}
-    for out, other in (pair for error in overlaps for pair in error.pairs):
-        loser = other if other.lock and is_made(out, found) and not is_made(other, found) else out
-        taken[loser.lock, loser.stage, loser.path] = loser
-    lock_files.drop(project, taken.values())
-    return tracked.survey(project), list(taken.values())
+    every = {(each.lock, each.stage, each.path): each for error in overlaps for pair in error.pairs for each in pair}
+    taken = _losers(every.values(), found)
+    lock_files.drop(project, taken)
+    return tracked.survey(project), taken
+
+
+def _losers(every: Iterable[Pointer], graph: Graph) -> list[Pointer]:
+    """Those outputs that have to go so that no two of all these overlap: data stays, then what a stage makes, then
+    what lies in nothing and holds nothing that stays.
+    """
+    kept: dict[str, Pointer] = {}
+    around: set[str] = set()
+    losers = []
+    for each in sorted(every, key=lambda each: (bool(each.lock), not is_made(each, graph), each.path, each.source)):
+        if each.lock and (each.path in around or sources.owner(each.path, kept)):
+            losers.append(each)
+        else:
+            kept[each.path] = each
+            around.update(outputs.above(each.path))
+    return losers
+
+
+def gone(graph: Graph, files: Iterable[str], known: LockFiles) -> list[StageKey]:
+    """What the lock files beside these vml.yaml record of stages that are gone, and of which nothing is tracked."""
+    found = []
+    for file in files:
+        source = lockfile.source_in(file.rpartition("/")[0])
+        for name, record in known.read(source).stages.items():
+            address = stage.address(file, name)
+            if address not in graph.stages and address not in graph.off:
+                found += [] if any(out.flags.cache for out in record.outs.values()) else [(source, name)]
+    return found
 
 
 def is_made(out: Pointer, graph: Graph) -> bool:
     """Whether the stage that an output was recorded for makes it, by its vml.yaml."""
-    stage = graph.stages.get(out.maker)
-    return stage is not None and any(
-        patterns.matches(out.path, each.path) if each.is_glob else out.path == each.path for each in stage.outs
+    maker = graph.stages.get(out.maker)
+    return maker is not None and any(
+        patterns.matches(out.path, each.path) if each.is_glob else out.path == each.path for each in maker.outs
     )
 
 

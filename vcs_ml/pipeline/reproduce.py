@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
-from vcs_ml.pipeline import ahead, ignored, missing, open, scheduler, signature, targets, turn
+from vcs_ml.pipeline import ahead, ignored, look, missing, open, scheduler, signature, targets, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.ahead import Lacking
 from vcs_ml.pipeline.graph import Graph
@@ -26,6 +26,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.store.local import LocalStore
 from vcs_ml.workspace import opening, tracked
 from vcs_ml.workspace.measure import Gauge
+from vcs_ml.workspace.outs import StageKey
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sources import Overlap
@@ -135,19 +136,32 @@ def run(
     KeyboardInterrupt or SystemExit for signals; `stopped` is told what there was until then.
     """
     _refuse_inside(project, env)
-    pointers, graph = opened(project, _settled(project, voice.say))
+    survey = _settled(project, voice.say)
+    pointers, graph = opened(project, survey)
     chosen = choose(graph, choice)
     stages = graph.stages
+    files = {stages[each].file for each in chosen} if choice.names else survey.stage_files
     voice = _one_at_a_time(voice)
     logs = project.state_dir / "logs" / run_name()
     course = _Course(graph, chosen, logs)
     params = signature.Params(project.root)
     differing = Differing()
     hidden = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
+    addresses = {(look.source_of(stages[each]), stages[each].name): each for each in chosen}
+
+    def lost(key: StageKey, why: VmlError | OSError) -> None:
+        address = addresses.get(key)
+        if address is None:  # one that is gone
+            return
+        error = turn.error_of(address, why)
+        text = f"stage {address}: what it made cannot be recorded: {error.message.removeprefix(f'stage {address}: ')}"
+        course.lost[address] = UserError(text, hint=error.hint)
+        voice.say(f"{address}: failed (what it made cannot be recorded)")
+
     with (
         _telling(course, stopped),
         Groups() as groups,
-        Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check) as ledger,
+        Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check, lost=lost) as ledger,
     ):
 
         def reader() -> Reader:
@@ -159,6 +173,9 @@ def run(
             in_git, named(graph, choice), options, jobs > 1, hidden, course.reasons, {}, course.waits,
         )  # fmt: skip
         with ledger.open():
+            for source, name in open.gone(graph, files, ledger.locks) if options.commit else ():
+                voice.say(f"{quote(source)}: {quote(name)} is no longer recorded, for it is no stage any more")
+                ledger.recording.stage(source, name, None)
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
         shared.errors.update(early)
         if early and not keep_going:
@@ -203,13 +220,16 @@ def run(
             limits=limits._replace(cpu=max(limits.cpu, jobs)),
             keep_going=keep_going,
             done=done,
+            late=lambda: next(iter(course.lost), ""),
         )
         if hidden.told:
-            with ledger.open():
+            # What has come of the stages is told also where this fails, as on a full disk.
+            with contextlib.suppress(VmlError, OSError), ledger.open():
                 hidden.take_back(ledger.gauge.pointers)
     drop_old_logs(logs.parent)
     course.ended.update((row.name, row) for row in rows)
-    return Report(course.results(), differing.found, shared.errors, early, switched_off(graph, choice))
+    errors = {**shared.errors, **course.lost}
+    return Report(course.results(), differing.found, errors, early, switched_off(graph, choice))
 
 
 def _refuse_inside(project: Project, env: Mapping[str, str]) -> None:
@@ -222,7 +242,7 @@ def _refuse_inside(project: Project, env: Mapping[str, str]) -> None:
 
 
 class _Course:
-    """How far a run has come, and the reasons that its stages had."""
+    """How far a run has come, the reasons that its stages had, and those that ended well and could not be recorded."""
 
     def __init__(self, graph: Graph, chosen: Sequence[str], logs: Path) -> None:
         self.graph, self.chosen, self.logs = graph, chosen, logs
@@ -230,6 +250,7 @@ class _Course:
         self.ended: dict[str, Row] = {}
         self.reasons: dict[str, list[Reason]] = {}
         self.waits: dict[str, str] = {}
+        self.lost: dict[str, VmlError] = {}
 
     def results(self) -> list[Result]:
         """What became of each stage until now."""
@@ -240,6 +261,8 @@ class _Course:
         holder = self.waits.get(address)
         pending = Row(address, "not run", 0.0, f"was waiting for {holder}" if holder else doom)
         state, seconds, why = self.ended.get(address, pending)[1:]
+        if address in self.lost:
+            state, why = "failed", self.lost[address].message.removeprefix(f"stage {address}: ")
         log = self.logs / log_name(address)
         return Result(
             address,

@@ -94,21 +94,22 @@ def run(
     limits: Resources = UNLIMITED,
     keep_going: bool = False,
     done: Callable[[Row], None] | None = None,
+    late: Callable[[], str] = lambda: "",
 ) -> list[Row]:
     """Do `work` for each job after all jobs that it waits for (name -> names), up to `slots` at a time.
 
     Of those that could start, the first in the order of `jobs` does. Jobs that run together need no more than `limits`
     together (one that needs more than that runs while nothing else needs it; see `check`), and share no mutex. After
     a failure nothing new starts, or with `keep_going` all that does not need the failed one. Names that are no jobs
-    are not waited for. `done` is told of each job that ran as it ends, by the calling thread. The rows are in the
-    order of `jobs`.
+    are not waited for. `done` is told of each job that ran as it ends, by the calling thread; `late` names a job that
+    had ended well and has failed since, if there is one. The rows are in the order of `jobs`.
 
     With one slot, work is done in the calling thread, else in others. An exception in work, or a signal, stops
     everything (see Groups) and is raised here when nothing runs any more; after a second signal the rest is killed.
     Raises ValueError for a circle.
     """
     graphlib.TopologicalSorter(jobs).prepare()
-    plan = _Plan(jobs, needs or {}, mutexes or {}, limits, slots=slots, keep_going=keep_going)
+    plan = _Plan(jobs, needs or {}, mutexes or {}, limits, slots=slots, keep_going=keep_going, late=late)
     ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
     if slots == 1:
         _follow(plan, lambda name: ended.put(_timed(work, name)), ended, groups, done)
@@ -208,8 +209,9 @@ class _Plan:
         *,
         slots: int,
         keep_going: bool,
+        late: Callable[[], str],
     ) -> None:
-        self._slots, self._keep_going = slots, keep_going
+        self._slots, self._keep_going, self._late = slots, keep_going, late
         self._names = list(jobs)
         self._place = {name: at for at, name in enumerate(self._names)}
         self._needs, self._mutexes, self._limits = needs, mutexes, limits
@@ -234,6 +236,7 @@ class _Plan:
 
     def take(self) -> str | None:
         """The next job, which counts as running from now on; None if none may start now."""
+        self._failed = self._failed or self._late()
         if len(self._running) >= self._slots or (self._failed and not self._keep_going):
             return None
         best, chosen = len(self._names), None

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 from vcs_ml import values
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import one_line, quote
+from vcs_ml.output import one_line, quote, size
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Out, ParamSet, Stage
 from vcs_ml.store import manifest, objects
@@ -23,6 +23,8 @@ from vcs_ml.workspace.lockfile import Flags, OutItem, StageRecord
 from vcs_ml.workspace.measure import Gauge
 
 SCHEMA: Final = 1
+# Characters of JSON that a stage may read of one params file: all of it stands in the lock file, which is read whole.
+PARAMS_MAX: Final = 4 << 20
 _SHOWN: Final = 40  # characters of a value
 _AROUND: Final = 10  # characters that two commands may have in common at an end, and are shown nonetheless
 _SETTINGS: Final = {"shell": "sh", "wdir": "."}  # of a record's `extra`, where they are not as usual
@@ -209,6 +211,16 @@ def _makes(stage: Stage, path: str) -> bool:
 
 def params_of(each: ParamSet, found: Any, lacking: list[tuple[str, str | None]]) -> Mapping[str, object]:
     """The params of a stage in one file with the values `found`; what is not there goes to `lacking`. UserError."""
+    read = _params_of(each, found, lacking)
+    if (length := len(_json(read))) > PARAMS_MAX:
+        raise UserError(
+            f"{quote(each.file)}: the params come to {size(length)}, and at most {size(PARAMS_MAX)} go into vml.lock",
+            hint=f"name only the keys that are read; or {quote(each.file)} under deps, and not under params",
+        )
+    return read
+
+
+def _params_of(each: ParamSet, found: Any, lacking: list[tuple[str, str | None]]) -> Mapping[str, object]:
     if found is None and each.keys is None:
         lacking.append((each.file, None))
         return {}

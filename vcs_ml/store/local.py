@@ -490,8 +490,11 @@ class Batch:
         try:
             self._show()
         except OSError:
+            self._store.catalog.refresh()
+            named = self._store.catalog.packs()  # also by an index that is there and could not be synced
             for each in self._durable():
-                self._store.pack_path(each.name).unlink(missing_ok=True)
+                if each.name not in named:
+                    self._store.pack_path(each.name).unlink(missing_ok=True)
 
     def abort(self) -> None:
         """Drop what is not in a finished pack."""

@@ -56,15 +56,20 @@ class LockFiles:
         before: set[str] = set()
         after: set[str] = set()
         contents: dict[str, bytes] = {}
-        for source, stages in changes.items():
-            project.refuse_link_above(source)
-            writer = self._writer(source)
-            before |= _cached(writer.lock.stages.get(name) for name in stages)
-            after |= _cached(stages.values())
-            writer.put(stages)
-            contents[source] = writer.serialize()
-        touched = [*_ignore(project, after, add=True), *contents]
-        fs.write_many({project.root / source: raw for source, raw in contents.items()}, scratch=project.tmp_dir)
+        try:
+            for source, stages in changes.items():
+                project.refuse_link_above(source)
+                writer = self._writer(source)
+                before |= _cached(writer.lock.stages.get(name) for name in stages)
+                after |= _cached(stages.values())
+                writer.put(stages)
+                contents[source] = writer.serialize()
+            touched = [*_ignore(project, after, add=True), *contents]
+            fs.write_many({project.root / source: raw for source, raw in contents.items()}, scratch=project.tmp_dir)
+        except BaseException:
+            for source in changes:  # what was not written must not be written later, with something else
+                self._known.pop(source, None)
+            raise
         for source in contents:
             self._known[source] = (_stamp(project.root / source), self._known[source][1])
         if gone := before - after:

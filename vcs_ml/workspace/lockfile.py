@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, NoReturn, TypeVar
 from vcs_ml import paths
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import quote, size
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import item, strictjson
 from vcs_ml.workspace.item import Item, Kind
@@ -291,7 +291,7 @@ def _refuse(source: str, why: str, *, hint: str | None = None) -> NoReturn:
 class LockWriter:
     """The bytes of one lock file that is written again and again: a stage is made text once, until it changes.
 
-    UserError for what cannot be text.
+    UserError for what cannot be text, and for more than `parse` reads.
     """
 
     def __init__(self, lock: LockFile, algorithm: Algorithm) -> None:
@@ -312,13 +312,21 @@ class LockWriter:
         fields |= {"schema": str(SCHEMA), "stages": stages}
         lines = ",\n  ".join(f"{_text(key, 0)}: {text}" for key, text in sorted(fields.items()))
         try:
-            return f"{{\n  {lines}\n}}\n".encode()
+            raw = f"{{\n  {lines}\n}}\n".encode()
         except UnicodeEncodeError as error:
             near = error.object[max(error.start - 40, 0) : error.end + 40]
             raise UserError(
                 f"{quote(self.lock.source)} cannot be written: {near!r} is not UTF-8",
                 hint="rename the file that is called so",
             ) from None
+        if len(raw) > MAX_SIZE:
+            largest = max(self.lock.stages, key=lambda name: len(self._blocks[name][1]))
+            raise UserError(
+                f"{quote(self.lock.source)} would have {size(len(raw))}, which is more than is read of one "
+                f"({size(MAX_SIZE)}); most is of the stage {quote(largest)}",
+                hint=f"let its params name fewer keys; or move stages into the {STAGES} of another directory",
+            )
+        return raw
 
     def _block(self, name: str, stage: StageRecord) -> str:
         known = self._blocks.get(name)

@@ -116,7 +116,7 @@ class Gauge:
                 return self._tracked(rel)
             return self._untracked(rel, project.read_index_dir, project.root, self._ignore)
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-            raise UserError(f"{quote(path)} is neither a file nor a directory", hint="a stage can read only such")
+            raise UserError(f"{quote(path)} is neither a file nor a directory", hint="stages read and make only such")
         files = self._outside if not inside else self.files if rel in self.pointers else self._inside
         entry, _ = files.look(rel, meter=self._meter, rehash=files is not self.files and self._is_doubted(full))
         return single.item_of(entry) if entry is not None and entry.size >= 0 else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from vcs_ml import paths
-from vcs_ml.errors import UserError
+from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import objects
@@ -26,6 +27,20 @@ from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.record import Done, Job
 from vcs_ml.workspace.targets import Target
 
+StageKey = tuple[str, str]  # the lock file and the name
+
+
+class _Change(NamedTuple):
+    """A stage that is to be recorded, and all that this changes in lock files: others may lose what it makes now."""
+
+    key: StageKey
+    stages: dict[str, dict[str, StageRecord | None]]
+
+    def outs(self) -> Mapping[str, OutItem]:
+        source, name = self.key
+        stage = self.stages.get(source, {}).get(name)
+        return stage.outs if stage else {}
+
 
 class Recording:
     """Records what stages have made. Some short stages may share one `flush`, which costs a few syncs of the disk.
@@ -40,6 +55,7 @@ class Recording:
         self._job: Job | None = None
         self._done: list[Done] = []
         self._stages: dict[str, dict[str, StageRecord | None]] = {}
+        self._changes: list[_Change] = []  # what `_stages` come from, in order
         # Directories that something tracked lies in, or once lay in: only these are looked through.
         self._around = {folder for path in gauge.pointers for folder in _above(path)}
 
@@ -59,6 +75,11 @@ class Recording:
         """Whether there is something to flush."""
         return self._job is not None or bool(self._stages)
 
+    @property
+    def latest(self) -> StageKey:
+        """The stage that is to be recorded, and came last."""
+        return self._changes[-1].key
+
     def outs(self, wanted: Mapping[str, Flags]) -> dict[str, OutItem]:
         """Store what is at these project-relative paths now, whatever was there before; what Git has is only measured.
 
@@ -74,6 +95,10 @@ class Recording:
             full = self._project.root / path
             if not os.path.lexists(full):
                 raise UserError(f"the output {quote(path)} was not made", hint="does its stage write it elsewhere?")
+            if not (full.is_file() or full.is_dir() or full.is_symlink()):
+                raise UserError(
+                    f"the output {quote(path)} is neither a file nor a directory", hint="only these can be recorded"
+                )
             if flags.cache:
                 known = self._gauge.pointers.get(path)
                 # A directory was made anew: its recorded version tells nothing of what has to be there.
@@ -92,7 +117,9 @@ class Recording:
         which the gauge knows at once. Another stage that was recorded with one of them, or with what lies in or around
         one, has that no more, and is dropped with its last output.
         """
-        for each in self._others(source, name, stage) if stage else ():
+        others = self._others(source, name, stage) if stage else []
+        self._changes.append(_Change((source, name), {}))
+        for each in others:
             self._take(each)
         self._put(source, name, stage)
 
@@ -122,7 +149,8 @@ class Recording:
             each = pointers.get(path)
             if each is not None and (each.lock, each.stage) == (source, name):
                 del pointers[path]
-        self._stages.setdefault(source, {})[name] = stage
+        for stages in (self._stages, self._changes[-1].stages):
+            stages.setdefault(source, {})[name] = stage
         if stage:
             self._track(source, name, stage)
 
@@ -153,11 +181,55 @@ class Recording:
 
         After an error, nothing of it is left to be flushed: what is not durable must not be named later.
         """
-        stages, done = self._stages, self._done
-        self._stages, self._done, self._job = {}, [], None
+        stages, _, done = self._begin_flush()
         self._open.close()
         if stages:
             self._locks.write(stages)
+        self._settle(done)
+
+    def flush_each(self) -> dict[StageKey, VmlError | OSError]:
+        """`flush`, but what cannot be written for one stage is the error of that stage, and the others are recorded.
+
+        The stages that are not recorded, and why. A stat index that cannot be written is left as it was, as by a kill.
+        """
+        stages, changes, done = self._begin_flush()
+        lost: dict[StageKey, VmlError | OSError] = {}
+        try:
+            self._open.close()
+        except (VmlError, OSError) as error:
+            lost, done = {each.key: error for each in changes}, []
+        else:
+            if stages:
+                lost = self._write(stages, changes)
+        gone = {path for each in changes if each.key in lost for path in each.outs()}
+        with contextlib.suppress(OSError):
+            self._settle([each for each in done if each.recorded.path not in gone])
+        for source in {source for each in changes if each.key in lost for source in each.stages}:
+            with contextlib.suppress(VmlError, OSError):  # whoever looks at it next is told
+                self.learn(source)
+        return lost
+
+    def _begin_flush(self) -> tuple[dict[str, dict[str, StageRecord | None]], list[_Change], list[Done]]:
+        found = self._stages, self._changes, self._done
+        self._stages, self._changes, self._done, self._job = {}, [], [], None
+        return found
+
+    def _write(
+        self, stages: dict[str, dict[str, StageRecord | None]], changes: list[_Change]
+    ) -> dict[StageKey, VmlError | OSError]:
+        """Write stages together or, where that fails, one after the other: those that cannot be written."""
+        lost: dict[StageKey, VmlError | OSError] = {}
+        try:
+            self._locks.write(stages)
+        except (VmlError, OSError):
+            for each in changes:
+                try:
+                    self._locks.write(each.stages)
+                except (VmlError, OSError) as error:
+                    lost[each.key] = error
+        return lost
+
+    def _settle(self, done: list[Done]) -> None:
         self._gauge.save()
         for each in done:  # after what was measured before the stage ran
             each.settle()

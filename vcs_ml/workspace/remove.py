@@ -74,8 +74,15 @@ def _owners(
     gone: dict[str, UserError] = {}
     known = tracked.Owners(project)
     for path in paths:
-        if (owner := known.of(path)) and (owner[1] or is_made(owner[0])):
-            tracked.refuse_out(owner[0], "removed")
+        if (owner := known.of(path)) and owner[0].lock:
+            if is_made(owner[0]):
+                tracked.refuse_out(owner[0], "removed")
+            if owner[1]:
+                name, maker = quote(owner[0].path), quote(owner[0].maker)
+                raise UserError(
+                    f"{quote(path)} lies in {name}, once the output of the stage {maker}: only all of it can go",
+                    hint=f"vml rm --cached {name} ends tracking it; then vml add {name} may track it as data",
+                )
         try:
             owners.append(_owner(known, store, path))
         except UserError as error:
