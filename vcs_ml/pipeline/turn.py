@@ -232,7 +232,7 @@ def _told(run: Run, seen: Look) -> str:
 
 
 def _clear(run: Run, doomed: list[Doomed]) -> None:
-    kept = clearing.clear(run.project, run.store, doomed, run.ledger.meter)
+    kept = clearing.clear(run.project, run.ledger.gauge, doomed, run.ledger.meter)
     for each in kept[:_SHOWN]:
         run.say(each.line(run.store.algorithm))
     if len(kept) > _SHOWN:
