@@ -111,9 +111,12 @@ def _state(
     if certain and options.commit and not options.force:
         may_come = False
         for outs in look.candidates(stage, seen, gauge.store, earlier_runs=options.run_cache):
-            if there.brings(outs, gauge):
-                return _CACHED
-            may_come = may_come or there.may_bring(outs, gauge)
+            try:
+                if there.brings(outs, gauge):
+                    return _CACHED
+                may_come = may_come or there.may_bring(outs, gauge)
+            except CorruptError:  # as far as that shows: files are read only when they come
+                continue
         if may_come:
             say(look.elsewhere(stage))
     return "would run"
@@ -143,11 +146,7 @@ class _There:
 
     def brings(self, outs: Mapping[str, OutItem], gauge: Gauge) -> bool:
         """Whether it has these outputs, those that are not here already; then they are assumed to be here."""
-        other = [Pointer(path, *out.item, {}) for path, out in outs.items() if gauge.measure(path) != out.item]
-        try:
-            if self._lacks(other):
-                return False
-        except CorruptError:  # of a page; files are read only when they come
+        if self._lacks(Pointer(path, *out.item, {}) for path, out in outs.items() if gauge.measure(path) != out.item):
             return False
         gauge.assumed.update((path, out.item) for path, out in outs.items())
         return True
