@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,19 @@ def test_between_revisions(repo: Repo) -> None:
     assert "stage" not in listed["table.csv"]
     assert {each["path"] for each in repo.json("du")["paths"]} == {"table.csv", "model", "report.txt", "run.sh"}
     assert repo.json("du", "--all-commits")["history"]["versions"] == 6
+
+
+def test_git_does_not_get_them_when_they_come_back(repo: Repo) -> None:
+    repo.write("out/model.bin", "weights")
+    repo.write("out/deep/part/0", "weights")
+    record(repo, "train", ["out/model.bin", "out/deep"])
+    repo.commit()
+    lines = repo.read("out/.gitignore")
+    shutil.rmtree(repo.path / "out")
+    repo.run("checkout")
+    assert repo.read("out/.gitignore") == lines
+    repo.git("add", "-A")
+    assert not repo.git("status", "--porcelain")
 
 
 def test_where_no_lock_names_them_they_go(repo: Repo) -> None:

@@ -439,6 +439,18 @@ def test_git_ignores_what_a_failed_command_left(repo: Repo) -> None:
     assert repo.read(".gitignore").splitlines()[1:-1] == [b"/good"]
 
 
+def test_git_ignores_what_comes_from_the_store(repo: Repo) -> None:
+    stage = "stages: {a: {cmd: cp in o/x && cp in o/1.bin, deps: [in], outs: [o/x, o/*.bin]}}"
+    write(repo, stage, **{"in": "1"})
+    states(repo)
+    lines = repo.read("o/.gitignore")
+    for text in (stage, stage.replace("}}", ", frozen: true}}")):
+        write(repo, text)
+        shutil.rmtree(repo.path / "o")
+        assert states(repo) == {"a": "cached"}
+        assert repo.read("o/.gitignore") == lines
+
+
 def test_a_directory_where_git_can_ignore_nothing(repo: Repo) -> None:
     (repo.path / "w/.gitignore").mkdir(parents=True)
     write(repo, "stages: {bad: {cmd: echo > w/x, outs: [w/x]}, other: {cmd: echo > other, outs: [other]}}")

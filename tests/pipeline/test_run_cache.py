@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from tests.conftest import Repo
-from tests.pipelines import states, write
+from tests.pipelines import lock, states, write
 from tests.stages import project_of
 from vcs_ml.hashing import XXH128
 from vcs_ml.pipeline import run_cache, shared_runs
@@ -138,6 +140,29 @@ def test_damaged_entries_are_passed_over(repo: Repo) -> None:
     assert run_cache.read(path, XXH128) is None
     (repo.path / "vml.lock").unlink()
     assert states(repo) == {"a": "ran"}
+
+
+@pytest.mark.parametrize("what", ["a file", "the list of files", "a list of which nothing is remembered"])
+def test_what_is_damaged_in_the_store_is_made_anew(repo: Repo, what: str) -> None:
+    write(repo, "stages: {a: {cmd: mkdir o && cp in o/f, deps: [in], outs: [o]}}", **{"in": "1"})
+    states(repo)
+    store = store_of(repo)
+    tree = objects.parse_hash(lock(repo)["a"]["outs"]["o"]["hash"], store.algorithm, source="")
+    repo.write("in", "2")
+    states(repo)
+    repo.write("in", "1")
+    damaged = store.loose_path(item_of(b"1").oid if what == "a file" else tree)
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"9")
+    if "remembered" in what:
+        shutil.rmtree(store.directory / "complete")
+        assert states(repo, "--dry") == {"a": "would run"}
+    err = repo.run("repro").err
+    assert "a: not from the store: " in err
+    assert "(vml fsck --repair brings back what is damaged" in err
+    assert "a: running (in: changed)" in err
+    assert repo.read("o/f") == b"1"
+    assert repo.json("fsck")["clean"]
 
 
 def test_gc_takes_entries_whose_outputs_are_gone(repo: Repo) -> None:

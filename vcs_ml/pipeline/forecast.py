@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
-from vcs_ml.errors import VmlError
+from vcs_ml.errors import CorruptError, VmlError
 from vcs_ml.pipeline import ahead, ignored, look, reproduce, signature, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.look import Look
@@ -111,9 +111,12 @@ def _state(
     if certain and options.commit and not options.force:
         may_come = False
         for outs in look.candidates(stage, seen, gauge.store, earlier_runs=options.run_cache):
-            if there.brings(outs, gauge):
-                return _CACHED
-            may_come = may_come or there.may_bring(outs, gauge)
+            try:
+                if there.brings(outs, gauge):
+                    return _CACHED
+                may_come = may_come or there.may_bring(outs, gauge)
+            except CorruptError:  # as far as that shows: files are read only when they come
+                continue
         if may_come:
             say(look.elsewhere(stage))
     return "would run"

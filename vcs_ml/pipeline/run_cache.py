@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from vcs_ml import fs
-from vcs_ml.errors import UserError
+from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import Stage
@@ -180,10 +180,13 @@ def _is_credible(store: LocalStore, stage: Stage, outs: Outs) -> bool:
 
 
 def _size(store: LocalStore, each: Item) -> tuple[int, int | None]:
-    """The size of what the store has, and of a directory the number of its files."""
+    """The size of what the store has, and of a directory the number of its files; where that is damaged, as is said."""
     if each.kind != "tree":
         return store.size(each.oid), None
-    found = manifest.summary(each.oid, store.algorithm, store.read)
+    try:
+        found = manifest.summary(each.oid, store.algorithm, store.read)
+    except CorruptError:  # whoever brings it tells of that
+        return each.size, each.nfiles
     return found.size, found.count
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from vcs_ml import faults, hashing, locks
-from vcs_ml.errors import UserError, VmlError
+from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.output import count, quote
 from vcs_ml.pipeline import ignored, lacking, look, outputs, patterns, run_cache, runner, signature
 from vcs_ml.pipeline.graph import Graph
@@ -190,7 +190,7 @@ def frozen(stage: Stage, reasons: Sequence[Reason], *, asked: bool) -> Outcome:
 
 
 def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
-    """Bring the outputs from the store, if they were once made of what is here now."""
+    """Bring the outputs from the store, if they were once made of what is here now, and are not damaged there."""
     if run.options.force or not run.options.commit:
         return None
     gauge = run.ledger.gauge
@@ -199,10 +199,15 @@ def _restored(run: Run, stage: Stage, seen: Look) -> Outcome | None:
         ours = {path: gauge.measure(path) for path in {**signature.expanded(stage, run.project.root), **outs}}
         other = {path: here for path, here in ours.items() if path not in outs or here != outs[path].item}
         wanted = {path: outs[path] for path in other if path in outs}
-        if is_here(run.store, wanted):
-            _restore(run, stage, seen, outs, other)
-            return Outcome("cached", why(seen.reasons))
-        may_come = may_come or look.may_come(run.project, run.store, wanted)
+        try:
+            if is_here(run.store, wanted):
+                _restore(run, stage, seen, outs, other)
+                return Outcome("cached", why(seen.reasons))
+            may_come = may_come or look.may_come(run.project, run.store, wanted)
+        except CorruptError as error:
+            run.say(f"{stage.address}: not from the store: {error.message} ({error.hint})")
+            gauge.refresh()  # some of it may be here now
+            run.ledger.forget()
     if may_come and not run.options.pull:
         run.say(look.elsewhere(stage))
     return None
@@ -232,7 +237,7 @@ def _told(run: Run, seen: Look) -> str:
 
 
 def _clear(run: Run, doomed: list[Doomed]) -> None:
-    kept = clearing.clear(run.project, run.store, doomed, run.ledger.meter)
+    kept = clearing.clear(run.project, run.ledger.gauge, doomed, run.ledger.meter)
     for each in kept[:_SHOWN]:
         run.say(each.line(run.store.algorithm))
     if len(kept) > _SHOWN:

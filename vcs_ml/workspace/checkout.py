@@ -15,7 +15,7 @@ from vcs_ml.store import ingest, manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, litter, planning, saved, single, snapshot, tracked, write
+from vcs_ml.workspace import delete, litter, lock_files, planning, saved, single, snapshot, tracked, write
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index, Known
@@ -48,7 +48,8 @@ def checkout(
     With `now`, all pointers there are, what was checked out here before and none of them names is removed where
     it is unchanged and in the store. Untracked files are left alone. Nothing is touched at all if something is missing
     (MissingObject), or if bytes that no store has are in the way and `force` is not set (UserError); with
-    `force` those are stored first. The caller holds the worktree's lock, and read the pointers under it.
+    `force` those are stored first. Git ignores outputs of stages before they come. The caller holds the worktree's
+    lock, and read the pointers under it.
     """
     litter.clean_scratch(project)
     store.enter()
@@ -57,6 +58,7 @@ def checkout(
     plans = [planning.plan(work, each, os.fsencode(inner)) for each, inner in wanted]
     planning.check_present(store, plans)
     kept = planning.save_or_refuse(project, store, plans, force=force, meter=meter)
+    _ignore(project, [plan.each.path for plan in plans if plan.each.lock and plan.puts])
     written = removed = size = 0
     changed: set[str] = set()
     for first in plans:
@@ -72,6 +74,15 @@ def checkout(
         removed += _remove_gone(work, now)
     files.save()
     return Result(written, removed, size, kept)
+
+
+def _ignore(project: Project, outs: Sequence[str]) -> None:
+    """Let Git ignore outputs. The lines for them may have gone with their directory, of which `vml.lock` is no part as
+    pointers are.
+    """
+    for folder in {path.rpartition("/")[0] for path in outs}:
+        os.close(write.open_below(project.root, folder, create=True))
+    lock_files.ignore(project, outs)
 
 
 # ---------------------------------------------------------------------- apply

@@ -16,6 +16,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import delete, saved, tree, write
 from vcs_ml.workspace.item import Item
+from vcs_ml.workspace.measure import Gauge
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.saved import Saved
 
@@ -23,7 +24,7 @@ from vcs_ml.workspace.saved import Saved
 class Doomed(NamedTuple):
     """An output that is about to be removed, or (`stays`) to be changed in its place.
 
-    `here` is its content, None where that is not known.
+    `here` is the content that it had, None where that is not known.
     """
 
     path: str
@@ -31,9 +32,12 @@ class Doomed(NamedTuple):
     stays: bool = False
 
 
-def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: Meter) -> list[Saved]:
+def clear(project: Project, gauge: Gauge, doomed: Iterable[Doomed], meter: Meter) -> list[Saved]:
     """Store what of these paths neither a store nor Git has, name that in `.vml/saved/`, and then remove them; what was
     stored.
+
+    A file goes only with the stats that it had before its content was looked at here: whoever edits it meanwhile, or
+    did so since it was last measured, loses nothing.
 
     UserError, with nothing removed, where a directory above is a symbolic link; for a file that changes meanwhile.
     The caller holds the worktree's lock.
@@ -45,18 +49,22 @@ def clear(project: Project, store: LocalStore, doomed: Iterable[Doomed], meter: 
         project.refuse_link_above(each.path)
         stats = _stats(project, each.path)
         seen[each.path] = stats
-        unsaved += _in_no_store(project, store, each, stats, meter)
+        unsaved += _in_no_store(project, gauge, each, stats, meter)
     unsaved = _not_in_git(project, unsaved)
-    kept = saved.keep(project, store, unsaved, meter) if unsaved else []
+    kept = saved.keep(project, gauge.store, unsaved, meter) if unsaved else []
     for each in every:
         if not each.stays:
             _remove(project, each.path, seen[each.path])
     return kept
 
 
-def _is_all(here: Item, stats: Mapping[bytes, bytes]) -> bool:
-    """Whether the item tells of every file: that of a directory does not of ignored ones."""
-    return here.kind != "tree" or here.nfiles == len(stats)
+def _is_stored(store: LocalStore, here: Item, stats: Mapping[bytes, bytes]) -> bool:
+    """Whether the store has an item, and that tells of every file."""
+    if here.kind != "tree":
+        return not store.unsafe([here.oid])
+    # That of a directory does not tell of ignored files. Those that are linked to the store may hold other bytes than
+    # its objects should: they are read.
+    return here.nfiles == len(stats) and not store.shares and not store.missing(here.oid)
 
 
 def _is_directory(project: Project, path: str) -> bool:
@@ -82,20 +90,15 @@ def _stats(project: Project, path: str) -> dict[bytes, bytes]:
     return found
 
 
-def _in_no_store(
-    project: Project, store: LocalStore, each: Doomed, stats: Mapping[bytes, bytes], meter: Meter
-) -> list[str]:
+def _in_no_store(project: Project, gauge: Gauge, each: Doomed, stats: Mapping[bytes, bytes], meter: Meter) -> list[str]:
     """The files at or below a path whose bytes (of a symbolic link: its target) are in no store, from the project's
-    top.
+    top. Their `stats` are older than this look at them.
     """
+    store = gauge.store
     full = os.fsencode(project.root / each.path)
     is_link = os.path.islink(full) and not tree.is_object(full, project.loose)
     here = None if is_link else each.here  # which is what a link leads to
-    if here is not None and here.kind != "tree" and not store.unsafe([here.oid]):
-        return []
-    # Files that are linked to the store may hold other bytes than its objects should: they are read.
-    trusted = here is not None and here.kind == "tree" and _is_all(here, stats) and not store.shares
-    if trusted and here is not None and not store.missing(here.oid):
+    if here is not None and _is_stored(store, here, stats) and gauge.measure(each.path, again=True) == here:
         return []
     top = each.path if _is_directory(project, each.path) else os.path.dirname(each.path)
     folders = _folders(project, top, stats)

@@ -82,16 +82,16 @@ class Gauge:
             snapshot.remember(shot)
         self._changed, self._shots = [], []
 
-    def measure(self, path: str) -> Item | None:
+    def measure(self, path: str, *, again: bool = False) -> Item | None:
         """The content of a file or directory, None where nothing is. A symbolic link counts as what it leads to.
 
-        A directory has the id that it would have if it were tracked. UserError for what has no content, changes while
-        it is read, or is the whole project.
+        A directory has the id that it would have if it were tracked. With `again` it is walked, even if `directories`
+        has it. UserError for what has no content, changes while it is read, or is the whole project.
         """
         if path in self.assumed:
             return self.assumed[path]
         known = self.directories
-        if known is not None and path in known:
+        if known is not None and path in known and not again:
             return known[path]
         item = self._measure(path)
         if known is not None and item is not None and item.kind == "tree":
