@@ -85,6 +85,7 @@ def test_keep_going_runs_the_others(lacks: Repo) -> None:
     assert (result.code, {each["name"]: each["state"] for each in json.loads(result.out)["stages"]}) == (3, found)
     assert result.err.index("deps: cannot run") < result.err.index("slow: running")
     assert lacks.read("e") == b"mine"
+    assert lacks.read(".gitignore").split() == [b"#", b">>>", b"vml", b"/o", b"/slow", b"#", b"<<<", b"vml"]
 
 
 def test_what_other_stages_make_is_not_lacking(repo: Repo) -> None:

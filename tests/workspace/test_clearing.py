@@ -42,3 +42,16 @@ def test_a_link_out_of_the_project_is_kept_and_not_followed(repo: Repo, tmp_path
         (kept,) = clearing.clear(project, gauge, [Doomed("out", gauge.measure("out"))], SILENT)
     assert store.read(kept.oid) == str(tmp_path / "far").encode()
     assert (tmp_path / "far").read_text() == "far"
+
+
+@pytest.mark.parametrize("theirs", ["", "*.tmp\n"])
+def test_our_own_lines_for_git_are_not_kept(repo: Repo, theirs: str) -> None:
+    repo.write("o/x", "made")
+    repo.write("o/.gitignore", theirs)
+    record(repo, "s", ["o/x"])
+    project = project_of(repo)
+    with opening.changing(project):
+        gauge = Gauge(project, opening.open_store(project), {}, SILENT)
+        kept = clearing.clear(project, gauge, [Doomed("o", None)], SILENT)
+    assert [each.path for each in kept] == (["o/.gitignore"] if theirs else [])
+    assert not (repo.path / "o").exists()

@@ -146,7 +146,6 @@ def run(
     course = _Course(graph, chosen, logs)
     params = signature.Params(project.root)
     differing = Differing()
-    hidden = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen))
     addresses = {(look.source_of(stages[each]), stages[each].name): each for each in chosen}
 
     def lost(key: StageKey, why: VmlError | OSError) -> None:
@@ -167,19 +166,19 @@ def run(
         def reader() -> Reader:
             return Reader(ledger.gauge, params, env, project.root)
 
-        in_git = ignored.in_git(project, (graph.stages[each] for each in chosen))
-        shared = Run(
-            project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
-            in_git, named(graph, choice), options, jobs > 1, hidden, course.reasons, {}, course.waits,
-        )  # fmt: skip
+        in_git = ignored.in_git(project, (stages[each] for each in chosen))
         with ledger.open():
             for source, name in open.gone(graph, files, ledger.locks) if options.commit else ():
                 voice.say(f"{quote(source)}: {quote(name)} is no longer recorded, for it is no stage any more")
                 ledger.recording.stage(source, name, None)
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
-        shared.errors.update(early)
         if early and not keep_going:
             return Report(_refused(graph, chosen, early), [], early, early, switched_off(graph, choice))
+        hidden = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen and each not in early))
+        shared = Run(
+            project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
+            in_git, named(graph, choice), options, jobs > 1, hidden, course.reasons, {**early}, course.waits,
+        )  # fmt: skip
         for address, error in early.items():
             voice.say(f"{address}: cannot run ({error.why})")
 

@@ -14,7 +14,7 @@ from vcs_ml.store import ingest, objects
 from vcs_ml.store.ingest import Folder, stat_numbers
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import delete, saved, tree, write
+from vcs_ml.workspace import delete, gitignore, saved, tree, write
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.measure import Gauge
 from vcs_ml.workspace.project import Project
@@ -34,7 +34,7 @@ class Doomed(NamedTuple):
 
 def clear(project: Project, gauge: Gauge, doomed: Iterable[Doomed], meter: Meter) -> list[Saved]:
     """Store what of these paths neither a store nor Git has, name that in `.vml/saved/`, and then remove them; what was
-    stored.
+    stored. Our own lines in a `.gitignore` are nobody's bytes.
 
     A file goes only with the stats that it had before its content was looked at here: whoever edits it meanwhile, or
     did so since it was last measured, loses nothing.
@@ -50,7 +50,7 @@ def clear(project: Project, gauge: Gauge, doomed: Iterable[Doomed], meter: Meter
         stats = _stats(project, each.path)
         seen[each.path] = stats
         unsaved += _in_no_store(project, gauge, each, stats, meter)
-    unsaved = _not_in_git(project, unsaved)
+    unsaved = _not_in_git(project, [path for path in unsaved if not _is_generated(project, path)])
     kept = saved.keep(project, gauge.store, unsaved, meter) if unsaved else []
     for each in every:
         if not each.stays:
@@ -110,6 +110,14 @@ def _in_no_store(project: Project, gauge: Gauge, each: Doomed, stats: Mapping[by
             oid = objects.blob(many.digests[i * size : (i + 1) * size])
             found.setdefault(oid, []).append(os.path.join(top, os.fsdecode(tree.join(group.path, name))))
     return [path for oid in store.unsafe(found) for path in found[oid]]
+
+
+def _is_generated(project: Project, path: str) -> bool:
+    """Whether it is a `.gitignore` that only we have written to."""
+    place = project.root / path
+    if place.name != ".gitignore" or place.is_symlink():
+        return False
+    return gitignore.is_ours(place.read_bytes().decode("utf-8", "surrogateescape"))
 
 
 def _not_in_git(project: Project, paths: list[str]) -> list[str]:

@@ -212,8 +212,7 @@ def _is_ours(commit: _Commit, source: str) -> bool:
     """Whether a file is a `.gitignore` with nothing in it but what keeps data out of Git."""
     if posixpath.basename(source) != ".gitignore" or not commit.is_file(source):
         return False
-    raw = commit.read(source, pointer.MAX_SIZE)
-    return raw.startswith(gitignore.BEGIN.encode()) and raw.rstrip().endswith(gitignore.END.encode())
+    return gitignore.is_ours(commit.read(source, pointer.MAX_SIZE).decode("utf-8", "surrogateescape"))
 
 
 def _plain(foreign: Foreign, commit: _Commit, source: str, at: str) -> Plain:

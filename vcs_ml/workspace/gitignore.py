@@ -44,6 +44,12 @@ def with_entries(text: str, add: Set[str], remove: Set[str]) -> str:
     return "\n".join([*before, *block, *after, *tail])
 
 
+def is_ours(text: str) -> bool:
+    """Whether there is nothing but our block in the `text` of a `.gitignore`."""
+    before, _, after, found = _split(text.split("\n"))
+    return found and not any(line.strip() for line in (*before, *after))
+
+
 def _split(lines: list[str]) -> tuple[list[str], set[str], list[str], bool]:
     """The lines before our block, its entries, the lines after it, and whether there was one."""
     before: list[str] = []
