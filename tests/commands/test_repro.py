@@ -47,6 +47,13 @@ def test_quiet_says_what_was_asked_for(repo: Repo) -> None:
     assert repo.run("-q", "repro").err == ""
 
 
+def test_an_option_that_wants_a_stage_names_itself(repo: Repo) -> None:
+    for option, shown in (("-s", "--single-item"), ("--downstream", "--downstream")):
+        err = repo.fails("repro", option, code=2).err
+        assert err == f"error: {shown} of which stage?\nhint: vml repro {shown} STAGE\n"
+    assert "hint: vml metrics show" in repo.fails("repro", "-m", code=2).err
+
+
 def test_no_stages(repo: Repo) -> None:
     assert "there are no stages" in repo.run("repro").err
 

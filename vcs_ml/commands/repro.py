@@ -38,7 +38,7 @@ _ELSEWHERE = {
     ("-P", "--all-pipelines"): "vml repro means all stages of the project",
     ("-R", "--recursive"): "vml repro DIR means all stages below it",
     ("-i", "--interactive"): "vml repro --dry says what would run, vml repro STAGE runs only that",
-    ("-m", "--metrics"): "metrics with cache: false are in Git: git diff shows them after vml repro",
+    ("-m", "--metrics"): "vml metrics show prints them after vml repro",
     ("--glob",): "patterns need no option: vml repro 'train*'",
     ("--allow-missing",): "vml repro --pull fetches what is missing; vml status needs no data to compare stages",
     ("--force-downstream",): "vml repro --force --downstream STAGE",
@@ -100,7 +100,8 @@ def repro(
     if single_item and downstream:
         raise UsageError("--single-item and --downstream exclude each other", hint="vml repro --help")
     if (single_item or downstream) and not stages:
-        raise UsageError("of which stage?", hint="vml repro --downstream STAGE")
+        option = "--single-item" if single_item else "--downstream"
+        raise UsageError(f"{option} of which stage?", hint=f"vml repro {option} STAGE")
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
