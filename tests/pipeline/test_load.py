@@ -320,7 +320,7 @@ def test_refused_in_a_stage(tmp_path: Path, key: str, value: str, message: str) 
         (
             "stages:\n  a@b: {cmd: x}\n  a: {foreach: [b], do: {cmd: x}}",
             "vml.yaml:3: stages.a: a second stage",
-            "line 2",
+            "vml.yaml:2 has it",
         ),
         ("stages:\n  a: {cmd: x}\n  a: {cmd: y}", "vml.yaml:3: the key 'a' stands in line 2", "rename"),
     ],

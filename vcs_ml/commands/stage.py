@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vcs_ml import output, yaml
+from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
-from vcs_ml.pipeline import edit, schema, targets, text
+from vcs_ml.pipeline import edit, load, targets, text
 from vcs_ml.pipeline import open as opened
 from vcs_ml.pipeline.stage import FILE, Stage, address
 from vcs_ml.session import Session
@@ -99,8 +99,7 @@ def add(
     with opening.changing(project, session.note):
         survey = tracked.survey(project)
         raw = opened.read(project, source)
-        document = yaml.parse(raw, source)
-        schema.validate(document.value)
+        document = load.document(raw, source)
         if name in ((document.value or {}).get("stages") or {}) and not force:
             where = f"{output.quote(source)}:{document.line(('stages', name))}"
             raise UserError(f"{where}: there is a stage {output.quote(name)} already", hint="-f replaces it")

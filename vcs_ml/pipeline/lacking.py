@@ -11,7 +11,7 @@ from vcs_ml import values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline.signature import Inputs, Reader
-from vcs_ml.pipeline.stage import Stage
+from vcs_ml.pipeline.stage import Stage, place
 from vcs_ml.workspace import sources
 
 _BESIDE = 1_000  # names in a directory that are compared with one that is missing
@@ -83,7 +83,7 @@ def _hint(stage: Stage, path: str, key: str, reader: Reader, made: Iterable[str]
 
 
 def _named(stage: Stage, key: str) -> str:
-    return f"{quote(stage.file)}:{stage.line} names it under {key}"
+    return f"{place(stage.file, stage.line)} names it under {key}"
 
 
 def _nearest(path: str, root: Path, made: Iterable[str]) -> str | None:

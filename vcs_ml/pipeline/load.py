@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from vcs_ml.output import quote
 from vcs_ml.pipeline import build, context, expand, schema
 from vcs_ml.pipeline.context import Context, ValuesOf
 from vcs_ml.pipeline.shape import Fault
-from vcs_ml.pipeline.stage import Declared, Stage
+from vcs_ml.pipeline.stage import Declared, Stage, place
 from vcs_ml.pipeline.template import Room, is_template, resolve, resolve_command
 
 # The bytes of the file at a project-relative path; None if there is none.
@@ -28,11 +28,12 @@ class Pipeline(NamedTuple):
     declared: tuple[Declared, ...]
 
 
-def load(root: Path, files: Iterable[str], read: Read | None = None) -> Pipeline:
+def load(root: Path, files: Iterable[str], read: Read | None = None, *, unwritten: Collection[str] = ()) -> Pipeline:
     """What these vml.yaml files, given by their project-relative paths, say.
 
     `read` gives the bytes of any file, for another revision than the workspace. UserError with file, line and key for
-    whatever is wrong with one of them.
+    whatever is wrong with one of them. Of the files `unwritten` it gives what shall be written into the workspace:
+    lines are those of what is there, and a stage that is not there so has the line 0.
     """
 
     def read_workspace(path: str) -> bytes | None:
@@ -53,15 +54,44 @@ def load(root: Path, files: Iterable[str], read: Read | None = None) -> Pipeline
         if raw is None:
             raise UserError(f"{quote(file)} does not exist", hint="git status shows whether it was deleted")
         document = yaml.parse(raw, file)
+        if file in unwritten:
+            document = _as_there(document, yaml.parse(read_workspace(file) or b"", file))
         try:
             more, beside = _load_file(str(root), document, values_of, room, expand.INSTANCES_MAX - len(stages))
         except Fault as fault:
-            where = f"{quote(file)}:{document.line(fault.path)}"
-            keys = ".".join(quote(str(key)) for key in fault.path)
-            raise UserError(": ".join(filter(None, (where, keys, fault.message))), hint=fault.hint) from None
+            raise _located(fault, document) from None
         stages += more
         declared.append(beside)
     return Pipeline(tuple(stages), tuple(declared))
+
+
+def document(raw: bytes, source: str) -> yaml.Document:
+    """What a vml.yaml says, once its keys were seen to be right. UserError as in `load`."""
+    found = yaml.parse(raw, source)
+    try:
+        schema.validate(found.value)
+    except Fault as fault:
+        raise _located(fault, found) from None
+    return found
+
+
+def _located(fault: Fault, document: yaml.Document) -> UserError:
+    where = place(document.source, document.line(fault.path))
+    keys = ".".join(quote(str(key)) for key in fault.path)
+    return UserError(": ".join(filter(None, (where, keys, fault.message))), hint=fault.hint)
+
+
+def _as_there(document: yaml.Document, there: yaml.Document) -> yaml.Document:
+    """A document to be written, in which only stages differ, with the lines of what is there."""
+    line, lines = there.lines
+    known = lines if isinstance(lines, dict) else {}
+    at, below = known.get("stages", (0, None))
+    old, before = (below if isinstance(below, dict) else {}), (there.value or {}).get("stages") or {}
+    stages = {
+        name: old[name] if name in old and before[name] == stage else (0, None)
+        for name, stage in document.value["stages"].items()
+    }
+    return document._replace(lines=(line, {**known, "stages": (at, stages)}))
 
 
 class _File(NamedTuple):
@@ -100,11 +130,11 @@ def _load_file(
         top()  # what is wrong with them is said also where no template needs them
     file = _File(root, document, values_of, top, room)
     stages: dict[str, Stage] = {}
-    for name, definition in content.get("stages", {}).items():
+    for name, definition in (content.get("stages") or {}).items():
         try:
             for stage in _stages(file, name, definition):
                 if stage.name in stages:
-                    hint = f"line {stages[stage.name].line} has it already: rename one of the two"
+                    hint = f"{place(file.path, stages[stage.name].line)} has it already: rename one of the two"
                     raise Fault(f"a second stage is named {stage.name!r}", hint=hint)
                 stages[stage.name] = stage
                 if len(stages) > most:
