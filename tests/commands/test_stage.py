@@ -35,6 +35,16 @@ def test_what_is_wrong_with_the_file_is_told_with_its_line(repo: Repo) -> None:
     assert "error: vml.yaml:2: stages: expected a mapping" in repo.fails("stage", "add", "-n", "b", "true", code=3).err
 
 
+def test_the_name_of_a_file_that_is_a_pattern(repo: Repo) -> None:
+    repo.path.joinpath("sub").mkdir()
+    repo.run("stage", "add", "-n", "a", "-w", "sub", "-o", "x[1].txt", "echo > 'x[1].txt'")
+    for command in ("repro", "commit"):
+        err = repo.fails(command, "a", code=3).err
+        assert "sub/x[1].txt is a pattern, and not the file of this name\nhint: write x[[]1].txt in vml.yaml:2" in err
+    repo.run("stage", "add", "-f", "-n", "a", "-w", "sub", "-o", "x[[]1].txt", "echo > 'x[1].txt'")
+    repo.run("repro", "a")
+
+
 def test_lines_to_be_put_in_by_hand_are_lines(repo: Repo) -> None:
     repo.write("vml.yaml", "stages: {a: {cmd: echo}}\n")
     err = repo.fails("stage", "add", "-n", "b", "-o", "x", "one\n\ntwo\n", code=3).err

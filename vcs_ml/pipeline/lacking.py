@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -46,6 +47,17 @@ def faults(
             near = values.nearest(reader.values_of(file), key)
             hint = f"did you mean {near}?" if near else _named(stage, "params")
             yield Fault(f"{quote(file)} has no {key}", hint)
+
+
+def refuse_literal(root: Path, stage: Stage, unmatched: Iterable[str]) -> None:
+    """UserError where the text of a pattern of this stage that nothing matches is the name of a file."""
+    for pattern in unmatched:
+        if os.path.lexists(root / pattern):
+            written = quote(os.path.relpath(glob.escape(pattern), stage.wdir or "."))
+            raise UserError(
+                f"stage {stage.address}: its output {quote(pattern)} is a pattern, and not the file of this name",
+                hint=f"write {written} in {place(stage.file, stage.line)}: [[] is a bracket, [*] a star",
+            )
 
 
 def _missing(path: str, root: Path) -> str:
