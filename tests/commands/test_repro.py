@@ -58,6 +58,15 @@ def test_no_stages(repo: Repo) -> None:
     assert "there are no stages" in repo.run("repro").err
 
 
+def test_no_stage_is_left(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: x, if: false}, b: {matrix: {n: []}, cmd: x}, c: {foreach: {}, do: {cmd: x}}}")
+    for command in (["repro"], ["repro", "--dry"], ["dag"], ["stage", "list"]):
+        err = repo.run(*command).err
+        assert err.startswith("no stage is left: a is switched off (its if is false), b has no instances (its foreach")
+        assert err.endswith("c has no instances (its foreach or matrix is empty)\n")
+    assert "error: b has no instances" in repo.fails("repro", "b", code=3).err
+
+
 def test_json_is_as_documented(repo: Repo) -> None:
     write(repo, TWO, params_yaml="lr: 1\n")
     repo.write("in", "1")

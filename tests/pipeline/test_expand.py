@@ -138,7 +138,7 @@ def test_an_instance_that_is_switched_off(tmp_path: Path) -> None:
         ("{matrix: {a: '${one}'}, cmd: x}", "stages.s.matrix.a: expected a list, found the number 1"),
         ("{matrix: {a: b}, cmd: x}", "stages.s.matrix.a: expected a list or a template, found the text 'b'"),
         ("{matrix: [a], cmd: x}", "stages.s.matrix: expected a mapping"),
-        ("{matrix: {}, cmd: x}", "stages.s.matrix: '' cannot be part of a name"),
+        ("{matrix: {}, cmd: x}", "stages.s.matrix: the matrix is empty"),
         ("{cmd: '${item}'}", "there is no value 'item'"),
     ],
 )

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from vcs_ml import fs, output
 from vcs_ml.errors import UsageError
-from vcs_ml.pipeline import forecast, junit, reproduce
+from vcs_ml.pipeline import forecast, junit, reproduce, targets
 from vcs_ml.pipeline.reproduce import Choice, Report, Result, Voice
 from vcs_ml.pipeline.scheduler import Row
 from vcs_ml.pipeline.turn import Options
@@ -141,6 +141,9 @@ def repro(
         session.json(_as_json(report, dry=dry))
     elif dry or not _ran_nothing(report):
         _show(session, report, every=explain or dry, skipped=explain)
+        if not report.results and not report.off:
+            _, graph = reproduce.opened(project)
+            session.note(targets.none_left(graph) or "there are no stages: vml stage add makes one")
     for path in report.differing:
         name = output.quote(path)
         session.warn(f"{name} differs from {output.quote(path + '.vml')}", f"vml commit {name} records what was used")
@@ -186,9 +189,7 @@ def _show(session: Session, report: Report, *, every: bool, skipped: bool) -> No
     same = len(report.results) - len(rows)
     for name in report.off:
         session.note(f"{output.quote(name)}: skipped, its `if` is false")
-    if not report.results and not report.off:
-        session.note("there are no stages: vml stage add makes one")
-    elif same:
+    if same:
         session.note(f"{output.count(same, 'stage')} up to date")
 
 

@@ -153,7 +153,7 @@ def list_stages(
         headers = ("stage", "deps", "outs", "command", "about", "")
         session.out(output.table([_row(each) for each in stages], headers, align="lrrlll"))
     else:
-        session.note(f"there are no stages yet (vml stage add, or write a {FILE})")
+        session.note(targets.none_left(graph) or f"there are no stages yet (vml stage add, or write a {FILE})")
 
 
 def _row(stage: Stage) -> tuple[object, ...]:

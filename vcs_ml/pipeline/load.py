@@ -14,7 +14,7 @@ from vcs_ml.output import quote
 from vcs_ml.pipeline import build, context, expand, schema
 from vcs_ml.pipeline.context import Context, ValuesOf
 from vcs_ml.pipeline.shape import Fault
-from vcs_ml.pipeline.stage import Declared, Stage, place
+from vcs_ml.pipeline.stage import Declared, Stage, address, place
 from vcs_ml.pipeline.template import Room, is_template, resolve, resolve_command
 
 # The bytes of the file at a project-relative path; None if there is none.
@@ -22,10 +22,13 @@ Read = Callable[[str], bytes | None]
 
 
 class Pipeline(NamedTuple):
-    """The stages of all files, those of the topmost file first, and what each file says beside them."""
+    """The stages of all files, those of the topmost file first, and what each file says beside them. `empty` are the
+    addresses of a `foreach` or `matrix` that stands for no stage.
+    """
 
     stages: tuple[Stage, ...]
     declared: tuple[Declared, ...]
+    empty: tuple[str, ...] = ()
 
 
 def load(root: Path, files: Iterable[str], read: Read | None = None, *, unwritten: Collection[str] = ()) -> Pipeline:
@@ -48,6 +51,7 @@ def load(root: Path, files: Iterable[str], read: Read | None = None, *, unwritte
 
     stages: list[Stage] = []
     declared = []
+    empty: list[str] = []
     room = Room()
     for file in sorted(set(files), key=lambda path: path.split("/")[:-1]):
         raw = take(file)
@@ -57,12 +61,13 @@ def load(root: Path, files: Iterable[str], read: Read | None = None, *, unwritte
         if file in unwritten:
             document = _as_there(document, yaml.parse(read_workspace(file) or b"", file))
         try:
-            more, beside = _load_file(str(root), document, values_of, room, expand.INSTANCES_MAX - len(stages))
+            more, none, beside = _load_file(str(root), document, values_of, room, expand.INSTANCES_MAX - len(stages))
         except Fault as fault:
             raise _located(fault, document) from None
         stages += more
         declared.append(beside)
-    return Pipeline(tuple(stages), tuple(declared))
+        empty += (address(file, name) for name in none)
+    return Pipeline(tuple(stages), tuple(declared), tuple(empty))
 
 
 def document(raw: bytes, source: str) -> yaml.Document:
@@ -114,8 +119,10 @@ class _File(NamedTuple):
 
 def _load_file(
     root: str, document: yaml.Document, values_of: ValuesOf, room: Room, most: int
-) -> tuple[list[Stage], Declared]:
-    """The stages of one file, at `most` so many, and what it says beside them. Raises Fault."""
+) -> tuple[list[Stage], list[str], Declared]:
+    """The stages of one file, at `most` so many, the names that stand for none, and what it says beside them. Raises
+    Fault.
+    """
     schema.validate(document.value)
     content: Mapping[str, Any] = document.value or {}
 
@@ -130,7 +137,9 @@ def _load_file(
         top()  # what is wrong with them is said also where no template needs them
     file = _File(root, document, values_of, top, room)
     stages: dict[str, Stage] = {}
+    empty: list[str] = []
     for name, definition in (content.get("stages") or {}).items():
+        before = len(stages)
         try:
             for stage in _stages(file, name, definition):
                 if stage.name in stages:
@@ -141,7 +150,9 @@ def _load_file(
                     raise Fault(f"more than {expand.INSTANCES_MAX:,} stages in all", hint="take shorter lists")
         except Fault as fault:
             raise fault.under(name).under("stages") from None
-    return list(stages.values()), _declared(file, content)
+        if len(stages) == before:
+            empty.append(name)
+    return list(stages.values()), empty, _declared(file, content)
 
 
 def _stages(file: _File, name: str, definition: Mapping[str, Any]) -> Iterator[Stage]:

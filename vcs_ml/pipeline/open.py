@@ -41,7 +41,7 @@ def pipeline(
 
     loaded = load.load(project.root, {*found.stage_files, *new}, read, unwritten=new)
     data = (path for path, each in found.tracked.items() if not each.lock)
-    built = graph.build(loaded.stages, data)
+    built = graph.build(loaded.stages, data, loaded.empty)
     outputs.refuse_shared(built.outputs, list(built.stages.values()), project.root)
     return loaded, built
 
