@@ -186,3 +186,12 @@ def test_stages_that_are_switched_off_are_passed_over(repo: Repo) -> None:
     assert repo.run("repro", "off").err == "off: skipped, its `if` is false\n"
     repo.run("repro", "off", "--dry", "--json")
     assert "switched off" in repo.fails("freeze", "off", code=3).err
+
+
+def test_a_param_that_is_no_constant(repo: Repo) -> None:
+    repo.write("p.py", "class T:\n    RATE = 1\n    EPOCHS = f()\n")
+    write(repo, "stages: {a: {cmd: x, params: [p.py: [T.EPOCHS]]}}")
+    err = repo.fails("repro", code=3).err
+    assert "stage a: T.EPOCHS in p.py is no constant\nhint: p.py is not run: write its value out\n" in err
+    write(repo, "stages: {a: {cmd: x, params: [p.py: [T.EPOCH]]}}")
+    assert "p.py has no T.EPOCH\n" in repo.fails("repro", code=3).err

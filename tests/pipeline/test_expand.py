@@ -132,7 +132,7 @@ def test_an_instance_that_is_switched_off(tmp_path: Path) -> None:
         ("{foreach: '${nope}', do: {cmd: x}}", "stages.s.foreach: ${nope}: there is no value"),
         ("{foreach: word, do: {cmd: x}}", "stages.s.foreach: expected a list or a mapping or a template, found"),
         ("{foreach: [1], do: {cmd: '${item.x}'}}", "stages.s.do.cmd: ${item.x}: there is no value 'item.x'"),
-        ("{foreach: [1], do: {cmd: x, outs: [/a]}}", "stages.s.do.outs.0./a: "),
+        ("{foreach: [1], do: {cmd: x, outs: [/a]}}", "stages.s.do.outs.0: "),
         ("{foreach: [1], do: {cmd: x, vars: [{item: 2}]}}", "stages.s.do.vars: item belongs to the loop"),
         ("{matrix: {a: ['x-y', x], b: [z, y-z]}, cmd: x}", "stages.s.matrix: two stages would be named 'x-y-z'"),
         ("{matrix: {a: '${one}'}, cmd: x}", "stages.s.matrix.a: expected a list, found the number 1"),

@@ -43,6 +43,8 @@ def faults(
             yield Fault(f"the params file {_missing(file, reader.root)}", _hint(stage, file, "params", reader, made))
         elif key is None:
             yield Fault(f"{quote(file)} is empty", "params are a mapping of names to values")
+        elif values.is_computed(reader.root / file, key):
+            yield Fault(f"{key} in {quote(file)} is no constant", f"{quote(file)} is not run: write its value out")
         else:
             near = values.nearest(reader.values_of(file), key)
             hint = f"did you mean {near}?" if near else _named(stage, "params")

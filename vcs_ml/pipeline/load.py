@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vcs_ml import values, yaml
 from vcs_ml.errors import UserError
@@ -17,6 +18,8 @@ from vcs_ml.pipeline.shape import Fault
 from vcs_ml.pipeline.stage import Declared, Stage, address, place
 from vcs_ml.pipeline.template import Room, is_template, resolve, resolve_command
 
+# What a key is quoted for, so that it is seen where it ends.
+_APART: Final = re.compile(r"[./\s]")
 # The bytes of the file at a project-relative path; None if there is none.
 Read = Callable[[str], bytes | None]
 
@@ -82,8 +85,13 @@ def document(raw: bytes, source: str) -> yaml.Document:
 
 def _located(fault: Fault, document: yaml.Document) -> UserError:
     where = place(document.source, document.line(fault.path))
-    keys = ".".join(quote(str(key)) for key in fault.path)
+    keys = ".".join(_key(str(key)) for key in fault.path)
     return UserError(": ".join(filter(None, (where, keys, fault.message))), hint=fault.hint)
+
+
+def _key(text: str) -> str:
+    shown = quote(text)
+    return shown if shown[0] == '"' or not _APART.search(shown) else f'"{shown}"'
 
 
 def _as_there(document: yaml.Document, there: yaml.Document) -> yaml.Document:
