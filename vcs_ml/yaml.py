@@ -110,6 +110,11 @@ def parse(raw: bytes, source: str) -> Document:
         raise UserError(f"{where}: this is not YAML: {why}", hint=hint) from None
 
 
+def is_text(text: str) -> bool:
+    """Whether this is text, and neither a number nor another constant, where it stands without quotes."""
+    return not (text in _CONSTANTS or any(each.fullmatch(text) for each in (_DECIMAL, _BASED, _FLOAT)))
+
+
 def _line(raw: bytes, number: int) -> bytes:
     lines = raw.split(b"\n", number + 1)
     return lines[number] if number < len(lines) else b""
