@@ -89,7 +89,8 @@ def _hint(stage: Stage, path: str, key: str, reader: Reader, made: Iterable[str]
     above = sources.owner(target, reader.gauge.pointers)
     if above is not None and not os.path.lexists(reader.root / above[0].path):
         here = reader.gauge.store.missing(above[0].oid)
-        return f"vml {'pull' if here else 'checkout'} {quote(target)} brings it"
+        place = f"-r {above[0].remote} " if here and above[0].remote else ""
+        return f"vml {'pull' if here else 'checkout'} {place}{quote(target)} brings it"
     if link is not None:
         return f"make what {quote(link)} leads to, or let it lead elsewhere: ln -sfn TARGET {quote(link)}"
     near = _nearest(path, reader.root, made)
