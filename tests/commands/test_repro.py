@@ -28,7 +28,13 @@ def test_the_table_has_what_was_done_and_why(repo: Repo) -> None:
         ("a", "ran", "never run"),
         ("b", "ran", "never run"),
     ]
-    assert result.err.splitlines() == ["a: running (never run)", "from a", "b: running (never run)", "from b"]
+    assert result.err.splitlines() == [
+        "a: running (never run)",
+        "from a",
+        "b: running (never run)",
+        "from b",
+        "to record this in Git: git add vml.lock .gitignore",
+    ]
     result = repo.run("repro")
     assert (result.out, result.err) == ("", "2 stages up to date\n")
 
@@ -45,6 +51,18 @@ def test_quiet_says_what_was_asked_for(repo: Repo) -> None:
     write(repo, TWO, params_yaml="lr: 1\n")
     repo.write("in", "1")
     assert repo.run("-q", "repro").err == ""
+
+
+def test_what_git_should_be_given(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo $X > s/a, env: [X], outs: [s/a]}, b: {cmd: exit 1, outs: [t/b]}}")
+    (repo.path / "s").mkdir()
+    err = repo.run("-C", "s", "repro", "vml.yaml:a").err
+    command = err.splitlines()[-1].removeprefix("to record this in Git: ")
+    assert command == "git add ../vml.lock .gitignore"
+    assert "in Git" not in repo.run("repro", "--json", "--force", "a").err
+    assert "in Git" not in repo.fails("repro", code=3).err
+    repo.run("config", "core.autostage", "true")
+    assert "in Git" not in repo.run("repro", "--force", "a").err
 
 
 def test_an_option_that_wants_a_stage_names_itself(repo: Repo) -> None:

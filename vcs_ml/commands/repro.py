@@ -19,7 +19,7 @@ from vcs_ml.pipeline.scheduler import Row
 from vcs_ml.pipeline.turn import Options
 from vcs_ml.progress import SILENT
 from vcs_ml.session import Session
-from vcs_ml.workspace import opening
+from vcs_ml.workspace import opening, recorded
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 10
@@ -159,6 +159,8 @@ def repro(
             _sum_up(session, report.results, again)
     if final := reproduce.final_error(report):
         raise final
+    if not json and (command := recorded.for_git(project, session.directory)):
+        session.note(f"to record this in Git: {command}")
 
 
 def _write_junit(path: Path, report: Report) -> None:
