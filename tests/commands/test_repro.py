@@ -65,6 +65,18 @@ def test_what_git_should_be_given(repo: Repo) -> None:
     assert "in Git" not in repo.run("repro", "--force", "a").err
 
 
+def test_a_wdir_that_is_not_there(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo hi > x, wdir: nope, outs: [x]}}")
+    err = repo.fails("repro", code=3).err
+    assert f"error: stage a: its wdir nope does not exist\nhint: mkdir -p {repo.path}/nope\n" in err
+    assert not (repo.path / "nope").exists()
+    repo.write("note/x", "")
+    write(repo, "stages: {a: {cmd: echo hi > y, wdir: notes, outs: [y]}}")
+    assert "hint: did you mean note?" in repo.fails("repro", code=3).err
+    write(repo, "stages: {a: {cmd: echo hi > x, wdir: made, outs: [x]}, b: {cmd: echo > made/y, outs: [made/y]}}")
+    repo.run("repro")
+
+
 def test_an_option_that_wants_a_stage_names_itself(repo: Repo) -> None:
     for option, shown in (("-s", "--single-item"), ("--downstream", "--downstream")):
         err = repo.fails("repro", option, code=2).err

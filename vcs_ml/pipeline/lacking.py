@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +50,22 @@ def faults(
             near = values.nearest(reader.values_of(file), key)
             hint = f"did you mean {near}?" if near else _named(stage, "params")
             yield Fault(f"{quote(file)} has no {key}", hint)
+
+
+def refuse_wdir(stage: Stage, reader: Reader, made: Iterable[str]) -> None:
+    """UserError where the directory that a stage runs in is not there, and no other stage makes something of it."""
+    wdir = stage.wdir
+    if not wdir or os.path.lexists(reader.root / wdir):
+        return
+    ours = {out.path for out in stage.outs}
+    others = [path for path in made if path not in ours]
+    if any(f"{path}/".startswith(f"{wdir}/") or f"{wdir}/".startswith(f"{path}/") for path in others):
+        return
+    near = _nearest(wdir, reader.root, others)
+    raise UserError(
+        f"stage {stage.address}: its wdir {quote(wdir)} does not exist",
+        hint=f"did you mean {quote(near)}?" if near else f"mkdir -p {shlex.quote(str(reader.root / wdir))}",
+    )
 
 
 def refuse_literal(root: Path, stage: Stage, unmatched: Iterable[str]) -> None:

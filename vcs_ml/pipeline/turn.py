@@ -109,6 +109,7 @@ def _take(run: Run, stage: Stage) -> Outcome:
             if done := _restored(run, stage, seen):
                 return done
             lacking.refuse(stage, seen.now, run.reader(), run.made)
+            lacking.refuse_wdir(stage, run.reader(), run.made)
             _make_room(run, stage, seen)
         return _make(run, stage, seen, seen.now)
 
