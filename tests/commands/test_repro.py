@@ -77,6 +77,12 @@ def test_a_wdir_that_is_not_there(repo: Repo) -> None:
     repo.run("repro")
 
 
+def test_more_than_the_machine_has(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo, resources: {cpu: 6400}}, b: {cmd: echo, resources: {cpu: 6400}}}")
+    err = repo.run("repro").err
+    assert err.count("it asks for more than there is (cpu: 6400 of ") == 1
+
+
 def test_an_option_that_wants_a_stage_names_itself(repo: Repo) -> None:
     for option, shown in (("-s", "--single-item"), ("--downstream", "--downstream")):
         err = repo.fails("repro", option, code=2).err
