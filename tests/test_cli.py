@@ -75,6 +75,8 @@ def test_version(tmp_path: Path) -> None:
         (["root", "--foo"], "no such option: --foo", "vml root --help"),
         (["--foo"], "no such option: --foo", "vml --help"),
         (["remote", "add", "x"], "missing argument 'URL'", "vml remote add --help"),
+        (["stage", "add", "-n", "x", "-d"], "option '-d' requires an argument", "vml stage add --help"),
+        (["add", "--group"], "option '--group' requires an argument", "vml add --help"),
         (["-C", "nope", "root"], "-C nope: there is no such directory", "vml --help"),
     ],
 )

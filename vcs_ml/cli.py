@@ -312,7 +312,7 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
         case VmlError():
             return _say("error", error.message, error.hint, error.exit_code)
         case TyperException():
-            return _say("error", _sentence(error.format_message()), _help_hint(error), error.exit_code)
+            return _say("error", _sentence(error.format_message()), _help_hint(error, args), error.exit_code)
         case MemoryError():
             return _say(
                 "error", "there is not enough memory", "vml config transfer.memory 32MB makes transfers take less", 3
@@ -339,14 +339,23 @@ def _sentence(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _help_hint(error: TyperException) -> str:
+def _help_hint(error: TyperException, args: Sequence[str]) -> str:
     ctx, option = getattr(error, "ctx", None), str(getattr(error, "option_name", ""))
-    command = ctx.command_path if ctx else "vml"
+    command = ctx.command_path if ctx else " ".join(("vml", *_command_words(args)))
     if option in _GLOBAL:
         return f"it stands before the command: vml {_GLOBAL[option]}{command.removeprefix('vml')}"
     if option[1:].isdecimal():
         return f"a value that begins with - stands behind --, and the options before it: {command} -- ..."
     return f"{command} --help"
+
+
+def _command_words(args: Sequence[str]) -> list[str]:
+    """The command that was called, for errors that do not know it: `root`, `stage add`; none where it is unknown."""
+    words = list(args[_command_at(args) :][:2])
+    if not words or words[0] not in COMMANDS:
+        return []
+    command = get_command(_module(words[0]).app)
+    return words if isinstance(command, TyperGroup) and words[-1] in command.commands else words[:1]
 
 
 def _close_pipes() -> int:

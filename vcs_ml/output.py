@@ -26,7 +26,7 @@ _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 
     code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 }
 _CONTROLS_IN_LINES: Final = {code: text for code, text in _CONTROLS.items() if code not in (9, 10)}
-_OWN_LINE: Final = re.compile(r"\n(?=  )")  # of a list, as our messages have them
+_OWN_LINE: Final = re.compile(r"\n(?=\n*  )")  # of a list or of text to be copied, as our messages have them
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _SHORT: Final = 100  # rows
 _ALIGN: Final = {"l": "left", "r": "right", "c": "center"}

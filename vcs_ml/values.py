@@ -135,6 +135,18 @@ def select(values: Any, key: str) -> Any:
     return values
 
 
+def is_computed(path: Path, key: str) -> bool:
+    """Whether a Python file gives this key a value that only running it could tell. UserError as in `parse`."""
+    raw = read(path) if path.suffix == ".py" else None
+    if raw is None:
+        return False
+    try:
+        select(constants.parse(raw, path.name, every=True), key)
+    except KeyError:
+        return False
+    return True
+
+
 def nearest(values: Any, key: str) -> str | None:
     """The key in `values` that was probably meant: one that ends in the same way, or is spelt like it."""
     known = list(itertools.islice(keys(values), _SEARCHED))

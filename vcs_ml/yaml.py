@@ -102,9 +102,17 @@ def parse(raw: bytes, source: str) -> Document:
             hint = r"in double quotes a backslash is written twice: \\${HOME}; in single ones, or without any, once"
         elif mark and "expected ',' or" in why and b"${" in _line(raw, mark.line):
             hint = "in { } and [ ], text with ${x} has to be quoted: '${x}'"
+        elif mark and why.startswith("mapping values are not allowed"):
+            before = _line(raw, mark.line).decode(errors="replace")[: mark.column]
+            hint = "text with ': ' in it has to be quoted" if ": " in before else "is a line indented too far?"
         if _CONFLICT.search(raw):
             hint = "it has conflict markers: settle the merge first"
         raise UserError(f"{where}: this is not YAML: {why}", hint=hint) from None
+
+
+def is_text(text: str) -> bool:
+    """Whether this is text, and neither a number nor another constant, where it stands without quotes."""
+    return not (text in _CONSTANTS or any(each.fullmatch(text) for each in (_DECIMAL, _BASED, _FLOAT)))
 
 
 def _line(raw: bytes, number: int) -> bytes:

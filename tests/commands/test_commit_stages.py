@@ -37,7 +37,10 @@ def states(repo: Repo) -> dict[str, str]:
 def test_a_stage_that_never_ran(repo: Repo, remote: object) -> None:
     made(repo)
     result = repo.run("commit", "train")
-    assert result.err == "train: recorded as it is\n\nTo record this in Git:\n  git add vml.lock\n"
+    assert (
+        result.err
+        == "train: recorded as it is\n\nTo record this in Git:\n  git add vml.lock .gitignore logs/.gitignore\n"
+    )
     found = lock_of(repo).stages["train"]
     assert found.cmd == ("touch RAN",)
     assert (list(found.deps), found.params, found.env) == (["data"], {"params.yaml": {"lr": 1}}, {"SEED": None})

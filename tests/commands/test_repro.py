@@ -28,7 +28,13 @@ def test_the_table_has_what_was_done_and_why(repo: Repo) -> None:
         ("a", "ran", "never run"),
         ("b", "ran", "never run"),
     ]
-    assert result.err.splitlines() == ["a: running (never run)", "from a", "b: running (never run)", "from b"]
+    assert result.err.splitlines() == [
+        "a: running (never run)",
+        "from a",
+        "b: running (never run)",
+        "from b",
+        "to record this in Git: git add vml.lock .gitignore",
+    ]
     result = repo.run("repro")
     assert (result.out, result.err) == ("", "2 stages up to date\n")
 
@@ -47,8 +53,54 @@ def test_quiet_says_what_was_asked_for(repo: Repo) -> None:
     assert repo.run("-q", "repro").err == ""
 
 
+def test_what_git_should_be_given(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo $X > s/a, env: [X], outs: [s/a]}, b: {cmd: exit 1, outs: [t/b]}}")
+    (repo.path / "s").mkdir()
+    err = repo.run("-C", "s", "repro", "vml.yaml:a").err
+    command = err.splitlines()[-1].removeprefix("to record this in Git: ")
+    assert command == "git add ../vml.lock .gitignore"
+    assert "in Git" not in repo.run("repro", "--json", "--force", "a").err
+    assert "in Git" not in repo.fails("repro", code=3).err
+    repo.run("config", "core.autostage", "true")
+    assert "in Git" not in repo.run("repro", "--force", "a").err
+
+
+def test_a_wdir_that_is_not_there(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo hi > x, wdir: nope, outs: [x]}}")
+    err = repo.fails("repro", code=3).err
+    assert f"error: stage a: its wdir nope does not exist\nhint: mkdir -p {repo.path}/nope\n" in err
+    assert not (repo.path / "nope").exists()
+    repo.write("note/x", "")
+    write(repo, "stages: {a: {cmd: echo hi > y, wdir: notes, outs: [y]}}")
+    assert "hint: did you mean note?" in repo.fails("repro", code=3).err
+    write(repo, "stages: {a: {cmd: echo hi > x, wdir: made, outs: [x]}, b: {cmd: echo > made/y, outs: [made/y]}}")
+    repo.run("repro")
+
+
+def test_more_than_the_machine_has(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: echo, resources: {cpu: 6400}}, b: {cmd: echo, resources: {cpu: 6400}}}")
+    err = repo.run("repro").err
+    assert err.count("it asks for more than there is (cpu: 6400 of ") == 1
+
+
+def test_an_option_that_wants_a_stage_names_itself(repo: Repo) -> None:
+    for option, shown in (("-s", "--single-item"), ("--downstream", "--downstream")):
+        err = repo.fails("repro", option, code=2).err
+        assert err == f"error: {shown} of which stage?\nhint: vml repro {shown} STAGE\n"
+    assert "hint: vml metrics show" in repo.fails("repro", "-m", code=2).err
+
+
 def test_no_stages(repo: Repo) -> None:
     assert "there are no stages" in repo.run("repro").err
+
+
+def test_no_stage_is_left(repo: Repo) -> None:
+    write(repo, "stages: {a: {cmd: x, if: false}, b: {matrix: {n: []}, cmd: x}, c: {foreach: {}, do: {cmd: x}}}")
+    for command in (["repro"], ["repro", "--dry"], ["dag"], ["stage", "list"]):
+        err = repo.run(*command).err
+        assert err.startswith("no stage is left: a is switched off (its if is false), b has no instances (its foreach")
+        assert err.endswith("c has no instances (its foreach or matrix is empty)\n")
+    assert "error: b has no instances" in repo.fails("repro", "b", code=3).err
 
 
 def test_json_is_as_documented(repo: Repo) -> None:
@@ -170,3 +222,12 @@ def test_stages_that_are_switched_off_are_passed_over(repo: Repo) -> None:
     assert repo.run("repro", "off").err == "off: skipped, its `if` is false\n"
     repo.run("repro", "off", "--dry", "--json")
     assert "switched off" in repo.fails("freeze", "off", code=3).err
+
+
+def test_a_param_that_is_no_constant(repo: Repo) -> None:
+    repo.write("p.py", "class T:\n    RATE = 1\n    EPOCHS = f()\n")
+    write(repo, "stages: {a: {cmd: x, params: [p.py: [T.EPOCHS]]}}")
+    err = repo.fails("repro", code=3).err
+    assert "stage a: T.EPOCHS in p.py is no constant\nhint: p.py is not run: write its value out\n" in err
+    write(repo, "stages: {a: {cmd: x, params: [p.py: [T.EPOCH]]}}")
+    assert "p.py has no T.EPOCH\n" in repo.fails("repro", code=3).err

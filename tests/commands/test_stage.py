@@ -23,6 +23,50 @@ metrics: [all.json]
 """
 
 
+def test_stages_without_any_are_empty(repo: Repo) -> None:
+    repo.write("vml.yaml", "stages:\n")
+    assert "there are no stages" in repo.run("repro").err
+    repo.run("stage", "add", "-n", "a", "true")
+    assert repo.read("vml.yaml") == b'stages:\n  a:\n    cmd: "true"\n'
+
+
+def test_what_is_wrong_with_the_file_is_told_with_its_line(repo: Repo) -> None:
+    repo.write("vml.yaml", "metrics: []\nstages: [a]\n")
+    assert "error: vml.yaml:2: stages: expected a mapping" in repo.fails("stage", "add", "-n", "b", "true", code=3).err
+
+
+def test_the_name_of_a_file_that_is_a_pattern(repo: Repo) -> None:
+    repo.path.joinpath("sub").mkdir()
+    repo.run("stage", "add", "-n", "a", "-w", "sub", "-o", "x[1].txt", "echo > 'x[1].txt'")
+    for command in ("repro", "commit"):
+        err = repo.fails(command, "a", code=3).err
+        assert "sub/x[1].txt is a pattern, and not the file of this name\nhint: write x[[]1].txt in vml.yaml:2" in err
+    repo.run("stage", "add", "-f", "-n", "a", "-w", "sub", "-o", "x[[]1].txt", "echo > 'x[1].txt'")
+    repo.run("repro", "a")
+
+
+def test_lines_to_be_put_in_by_hand_are_lines(repo: Repo) -> None:
+    repo.write("vml.yaml", "stages: {a: {cmd: echo}}\n")
+    err = repo.fails("stage", "add", "-n", "b", "-o", "x", "one\n\ntwo\n", code=3).err
+    lines = err.partition("\n")[2].partition("hint:")[0]
+    assert yaml.parse(b"stages:\n" + lines.encode(), "").value == {
+        "stages": {"b": {"cmd": "one\n\ntwo\n", "outs": ["x"]}}
+    }
+
+
+def test_errors_name_lines_of_the_file_as_it_is(repo: Repo) -> None:
+    text = "stages:\n  a:\n    cmd: echo\n    outs: [x]\n\nmetrics: ['${nope}']\n"
+    repo.write("vml.yaml", text)
+    assert "vml.yaml:6: metrics" in repo.fails("stage", "add", "-n", "b", "true", code=3).err
+    repo.write("vml.yaml", text.partition("\nmetrics")[0])
+    err = repo.fails("stage", "add", "-n", "b", "-o", "../y", "true", code=3).err
+    assert err.startswith("error: the new stage: stages.b.outs")
+    err = repo.fails("stage", "add", "-n", "b", "-o", "x", "true", code=3).err
+    assert err.startswith("error: the new stage: b makes x, as a in vml.yaml:2\n")
+    err = repo.fails("stage", "add", "-f", "-n", "a", "-o", "../y", "true", code=3).err
+    assert err.startswith("error: the new stage: stages.a.outs")
+
+
 def stages(repo: Repo, path: str = "vml.yaml") -> dict[str, object]:
     found = yaml.parse(repo.read(path), path).value["stages"]
     assert isinstance(found, dict)

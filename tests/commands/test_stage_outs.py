@@ -287,8 +287,27 @@ def test_what_one_remote_gets(repo: Repo, remote: Path, tmp_path: Path) -> None:
     assert "left out: private (it belongs on the remote vault: -r vault)" in repo.run("push").err
     assert "left out: private (it belongs on the remote vault: -r vault)" in clone.run("pull").err
     assert not (clone.path / "private").exists()
+    assert "Not in the workspace:\n  (vml pull -r vault brings it)" in clone.run("status").out
+    (clone.path / "model").unlink()
+    assert "Not in the workspace:\n  (vml pull -r vault brings it)" in clone.run("status").out
+    clone.write("vml.yaml", "stages: {b: {cmd: x, deps: [private]}}")
+    assert "hint: vml pull -r vault private brings it" in clone.fails("repro", "b", code=3).err
     clone.run("pull", "-r", "vault")
     assert clone.read("private") == b"secret"
+
+
+def test_a_remote_that_is_not_there(repo: Repo, remote: Path) -> None:
+    repo.write("private", "secret")
+    record(repo, "train", {"private": Flags(remote="nope")})
+    repo.commit()
+    warning = (
+        "warning: private goes to the remote nope only, which is not set up here (here are origin)\nhint: vml remote"
+    )
+    for command in ("push", "status", "pull"):
+        err = repo.run(command).err
+        assert warning in err
+        assert "-r nope" not in err
+    assert "-r nope" not in repo.clone("clone").run("pull").err
 
 
 def test_overlaps_name_both_files(repo: Repo) -> None:

@@ -109,7 +109,7 @@ def test_line_ends_stay() -> None:
 def test_what_is_written_otherwise_is_refused(before: str) -> None:
     with pytest.raises(UserError, match="a way that vml does not edit") as caught:
         added(before)
-    assert "train:\n  cmd: python train.py\n" in textwrap.dedent(str(caught.value.hint).partition(":\n")[2])
+    assert "train:\n  cmd: python train.py\n" in textwrap.dedent(caught.value.message.partition("\n")[2])
 
 
 def test_a_name_that_no_text_can_hold() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vcs_ml.errors import UserError
 from vcs_ml.pipeline import scheduler
 from vcs_ml.pipeline.groups import Groups
-from vcs_ml.pipeline.scheduler import UNLIMITED, Outcome, Resources, Row, check, machine
+from vcs_ml.pipeline.scheduler import UNLIMITED, Outcome, Resources, Row, beyond, machine
 
 RAN = Outcome("ran")
 LIMITS = Resources(2, 1, 8e9)
@@ -302,16 +302,11 @@ def test_threads_end(slots: int) -> None:
         time.sleep(0.001)
 
 
-def test_more_than_there_is() -> None:
-    check("train", Resources(2, 1, 8e9), LIMITS)
-    check("train", Resources(1e6, 1e6, 1e18), UNLIMITED)
-    with pytest.raises(UserError, match=r"stage train needs cpu: 2\.5, and there is 2") as error:
-        check("train", Resources(cpu=2.5), LIMITS)
-    assert error.value.hint == "vml config --local repro.cpu 3 says that there is more"
-    with pytest.raises(UserError, match=r"needs mem: 64\.0 GB, and there is 8\.0 GB"):
-        check("train", Resources(mem=64e9), LIMITS)
-    with pytest.raises(UserError, match="needs gpu: 1, and there is 0"):
-        check("train", Resources(gpu=1), Resources(1, 0, 1))
+def test_what_is_beyond_the_machine() -> None:
+    assert beyond(Resources(2, 1, 8e9), LIMITS) == ""
+    assert beyond(Resources(1e6, 1e6, 1e18), UNLIMITED) == ""
+    assert beyond(Resources(cpu=2.5, mem=64e9), LIMITS) == f"cpu: 2.5 of {LIMITS.cpu:g}, mem: 64.0 GB of 8.0 GB"
+    assert beyond(Resources(gpu=1), Resources(1, 0, 1)) == "gpu: 1 of 0"
 
 
 @pytest.mark.parametrize(("value", "gpu"), [("", 0), ("-1", 0), ("0", 1), ("0,1,3", 3), ("GPU-8932f937,GPU-2", 2)])

@@ -26,6 +26,7 @@ EDITOR = jsonschema.Draft7Validator(json.loads(schema.JSON_FILE.read_text()))
 VALID = [
     "",
     "stages: {}",
+    "stages:",
     EVERYTHING,
     "stages: {a: {cmd: x}, b@c: {cmd: [x]}, d/e.f-g_h: {cmd: x}}",
     "stages: {a: {cmd: x, outs: [{o: }], params: [{p: }, {q: []}], deps: [], metrics: [], vars: []}}",
@@ -48,7 +49,6 @@ INVALID = [
     "text",
     "5",
     "stage: {}",
-    "stages:",
     "stages: []",
     "stages: {a: }",
     "stages: {a: {}}",

@@ -101,6 +101,10 @@ def test_the_signature_is_what_the_formats_say() -> None:
         ({"x": 1}, {"x": 1, "y": 2}, "p: k.y 2 is new"),
         ({"x": 1, "y": 2}, {"x": 1}, "p: k.y 2 is gone"),
         ({}, {"x": 1}, 'p: k {} -> {"x": 1}'),
+        ("1", 1, 'p: k "1" -> 1'),
+        ("true", "yes", 'p: k "true" -> yes'),
+        ("a" * 100 + "b", "a" * 100 + "c", f"p: k …{'a' * 15}b -> …{'a' * 15}c"),
+        (list(range(30)), [*range(29), 0], "p: k … 28, 29] -> … 28, 0]"),
         ("", "a" * 100, 'p: k "" -> ' + "a" * 39 + "…"),
     ],
 )
@@ -111,6 +115,29 @@ def test_words_for_params(reader: Reader, old: Any, new: Any, said: str) -> None
     (reason,) = signature.changes(reads(new), reads(old).record({}), reader.gauge)
     assert str(reason) == said
     assert reason.as_json()["path"] == "p"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (["x --lr 0.1"], ["x --lr 0.2"], "x --lr 0.1 -> x --lr 0.2"),
+        (
+            ["python train.py --lr 0.1 --epochs 30"],
+            ["python train.py --lr 0.2 --epochs 30"],
+            "… --lr 0.1 … -> … --lr 0.2 …",
+        ),
+        (["a" * 50 + "b" + "c" * 50], ["a" * 50 + "c" * 50], f"…{'a' * 15}b{'c' * 15}… -> …{'a' * 15}{'c' * 15}…"),
+        ([f"sleep {'a' * 60} b"], [f"sleep {'c' * 60} b"], f"sleep {'a' * 33}… -> sleep {'c' * 33}…"),
+        (["set -e\nx\ny"], ["set -e\nx 1\ny"], "line 2: x -> x 1"),
+        (["set -e\nx\ny"], ["set -e\n\nz\nx\ny"], 'line 2: "" is new, and more'),
+        (["x\ny\n"], ["x\n"], "line 2: y is gone"),
+        (["x\ny"], ["x", "y"], '["x\\ny"] -> ["x","y"]'),
+    ],
+)
+def test_words_for_commands(reader: Reader, old: list[str], new: list[str], said: str) -> None:
+    before, now = (Inputs(tuple(each), {}, {}, {}, {}) for each in (old, new))
+    (reason,) = signature.changes(now, before.record({}), reader.gauge)
+    assert str(reason) == f"cmd: {said}"
 
 
 def test_words_for_deps(repo: Repo) -> None:

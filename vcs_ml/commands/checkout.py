@@ -56,7 +56,7 @@ def checkout(
         pointers = tracked.at_revision(project, rev) if rev is not None else now
         selection = Selection(targets, group or ())
         chosen = sync.selected(project, pointers, selection, where=f"at {rev}" if rev is not None else "")
-        wanted, absent = sync.within_reach(store, chosen, lambda each: each.stays)
+        wanted, absent = sync.within_reach(project, store, chosen, lambda each: each.stays)
         if relink:
             _report_relinked(session, relinking.relink(project, store, wanted, meter))
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,9 +80,8 @@ def commit(
         session.note(f"nothing changed ({output.count(len(done), 'path')} looked at)")
     for each in taken:
         session.note(f"{output.quote(each.name)}: {'recorded as it is' if each.changed else 'nothing changed'}")
-    written = {os.path.relpath(project.root / each.source, session.directory) for each in taken if each.changed}
-    if written and not changed and not project.config.autostage:
-        session.note(f"\nTo record this in Git:\n  git add {shlex.join(sorted(written))}")
+    if not changed and (command := recorded.for_git(project, session.directory)):
+        session.note(f"\nTo record this in Git:\n  {command}")
     for line in recorded.report(project, changed, session.directory):
         session.note(line)
 

@@ -69,7 +69,7 @@ def dag(
         width = shutil.get_terminal_size((_WIDTH, 0)).columns if session.stdout_tty else _WIDTH
         session.out("\n".join(drawing.text(found, width)))
     else:
-        session.note("there is nothing to draw (vml stage add makes a stage)")
+        session.note(targets.none_left(graph) or "there is nothing to draw (vml stage add makes a stage)")
 
 
 def _as_json(found: Drawing) -> dict[str, object]:

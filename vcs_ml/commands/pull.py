@@ -77,7 +77,7 @@ def pull(
         pointers = tracked.in_workspace(project)
         selection = Selection(targets, group or ())
         chosen = sync.selected(project, pointers, selection)
-        wanted, absent = sync.within_reach(store, chosen, lambda each: not each.travels(name))
+        wanted, absent = sync.within_reach(project, store, chosen, lambda each: not each.travels(name))
         everything = pointers if selection.everything else None
         done = checkout.checkout(project, store, wanted, now=everything, force=force, meter=meter)
     if json:
@@ -92,6 +92,8 @@ def pull(
             }
         )
         return
+    for message, hint in sync.nowhere(project, pointers.values()):
+        session.warn(message, hint)
     for said in filter(None, (absent, sync.left_out(project, pointers, selection))):
         session.note(said)
     for each in done.saved:

@@ -56,7 +56,9 @@ def push(
     roots, kept = sync.roots(project, targets, scope, groups=group or (), remote=config.name)
     if targets:
         opening.check_inside(store, status.selected(sync.pointers_of(project), targets))
-    if said := sync.kept_back(each for each in kept if targets or not each.stays):
+    for message, hint in sync.nowhere(project, kept):
+        session.warn(message, hint)
+    if said := sync.kept_back(project, (each for each in kept if targets or not each.stays)):
         session.note(said)
     shared = shared_runs.local(store, project.id, config.name) if runs else NONE
     roots = list(dict.fromkeys((*roots, *shared.roots)))

@@ -13,13 +13,13 @@ from typer.core import TyperCommand
 
 from vcs_ml import fs, output
 from vcs_ml.errors import UsageError
-from vcs_ml.pipeline import forecast, junit, reproduce
+from vcs_ml.pipeline import forecast, junit, reproduce, targets
 from vcs_ml.pipeline.reproduce import Choice, Report, Result, Voice
 from vcs_ml.pipeline.scheduler import Row
 from vcs_ml.pipeline.turn import Options
 from vcs_ml.progress import SILENT
 from vcs_ml.session import Session
-from vcs_ml.workspace import opening
+from vcs_ml.workspace import opening, recorded
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 10
@@ -39,7 +39,7 @@ _ELSEWHERE = {
     ("-P", "--all-pipelines"): "vml repro means all stages of the project",
     ("-R", "--recursive"): "vml repro DIR means all stages below it",
     ("-i", "--interactive"): "vml repro --dry says what would run, vml repro STAGE runs only that",
-    ("-m", "--metrics"): "metrics with cache: false are in Git: git diff shows them after vml repro",
+    ("-m", "--metrics"): "vml metrics show prints them after vml repro",
     ("--glob",): "patterns need no option: vml repro 'train*'",
     ("--allow-missing",): "vml repro --pull fetches what is missing; vml status needs no data to compare stages",
     ("--force-downstream",): "vml repro --force --downstream STAGE",
@@ -101,7 +101,8 @@ def repro(
     if single_item and downstream:
         raise UsageError("--single-item and --downstream exclude each other", hint="vml repro --help")
     if (single_item or downstream) and not stages:
-        raise UsageError("of which stage?", hint="vml repro --downstream STAGE")
+        option = "--single-item" if single_item else "--downstream"
+        raise UsageError(f"{option} of which stage?", hint=f"vml repro {option} STAGE")
     session: Session = ctx.obj
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
@@ -141,6 +142,9 @@ def repro(
         session.json(_as_json(report, dry=dry))
     elif dry or not _ran_nothing(report):
         _show(session, report, every=explain or dry, skipped=explain)
+        if not report.results and not report.off:
+            _, graph = reproduce.opened(project)
+            session.note(targets.none_left(graph) or "there are no stages: vml stage add makes one")
     for path in report.differing:
         name = output.quote(path)
         session.warn(f"{name} differs from {output.quote(path + '.vml')}", f"vml commit {name} records what was used")
@@ -156,6 +160,8 @@ def repro(
             _sum_up(session, report.results, again)
     if final := reproduce.final_error(report):
         raise final
+    if not json and (command := recorded.for_git(project, session.directory)):
+        session.note(f"to record this in Git: {command}")
 
 
 def _write_junit(path: Path, report: Report) -> None:
@@ -186,9 +192,7 @@ def _show(session: Session, report: Report, *, every: bool, skipped: bool) -> No
     same = len(report.results) - len(rows)
     for name in report.off:
         session.note(f"{output.quote(name)}: skipped, its `if` is false")
-    if not report.results and not report.off:
-        session.note("there are no stages: vml stage add makes one")
-    elif same:
+    if same:
         session.note(f"{output.count(same, 'stage')} up to date")
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vcs_ml import output, yaml
+from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
-from vcs_ml.pipeline import edit, schema, targets, text
+from vcs_ml.pipeline import edit, load, targets, text
 from vcs_ml.pipeline import open as opened
 from vcs_ml.pipeline.stage import FILE, Stage, address
 from vcs_ml.session import Session
@@ -99,8 +99,7 @@ def add(
     with opening.changing(project, session.note):
         survey = tracked.survey(project)
         raw = opened.read(project, source)
-        document = yaml.parse(raw, source)
-        schema.validate(document.value)
+        document = load.document(raw, source)
         if name in ((document.value or {}).get("stages") or {}) and not force:
             where = f"{output.quote(source)}:{document.line(('stages', name))}"
             raise UserError(f"{where}: there is a stage {output.quote(name)} already", hint="-f replaces it")
@@ -154,7 +153,7 @@ def list_stages(
         headers = ("stage", "deps", "outs", "command", "about", "")
         session.out(output.table([_row(each) for each in stages], headers, align="lrrlll"))
     else:
-        session.note(f"there are no stages yet (vml stage add, or write a {FILE})")
+        session.note(targets.none_left(graph) or f"there are no stages yet (vml stage add, or write a {FILE})")
 
 
 def _row(stage: Stage) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import opening, relink, saved, sources
+from vcs_ml.workspace import opening, relink, saved, sources, sync
 from vcs_ml.workspace import status as looking
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -85,9 +86,11 @@ def status(
     if json and not broken:  # a program gets an answer or an error
         session.json(_as_json(found, stages, waiting, project.algorithm))
     elif not json:
-        _print(session, found, stages, waiting)
+        _print(session, project, found, stages, waiting)
         for line in saved.news(project):
             session.note(f"note: {line}")
+    for message, hint in sync.nowhere(project, found.tracked):
+        session.warn(message, hint)
     for path in relink.written_through(project, store, found.data):
         session.warn(
             f"{output.quote(path)} is linked into the store, where its recorded version is damaged by this change",
@@ -143,7 +146,9 @@ def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] 
     return {"hash": objects.format_hash(objects.blob(entry.digest), algorithm), "size": entry.size}
 
 
-def _print(session: Session, found: Status, stages: Staleness | None, waiting: opening.NotPushed) -> None:
+def _print(
+    session: Session, project: Project, found: Status, stages: Staleness | None, waiting: opening.NotPushed
+) -> None:
     outs = {each.path: each for each in found.tracked if each.lock}
     verb = "commit" if any(sources.owner(each.path, outs) for each in found.data) else "add"
     _section(
@@ -158,7 +163,7 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
     _section(
         session,
         "Not in the workspace:",
-        f"vml {'pull' if lost.intersection(absent) else 'checkout'} brings it",
+        f"{_brought_by(project, found, lost.intersection(absent)) or 'vml checkout'} brings it",
         [("absent", output.quote(path)) for path in absent],
         "red",
     )
@@ -179,7 +184,7 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
     _section(
         session,
         "Missing from the local store:",
-        "vml pull brings it",
+        f"{_brought_by(project, found, lost.difference(absent))} brings it",
         [
             ("missing", f"{output.quote(m.path)}  ({output.count(m.objects, 'object')})")
             for m in found.missing
@@ -213,6 +218,10 @@ def _print(session: Session, found: Status, stages: Staleness | None, waiting: o
             f"{name} is recorded for {output.quote(each.maker)}, which is no stage any more "
             f"(vml rm --cached {name} ends tracking it)"
         )
+
+
+def _brought_by(project: Project, found: Status, paths: Collection[str]) -> str:
+    return sync.brought_by(project, (each for each in found.tracked if each.path in paths))
 
 
 def _stage_rows(stages: list[StageState]) -> list[tuple[str, str]]:

@@ -134,7 +134,7 @@ def _outs(root: str, wdir: str, definition: Mapping[str, Any]) -> Iterator[Out]:
                     if out.path in seen:
                         raise Fault(f"{quote(out.path)} stands here twice", hint="one entry is enough")
                 except Fault as fault:
-                    raise fault.under(path).under(index).under(section) from None
+                    raise (fault if item == path else fault.under(path)).under(index).under(section) from None
                 seen.add(out.path)
                 yield out
 

@@ -55,11 +55,12 @@ def commit(
             ignored.refuse_in_git(project, stage, in_git)
             ours, now = made[stage.address], signature.inputs(stage, reader)
             lacking.refuse(stage, now, reader, graph)
-            for out in stage.outs:
-                if out.is_glob and out not in ours.values():
-                    raise UserError(
-                        f"stage {stage.address}: nothing matches {quote(out.path)}", hint="vml repro makes it"
-                    )
+            unmatched = [out.path for out in stage.outs if out.is_glob and out not in ours.values()]
+            lacking.refuse_literal(project.root, stage, unmatched)
+            if unmatched:
+                raise UserError(
+                    f"stage {stage.address}: nothing matches {quote(unmatched[0])}", hint="vml repro makes it"
+                )
             source = look.source_of(stage)
             before = locks.read(source).stages.get(stage.name)
             outs = recording.outs({path: signature.flags(out) for path, out in ours.items()})

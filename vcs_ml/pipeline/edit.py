@@ -39,7 +39,8 @@ def with_stage(raw: bytes, source: str, name: str, definition: Mapping[str, Any]
         _put(lines, at, at, new)
     else:
         _put(lines, len(lines), len(lines), [*[""] * bool("".join(lines[-1:]).strip()), "stages:", *new])
-    return _written(lines, source, wanted, "write these lines into its stages yourself:\n" + "\n".join(new))
+    by_hand = "write these lines into its stages yourself, where these stand without { }"
+    return _written(lines, source, wanted, by_hand, text.lines(name, definition, _STEP))
 
 
 def with_frozen(raw: bytes, source: str, name: str, *, frozen: bool) -> bytes:
@@ -113,12 +114,17 @@ def _put(lines: list[str], start: int, end: int, new: Iterable[str]) -> None:
     lines[start:end] = [line + eol for line in new]
 
 
-def _written(lines: Iterable[str], source: str, wanted: Mapping[str, Any], by_hand: str) -> bytes:
-    """The bytes of these lines, once they were seen to say what is wanted, and nothing else."""
+def _written(
+    lines: Iterable[str], source: str, wanted: Mapping[str, Any], by_hand: str, new: Iterable[str] = ()
+) -> bytes:
+    """The bytes of these lines, once they were seen to say what is wanted, and nothing else. UserError with the lines
+    `new`, and what to do `by_hand`.
+    """
     try:
         raw = "".join(lines).encode()
         if yaml.parse(raw, source).value == wanted:
             return raw
     except (UserError, UnicodeEncodeError):
         pass
-    raise UserError(f"{quote(source)} is written in a way that vml does not edit", hint=by_hand)
+    refused = f"{quote(source)} is written in a way that vml does not edit"
+    raise UserError("\n".join((refused, *new)), hint=by_hand)

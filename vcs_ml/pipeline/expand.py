@@ -60,6 +60,8 @@ def _foreach(name: str, definition: Mapping[str, Any], context: Mapping[str, Any
 def _matrix(name: str, definition: Mapping[str, Any], context: Mapping[str, Any], room: Room) -> Iterator[Instance]:
     try:
         axes = resolve(definition["matrix"], context, room, composite=True)
+        if not axes:
+            raise Fault("the matrix is empty", hint="write NAME: [VALUE, ...] into it, or remove the key")
         for axis, data in axes.items():
             if not isinstance(data, list):
                 raise Fault(f"expected a list, found {found(data)}", hint="a template has to name a list", path=(axis,))

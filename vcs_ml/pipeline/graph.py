@@ -19,9 +19,9 @@ _CYCLE_SHOWN: Final = 20
 class Graph(NamedTuple):
     """The stages whose condition holds, by address, in the order of their files; `order` puts each after its needs.
 
-    `off` are the addresses of the others. In `needs` and `needed_by` stages go by their number in `stages`. Numbers
-    after these stand for directories in which several stages write and from which others read: so n writers and m
-    readers of one are n + m edges.
+    `off` are the addresses of the others, `empty` those of a `foreach` or `matrix` without stages. In `needs` and
+    `needed_by` stages go by their number in `stages`. Numbers after these stand for directories in which several
+    stages write and from which others read: so n writers and m readers of one are n + m edges.
     """
 
     stages: Mapping[str, Stage]
@@ -31,10 +31,11 @@ class Graph(NamedTuple):
     numbers: Mapping[str, int]
     needs: Sequence[Sequence[int]]
     needed_by: Sequence[Sequence[int]]
+    empty: Sequence[str] = ()
 
 
-def build(stages: Iterable[Stage], pointers: Iterable[str] = ()) -> Graph:
-    """The graph of these stages; `pointers` are the paths of data that `vml add` tracks.
+def build(stages: Iterable[Stage], pointers: Iterable[str] = (), empty: Sequence[str] = ()) -> Graph:
+    """The graph of these stages; `pointers` are the paths of data that `vml add` tracks, `empty` as in Graph.
 
     A stage needs another one if a dep or params file of it is an output of the other, lies in one, or is a directory
     that one lies in. UserError for a cycle, and for outputs that overlap with each other, with tracked data, or with a
@@ -57,6 +58,7 @@ def build(stages: Iterable[Stage], pointers: Iterable[str] = ()) -> Graph:
         {address: number for number, address in enumerate(addresses)},
         needs,
         needed_by,
+        empty,
     )
 
 

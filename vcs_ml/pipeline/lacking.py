@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +14,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.signature import Inputs, Reader
-from vcs_ml.pipeline.stage import Stage
+from vcs_ml.pipeline.stage import Stage, place
 from vcs_ml.workspace import sources
 
 _BESIDE = 1_000  # names in a directory that are compared with one that is missing
@@ -43,6 +45,8 @@ def faults(
             yield _absent(stage, file, "params file", reader, graph)
         elif key is None:
             yield Fault(f"{quote(file)} is empty", "params are a mapping of names to values")
+        elif values.is_computed(reader.root / file, key):
+            yield Fault(f"{key} in {quote(file)} is no constant", f"{quote(file)} is not run: write its value out")
         else:
             near = values.nearest(reader.values_of(file), key)
             hint = f"did you mean {near}?" if near else _named(stage, "params")
@@ -66,6 +70,33 @@ def _frozen_maker(path: str, graph: Graph) -> Stage | None:
     stages = list(graph.stages.values())
     makers = (*graph.outputs.makers(path), *graph.outputs.inside({path}).get(path, ()))
     return next((stages[each] for each in makers if stages[each].frozen), None)
+
+
+def refuse_wdir(stage: Stage, reader: Reader, made: Iterable[str]) -> None:
+    """UserError where the directory that a stage runs in is not there, and no other stage makes something of it."""
+    wdir = stage.wdir
+    if not wdir or os.path.lexists(reader.root / wdir):
+        return
+    ours = {out.path for out in stage.outs}
+    others = [path for path in made if path not in ours]
+    if any(f"{path}/".startswith(f"{wdir}/") or f"{wdir}/".startswith(f"{path}/") for path in others):
+        return
+    near = _nearest(wdir, reader.root, others)
+    raise UserError(
+        f"stage {stage.address}: its wdir {quote(wdir)} does not exist",
+        hint=f"did you mean {quote(near)}?" if near else f"mkdir -p {shlex.quote(str(reader.root / wdir))}",
+    )
+
+
+def refuse_literal(root: Path, stage: Stage, unmatched: Iterable[str]) -> None:
+    """UserError where the text of a pattern of this stage that nothing matches is the name of a file."""
+    for pattern in unmatched:
+        if os.path.lexists(root / pattern):
+            written = quote(os.path.relpath(glob.escape(pattern), stage.wdir or "."))
+            raise UserError(
+                f"stage {stage.address}: its output {quote(pattern)} is a pattern, and not the file of this name",
+                hint=f"write {written} in {place(stage.file, stage.line)}: [[] is a bracket, [*] a star",
+            )
 
 
 def _missing(path: str, root: Path) -> str:
@@ -95,7 +126,8 @@ def _hint(stage: Stage, path: str, key: str, reader: Reader, made: Iterable[str]
     above = sources.owner(target, reader.gauge.pointers)
     if above is not None and not os.path.lexists(reader.root / above[0].path):
         here = reader.gauge.store.missing(above[0].oid)
-        return f"vml {'pull' if here else 'checkout'} {quote(target)} brings it"
+        place = f"-r {above[0].remote} " if here and above[0].remote else ""
+        return f"vml {'pull' if here else 'checkout'} {place}{quote(target)} brings it"
     if link is not None:
         return f"make what {quote(link)} leads to, or let it lead elsewhere: ln -sfn TARGET {quote(link)}"
     near = _nearest(path, reader.root, made)
@@ -103,7 +135,7 @@ def _hint(stage: Stage, path: str, key: str, reader: Reader, made: Iterable[str]
 
 
 def _named(stage: Stage, key: str) -> str:
-    return f"{quote(stage.file)}:{stage.line} names it under {key}"
+    return f"{place(stage.file, stage.line)} names it under {key}"
 
 
 def _nearest(path: str, root: Path, made: Iterable[str]) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vcs_ml import values, yaml
 from vcs_ml.errors import UserError
@@ -14,25 +15,31 @@ from vcs_ml.output import quote
 from vcs_ml.pipeline import build, context, expand, schema
 from vcs_ml.pipeline.context import Context, ValuesOf
 from vcs_ml.pipeline.shape import Fault
-from vcs_ml.pipeline.stage import Declared, Stage
+from vcs_ml.pipeline.stage import Declared, Stage, address, place
 from vcs_ml.pipeline.template import Room, is_template, resolve, resolve_command
 
+# What a key is quoted for, so that it is seen where it ends.
+_APART: Final = re.compile(r"[./\s]")
 # The bytes of the file at a project-relative path; None if there is none.
 Read = Callable[[str], bytes | None]
 
 
 class Pipeline(NamedTuple):
-    """The stages of all files, those of the topmost file first, and what each file says beside them."""
+    """The stages of all files, those of the topmost file first, and what each file says beside them. `empty` are the
+    addresses of a `foreach` or `matrix` that stands for no stage.
+    """
 
     stages: tuple[Stage, ...]
     declared: tuple[Declared, ...]
+    empty: tuple[str, ...] = ()
 
 
-def load(root: Path, files: Iterable[str], read: Read | None = None) -> Pipeline:
+def load(root: Path, files: Iterable[str], read: Read | None = None, *, unwritten: Collection[str] = ()) -> Pipeline:
     """What these vml.yaml files, given by their project-relative paths, say.
 
     `read` gives the bytes of any file, for another revision than the workspace. UserError with file, line and key for
-    whatever is wrong with one of them.
+    whatever is wrong with one of them. Of the files `unwritten` it gives what shall be written into the workspace:
+    lines are those of what is there, and a stage that is not there so has the line 0.
     """
 
     def read_workspace(path: str) -> bytes | None:
@@ -47,21 +54,57 @@ def load(root: Path, files: Iterable[str], read: Read | None = None) -> Pipeline
 
     stages: list[Stage] = []
     declared = []
+    empty: list[str] = []
     room = Room()
     for file in sorted(set(files), key=lambda path: path.split("/")[:-1]):
         raw = take(file)
         if raw is None:
             raise UserError(f"{quote(file)} does not exist", hint="git status shows whether it was deleted")
         document = yaml.parse(raw, file)
+        if file in unwritten:
+            document = _as_there(document, yaml.parse(read_workspace(file) or b"", file))
         try:
-            more, beside = _load_file(str(root), document, values_of, room, expand.INSTANCES_MAX - len(stages))
+            more, none, beside = _load_file(str(root), document, values_of, room, expand.INSTANCES_MAX - len(stages))
         except Fault as fault:
-            where = f"{quote(file)}:{document.line(fault.path)}"
-            keys = ".".join(quote(str(key)) for key in fault.path)
-            raise UserError(": ".join(filter(None, (where, keys, fault.message))), hint=fault.hint) from None
+            raise _located(fault, document) from None
         stages += more
         declared.append(beside)
-    return Pipeline(tuple(stages), tuple(declared))
+        empty += (address(file, name) for name in none)
+    return Pipeline(tuple(stages), tuple(declared), tuple(empty))
+
+
+def document(raw: bytes, source: str) -> yaml.Document:
+    """What a vml.yaml says, once its keys were seen to be right. UserError as in `load`."""
+    found = yaml.parse(raw, source)
+    try:
+        schema.validate(found.value)
+    except Fault as fault:
+        raise _located(fault, found) from None
+    return found
+
+
+def _located(fault: Fault, document: yaml.Document) -> UserError:
+    where = place(document.source, document.line(fault.path))
+    keys = ".".join(_key(str(key)) for key in fault.path)
+    return UserError(": ".join(filter(None, (where, keys, fault.message))), hint=fault.hint)
+
+
+def _key(text: str) -> str:
+    shown = quote(text)
+    return shown if shown[0] == '"' or not _APART.search(shown) else f'"{shown}"'
+
+
+def _as_there(document: yaml.Document, there: yaml.Document) -> yaml.Document:
+    """A document to be written, in which only stages differ, with the lines of what is there."""
+    line, lines = there.lines
+    known = lines if isinstance(lines, dict) else {}
+    at, below = known.get("stages", (0, None))
+    old, before = (below if isinstance(below, dict) else {}), (there.value or {}).get("stages") or {}
+    stages = {
+        name: old[name] if name in old and before[name] == stage else (0, None)
+        for name, stage in document.value["stages"].items()
+    }
+    return document._replace(lines=(line, {**known, "stages": (at, stages)}))
 
 
 class _File(NamedTuple):
@@ -84,8 +127,10 @@ class _File(NamedTuple):
 
 def _load_file(
     root: str, document: yaml.Document, values_of: ValuesOf, room: Room, most: int
-) -> tuple[list[Stage], Declared]:
-    """The stages of one file, at `most` so many, and what it says beside them. Raises Fault."""
+) -> tuple[list[Stage], list[str], Declared]:
+    """The stages of one file, at `most` so many, the names that stand for none, and what it says beside them. Raises
+    Fault.
+    """
     schema.validate(document.value)
     content: Mapping[str, Any] = document.value or {}
 
@@ -100,18 +145,22 @@ def _load_file(
         top()  # what is wrong with them is said also where no template needs them
     file = _File(root, document, values_of, top, room)
     stages: dict[str, Stage] = {}
-    for name, definition in content.get("stages", {}).items():
+    empty: list[str] = []
+    for name, definition in (content.get("stages") or {}).items():
+        before = len(stages)
         try:
             for stage in _stages(file, name, definition):
                 if stage.name in stages:
-                    hint = f"line {stages[stage.name].line} has it already: rename one of the two"
+                    hint = f"{place(file.path, stages[stage.name].line)} has it already: rename one of the two"
                     raise Fault(f"a second stage is named {stage.name!r}", hint=hint)
                 stages[stage.name] = stage
                 if len(stages) > most:
                     raise Fault(f"more than {expand.INSTANCES_MAX:,} stages in all", hint="take shorter lists")
         except Fault as fault:
             raise fault.under(name).under("stages") from None
-    return list(stages.values()), _declared(file, content)
+        if len(stages) == before:
+            empty.append(name)
+    return list(stages.values()), empty, _declared(file, content)
 
 
 def _stages(file: _File, name: str, definition: Mapping[str, Any]) -> Iterator[Stage]:

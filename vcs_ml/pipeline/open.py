@@ -27,7 +27,8 @@ def pipeline(
 ) -> tuple[Pipeline, Graph]:
     """What the vml.yaml files of the workspace say, and the graph of their stages; both empty where there are none.
 
-    `survey` is what was seen in the workspace just now; `instead` are bytes that count in the place of those of a file.
+    `survey` is what was seen in the workspace just now; `instead` are bytes that shall be written in the place of those
+    of a file.
     UserError in a bare repository, for a link, and as in `load.load` and `graph.build`.
     """
     if project.git.worktree is None:
@@ -40,9 +41,9 @@ def pipeline(
     def read(path: str) -> bytes | None:
         return new[path] if path in new else values.read(project.root / path)
 
-    loaded = load.load(project.root, {*found.stage_files, *new}, read)
+    loaded = load.load(project.root, {*found.stage_files, *new}, read, unwritten=new)
     data = (path for path, each in found.tracked.items() if not each.lock)
-    built = graph.build(loaded.stages, data)
+    built = graph.build(loaded.stages, data, loaded.empty)
     outputs.refuse_shared(built.outputs, list(built.stages.values()), project.root)
     _refuse_other_repositories(project, built)
     return loaded, built

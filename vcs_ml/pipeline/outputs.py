@@ -10,7 +10,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.patterns import Patterns
-from vcs_ml.pipeline.stage import Stage
+from vcs_ml.pipeline.stage import Stage, place
 
 
 class Outputs(NamedTuple):
@@ -57,15 +57,15 @@ def collect(stages: Sequence[Stage], pointers: Iterable[str]) -> Outputs:
     globs: dict[str, int] = {}
     for number, stage in enumerate(stages):
         for out in stage.outs:
-            place = globs if out.is_glob else paths
-            if out.path in place:
-                other = stages[place[out.path]]
+            known = globs if out.is_glob else paths
+            if out.path in known:
+                other = stages[known[out.path]]
                 raise _refused(
                     stage,
-                    f"{_name(stage)} makes {quote(out.path)}, as {_name(other)} in {quote(other.file)}:{other.line}",
+                    f"{_name(stage)} makes {quote(out.path)}, as {_name(other)} in {place(other.file, other.line)}",
                     "two stages cannot make the same: give each an output of its own",
                 )
-            place[out.path] = number
+            known[out.path] = number
     outputs = Outputs(paths, tuple(globs.items()), Patterns(globs.items()), tuple(_rivals(globs)))
     for path, number in paths.items():
         _refuse_overlap(outputs, stages, path, number)
@@ -171,7 +171,7 @@ def _nested(stages: Sequence[Stage], path: str, number: int, outer: str, other: 
 
 
 def _refused(stage: Stage, message: str, hint: str) -> UserError:
-    return UserError(f"{quote(stage.file)}:{stage.line}: {message}", hint=hint)
+    return UserError(f"{place(stage.file, stage.line)}: {message}", hint=hint)
 
 
 def _name(stage: Stage) -> str:

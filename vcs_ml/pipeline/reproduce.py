@@ -206,17 +206,23 @@ def run(
             course.ended[row.name] = row
             if row.state == "failed" and row.name not in early:
                 voice.say(f"{row.name}: failed ({row.why})")
+            if row.state == "ran" and row.name in beyond:
+                voice.say(f"{row.name}: it asks for more than there is ({beyond[row.name]}), and had all of that alone")
+                beyond.clear()  # said once
 
         limits = scheduler.machine(env)
+        # Who asks for N jobs wants N jobs: a stage that says nothing takes one core.
+        limits = limits._replace(cpu=max(limits.cpu, jobs))
+        needs = {each: Resources(*stages[each].resources) for each in chosen}
+        beyond = {each: what for each, need in needs.items() if (what := scheduler.beyond(need, limits))}
         rows = scheduler.run(
             graphs.waits(graph, chosen),
             work,
             groups=groups,
             slots=jobs,
-            needs={each: Resources(*stages[each].resources) for each in chosen},
+            needs=needs,
             mutexes={each: stages[each].mutex for each in chosen if stages[each].mutex},
-            # Who asks for N jobs wants N jobs: a stage that says nothing takes one core.
-            limits=limits._replace(cpu=max(limits.cpu, jobs)),
+            limits=limits,
             keep_going=keep_going,
             done=done,
             late=lambda: next(iter(course.lost), ""),

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from vcs_ml import output
-from vcs_ml.errors import UserError
 from vcs_ml.pipeline.groups import Groups
 
 State = Literal["ran", "cached", "skipped", "frozen", "failed", "not run"]
@@ -72,15 +71,14 @@ def machine(env: Mapping[str, str]) -> Resources:
     return Resources(cpu, gpu, mem)
 
 
-def check(name: str, need: Resources, limits: Resources) -> None:
-    """Raise UserError if a job needs more than there is at all."""
+def beyond(need: Resources, limits: Resources) -> str:
+    """What a job needs more of than there is at all, in words: `cpu: 64 of 2`; "" if nothing."""
+    found = []
     for key, wanted, there in zip(Resources._fields, need, limits, strict=True):
         if wanted > there:
             one, all_ = (output.size(int(n)) if key == "mem" else f"{n:g}" for n in (wanted, there))
-            raise UserError(
-                f"stage {name} needs {key}: {one}, and there is {all_}",
-                hint=f"vml config --local repro.{key} {math.ceil(wanted)} says that there is more",
-            )
+            found.append(f"{key}: {one} of {all_}")
+    return ", ".join(found)
 
 
 def run(
@@ -99,7 +97,7 @@ def run(
     """Do `work` for each job after all jobs that it waits for (name -> names), up to `slots` at a time.
 
     Of those that could start, the first in the order of `jobs` does. Jobs that run together need no more than `limits`
-    together (one that needs more than that runs while nothing else needs it; see `check`), and share no mutex. After
+    together (one that needs more than that runs while nothing else needs it; see `beyond`), and share no mutex. After
     a failure nothing new starts, or with `keep_going` all that does not need the failed one. Names that are no jobs
     are not waited for. `done` is told of each job that ran as it ends, by the calling thread; `late` names a job that
     had ended well and has failed since, if there is one. The rows are in the order of `jobs`.

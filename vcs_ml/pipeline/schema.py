@@ -197,7 +197,7 @@ DOCUMENT: Final = Keys(
     "vml.yaml",
     {
         "stages": Key(
-            MapOf(Forms(STAGE, FOREACH), Text("a name of letters, digits, _ . / @ -", STAGE_NAME)),
+            Either((MapOf(Forms(STAGE, FOREACH), Text("a name of letters, digits, _ . / @ -", STAGE_NAME)), Null())),
             "the stages, by name",
         ),
         "vars": Key(_VARS, "values for templates: files, file:key,key, or mappings; params.yaml is there without it"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from vcs_ml.errors import UserError
+from vcs_ml.output import quote
 from vcs_ml.values import suggestion, text
 
+_MOST: Final = 1e15
 _BEGIN: Final = "${"
 _TEMPLATE: Final = r"\$\{"
 _TEMPLATED: Final = {"$ref": "#/definitions/template"}
@@ -46,7 +48,7 @@ class Number(NamedTuple):
     least: float = 0
     above: bool = False
     whole: bool = False
-    most: float = 1e15
+    most: float = _MOST
 
 
 class Null(NamedTuple):
@@ -153,6 +155,8 @@ def check(shape: Shape, value: Any, *, resolved: bool = False) -> None:
                     check(names, key, resolved=True)
                     check(inner, each, resolved=resolved)
                 except Fault as fault:
+                    if not fault.path and key in _keys(inner) and key != (first := next(iter(value))):
+                        fault.hint = f"indent {key} further, if it belongs to {quote(first)}"
                     raise fault.under(key) from None
         case Either(shapes):
             fitting = next((each for each in shapes if _fits(each, value, resolved)), None)
@@ -196,27 +200,47 @@ def _fits(shape: Shape, value: Any, resolved: bool) -> bool:
     return not (shape.whole and value != int(value)) and not (shape.above and value == shape.least)
 
 
+def _keys(shape: Shape) -> Collection[str]:
+    """The keys that a mapping of this shape may have, where they are known."""
+    if isinstance(shape, Either):
+        return {key for each in shape.shapes for key in _keys(each)}
+    return shape.keys.keys() if isinstance(shape, Keys) else ()
+
+
 def _unexpected(shape: Shape, value: Any, resolved: bool) -> Fault:
-    expected = _expected(shape)
+    expected = _expected(shape, value)
     hint = f"write {expected}"
     if isinstance(shape, ListOf) and type(value) is dict:
         hint = "write a list: a line that begins with - for each key"
-    takes_text = any(isinstance(each, Text) for each in (shape.shapes if isinstance(shape, Either) else (shape,)))
-    if takes_text and type(value) in (int, float, bool):
+    if type(value) in (int, float, bool) and _takes_text(shape, text(value)):
         hint = f"quote it{' where it comes from' if resolved else ''}: '{text(value)}'"
     return Fault(f"expected {expected}, found {found(value)}", hint=hint)
+
+
+def _takes_text(shape: Shape, written: str) -> bool:
+    if isinstance(shape, Either):
+        return any(_takes_text(each, written) for each in shape.shapes)
+    if not isinstance(shape, Text):
+        return False
+    return not (shape.choices and written not in shape.choices) and bool(re.fullmatch(shape.pattern or ".*", written))
 
 
 def _did_you_mean(near: str | None, otherwise: str) -> str:
     return f"did you mean {near}?" if near else otherwise
 
 
-def _expected(shape: Shape) -> str:
+def _expected(shape: Shape, value: Any = None) -> str:
+    """What is expected in the place of `value`."""
     match shape:
         case Text(what, _, choices):
             return " or ".join(choices) or what
-        case Number(what):
-            return what
+        case Number(what, least, above, _, most):
+            if type(value) not in (int, float) or most < _MOST:  # then `what` says all
+                return what
+            if value > most:
+                return f"{what} not above {most:g}"
+            too_small = value < least or (above and value == least)
+            return f"{what} {'above' if above else 'not below'} {least:g}" if too_small else what
         case Flag():
             return "true or false"
         case Null():
@@ -224,7 +248,7 @@ def _expected(shape: Shape) -> str:
         case ListOf():
             return "a list"
         case Either(shapes):
-            return " or ".join(_expected(each) for each in shapes)
+            return " or ".join(dict.fromkeys(_expected(each, value) for each in shapes))
     return "a mapping"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from vcs_ml import values
+from vcs_ml import values, yaml
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import one_line, quote, size
@@ -26,6 +26,7 @@ SCHEMA: Final = 1
 # Characters of JSON that a stage may read of one params file: all of it stands in the lock file, which is read whole.
 PARAMS_MAX: Final = 4 << 20
 _SHOWN: Final = 40  # characters of a value
+_NEAR: Final = 15  # characters of what two values have in common, before and after where they differ
 _AROUND: Final = 10  # characters that two commands may have in common at an end, and are shown nonetheless
 _SETTINGS: Final = {"shell": "sh", "wdir": "."}  # of a record's `extra`, where they are not as usual
 
@@ -332,25 +333,50 @@ def _param(file: str, key: str, old: object, new: object) -> Iterator[Reason]:
     elif new is _ABSENT:
         yield Reason("param", file, key, f"{_shown(old)} is gone", old, None)
     else:
-        yield Reason("param", file, key, f"{_shown(old)} -> {_shown(new)}", old, new)
+        yield Reason("param", file, key, _around(_written(old), _written(new)), old, new)
 
 
 def _cmd(old: Sequence[str], new: Sequence[str]) -> Reason:
     one, other = (one_line("; ".join(each)) for each in (old, new))
-    if one == other:  # the same lines, differently split
-        one, other = map(_json, (list(old), list(new)))
+    lines, others = ([line for each in cmds for line in each.splitlines()] for cmds in (old, new))
+    if lines == others:  # differently split
+        what = _around(*map(_json, (list(old), list(new))))
+    elif len(lines) > len(old) or len(others) > len(new):
+        what = _line(lines, others)
+    else:
+        what = _around(one, other)
+    return Reason("cmd", what=what, old=list(old), new=list(new))
+
+
+def _line(old: list[str], new: list[str]) -> str:
+    """The first line in which two commands of several lines differ."""
+    start = _common(old, new)
+    same = _common(old[start:][::-1], new[start:][::-1])
+    gone, come = (each[start : len(each) - same] for each in (old, new))
+    if gone and come:
+        what = _around(one_line(gone[0]), one_line(come[0]))
+    else:
+        what = f"{_shown((gone or come)[0])} is {'gone' if gone else 'new'}"
+    return f"line {start + 1}: {what}{', and more' * (max(len(gone), len(come)) > 1)}"
+
+
+def _around(one: str, other: str) -> str:
+    """`one -> other`, without what two long texts have in common but a word on each side, and cut."""
     start = _common(one, other)
     same = _common(one[start:][::-1], other[start:][::-1])
     head = one.rfind(" ", 0, max(one.rfind(" ", 0, start), 0)) + 1  # one word stays: --lr 0.1
     tail = len(one) - end if same and (end := one.find(" ", len(one) - same)) >= 0 else 0
-    head, tail = (length if length > _AROUND else 0 for length in (head, tail))
-    parts = ((each[head : len(each) - tail]) for each in (one, other))
-    what = " -> ".join("… " * bool(head) + _cut(each) + " …" * bool(tail) for each in parts)
-    return Reason("cmd", what=what, old=list(old), new=list(new))
+    head, tail = max(head, start - _NEAR), max(tail, same - _NEAR)  # of a long word, not all
+    head = 0 if head <= _AROUND and start <= _NEAR else head
+    tail = 0 if tail <= _AROUND else tail
+    left = "… "[: 1 + (one[head - 1] == " ")] if head else ""
+    right = " …"[one[len(one) - tail] != " " :] if tail else ""
+    parts = [each[head : len(each) - tail] for each in (one, other)]
+    return " -> ".join(left + _cut(each) + right * (len(each) <= _SHOWN) for each in parts)
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many characters two texts, or lines two lists of them, begin with alike."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
@@ -360,8 +386,13 @@ def _cut(text: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) and value.isprintable() and value else json.dumps(value, ensure_ascii=False)
-    return _cut(text)
+    return _cut(_written(value))
+
+
+def _written(value: object) -> str:
+    """A value as YAML has it in one line; text without quotes where it is no other value so."""
+    is_plain = isinstance(value, str) and value.isprintable() and yaml.is_text(value)
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def _dep(was: bool, old: Item | None, is_now: bool, new: Item | None, pages: Pages) -> str:

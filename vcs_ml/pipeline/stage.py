@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
+from vcs_ml.output import quote
 from vcs_ml.workspace import lockfile
 
 FILE: Final = lockfile.STAGES
@@ -93,6 +94,11 @@ class Declared(NamedTuple):
     plots: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     artifacts: Mapping[str, Mapping[str, Any]] = {}
     gates: Mapping[str, Mapping[str, Any]] = {}
+
+
+def place(file: str, line: int) -> str:
+    """Where something is written, for messages; the line is 0 for a stage that is not written yet."""
+    return f"{quote(file)}:{line}" if line else "the new stage"
 
 
 def address(file: str, name: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from fnmatch import fnmatchcase
+from typing import Final
 
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.stage import FILE, address
 from vcs_ml.values import suggestion
+
+_EMPTY: Final = "its foreach or matrix is empty"
+_SHOWN: Final = 5
 
 
 def find(graph: Graph, target: str, start: str = "") -> list[str]:
@@ -26,6 +30,8 @@ def find(graph: Graph, target: str, start: str = "") -> list[str]:
             return found
     if is_off(graph, target, start):
         raise UserError(f"the stage {quote(target)} is switched off: its if is false", hint="change what its if names")
+    if any(address(place, name) in graph.empty for place in _places(target, start)):
+        raise UserError(f"{quote(target)} has no instances: {_EMPTY}", hint="give it a value")
     if not file:
         path = posixpath.normpath(posixpath.join(start, target))
         path = "" if path == "." else path
@@ -48,6 +54,14 @@ def is_off(graph: Graph, target: str, start: str = "") -> bool:
     wanted = [address(place, name) for place in places]
     off = any(each == one or each.startswith(f"{one}@") for each in graph.off for one in wanted)
     return off and not any(_named(graph, place, name) for place in places)
+
+
+def none_left(graph: Graph) -> str | None:
+    """Why there are no stages where a vml.yaml has some; None if none has."""
+    reasons = [f"{quote(each)} is switched off (its if is false)" for each in sorted(graph.off)]
+    reasons += [f"{quote(each)} has no instances ({_EMPTY})" for each in graph.empty]
+    more = [f"and {len(reasons) - _SHOWN:,} more"] if len(reasons) > _SHOWN else []
+    return f"no stage is left: {', '.join([*reasons[:_SHOWN], *more])}" if reasons else None
 
 
 def _places(target: str, start: str) -> tuple[str, str]:

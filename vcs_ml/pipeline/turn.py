@@ -110,6 +110,7 @@ def _take(run: Run, stage: Stage) -> Outcome:
             if done := _restored(run, stage, seen):
                 return done
             lacking.refuse(stage, seen.now, run.reader(), run.graph)
+            lacking.refuse_wdir(stage, run.reader(), run.graph.outputs.paths)
             _make_room(run, stage, seen)
         return _make(run, stage, seen, seen.now)
 
@@ -368,8 +369,9 @@ def _damaged(run: Run, stage: Stage) -> UserError | None:
 
 def _refuse_unmade(run: Run, stage: Stage, made: Mapping[str, Out], log: Path) -> None:
     missing = [path for path in made if not os.path.lexists(run.project.root / path)]
-    missing += [out.path for out in stage.outs if out.is_glob and out not in made.values()]
-    if missing:
+    unmatched = [out.path for out in stage.outs if out.is_glob and out not in made.values()]
+    lacking.refuse_literal(run.project.root, stage, unmatched)
+    if missing := missing + unmatched:
         more = f" (and {count(len(missing) - 1, 'more output')})" if len(missing) > 1 else ""
         raise UserError(
             f"stage {stage.address}: its command ended well, but did not make {quote(missing[0])}{more}",

@@ -55,7 +55,8 @@ def join(folder: str, name: str) -> str:
 
 
 def stage(project: Project, paths: Sequence[str]) -> None:
-    """`git add` what a command wrote, where core.autostage is set."""
+    """Remember what a command wrote for Git, and `git add` it where core.autostage is set."""
+    project.written.update(paths)
     if paths and project.config.autostage and project.git.worktree is not None:
         gone = [project.in_git(path) for path in paths if not os.path.lexists(project.root / path)]
         never_there = set(gone) - git.tracked(project.git, gone)

@@ -45,10 +45,13 @@ class Project:
 
     `state_dir` is `.vml` (of this worktree), or below `<git dir>/vml` in a bare repository; `main_state_dir` is
     that of the main worktree, where the store lies. `prefix` leads here from the top of the worktree (or from the
-    bare repository, as if its files were in it): "" or "a/b".
+    bare repository, as if its files were in it): "" or "a/b". `written` are the files for Git to keep, from the top,
+    that were written or removed through this object.
     """
 
-    __slots__ = ("_local_is_committed", "config", "git", "main_root", "main_state_dir", "prefix", "root", "state_dir")
+    __slots__ = (
+        "_local_is_committed", "config", "git", "main_root", "main_state_dir", "prefix", "root", "state_dir", "written",
+    )  # fmt: skip
 
     def __init__(
         self, root: Path, repository: git.GitRoot, env: Mapping[str, str], *, committed: str | None = None
@@ -56,6 +59,7 @@ class Project:
         self.root = root
         self.git = repository
         self._local_is_committed: bool | None = None
+        self.written: set[str] = set()
         self.prefix = "" if root == repository.cwd else root.relative_to(repository.cwd).as_posix()
         bare = repository.worktree is None
         self.state_dir = repository.git_dir / "vml" / self.prefix if bare else root / ".vml"

@@ -13,11 +13,12 @@ from vcs_ml import output
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
 from vcs_ml.store import objects
-from vcs_ml.workspace import pointer_files
+from vcs_ml.workspace import lockfile, pointer_files
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 20
+_IGNORES = ":(top)*.gitignore"
 MEND = "vml fsck --repair mends the store; vml unprotect makes files private before they are changed"
 
 
@@ -77,6 +78,26 @@ def warnings(done: Iterable[Recorded]) -> list[str]:
     ]
 
 
+def for_git(project: Project, start: Path) -> str | None:
+    """The command, for a shell in `start`, that gives Git what was written of stages; None where that is nothing, or
+    core.autostage has done it.
+    """
+    files = _of_stages(project)
+    if not files or project.config.autostage:
+        return None
+    if len(files) > _SHOWN:
+        locks = f":(top,glob){project.in_git('**/' + lockfile.NAME)}"
+        return f"git add {shlex.quote(locks)} {shlex.quote(_IGNORES)}"
+    return f"git add {shlex.join(os.path.relpath(project.root / path, start) for path in files)}"
+
+
+def _of_stages(project: Project) -> list[str]:
+    """The lock files that were written, if any, and then the .gitignore files."""
+    there = sorted(path for path in project.written if os.path.lexists(project.root / path))
+    locks = [path for path in there if os.path.basename(path) == lockfile.NAME]
+    return [*locks, *(path for path in there if os.path.basename(path) == ".gitignore")] if locks else []
+
+
 def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:
     """What to tell people: a line for each thing, for very many one in all; then what Git should be given."""
     if len(done) <= _SHOWN:
@@ -94,11 +115,12 @@ def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]
 def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list[str]:
     """The files that Git should be given, as a shell in `start` would write them; globs where they are many."""
     if len(changed) > _SHOWN:
-        every = [f":(top,glob){project.in_git('**/*' + SUFFIX)}", ":(top)*.gitignore"]
+        every = [f":(top,glob){project.in_git('**/*' + SUFFIX)}", _IGNORES]
         return [shlex.quote(path) for path in (*every, *{each.new.lock: None for each in changed if each.new.lock})]
     files: dict[str, None] = {}
     for each in changed:
         files[each.new.source] = None
         if each.old is None:
             files[pointer_files.join(each.path.rpartition("/")[0], ".gitignore")] = None
+    files |= dict.fromkeys(_of_stages(project))
     return [shlex.quote(os.path.relpath(project.root / path, start)) for path in files]

@@ -83,7 +83,10 @@ def remote_name(project: Project, name: str | None) -> str | None:
 
 
 def within_reach(
-    store: LocalStore, chosen: Iterable[tuple[Pointer, str]], stays_away: Callable[[Pointer], bool]
+    project: Project,
+    store: LocalStore,
+    chosen: Iterable[tuple[Pointer, str]],
+    stays_away: Callable[[Pointer], bool],
 ) -> tuple[list[tuple[Pointer, str]], str | None]:
     """`chosen` without what `stays_away` and is not here either, and what to tell of that."""
     found, absent = [], {}
@@ -92,12 +95,32 @@ def within_reach(
             absent[each.path] = each
         else:
             found.append((each, inner))
-    return found, kept_back(absent.values())
+    return found, kept_back(project, absent.values())
 
 
-def kept_back(outs: Iterable[Pointer]) -> str | None:
-    """What to tell of outputs that do not go to, nor come from, the remote that was asked."""
-    found = list(outs)
+def nowhere(project: Project, outs: Iterable[Pointer]) -> Iterator[tuple[str, str]]:
+    """A warning and a hint for each remote that outputs go to only, and that is not set up here."""
+    remotes = project.config.remotes()
+    for name, path in {each.remote: each.path for each in outs if not each.stays}.items():
+        if name is not None and name not in remotes:
+            there = f"here are {', '.join(remotes)}" if remotes else "here is none"
+            yield (
+                f"{quote(path)} goes to the remote {name} only, which is not set up here ({there})",
+                f"vml remote add {name} URL; or name another one in vml.yaml, then vml repro",
+            )
+
+
+def brought_by(project: Project, outs: Iterable[Pointer]) -> str:
+    """The commands that fetch what the store lacks of these: from the default remote, and from those that some name."""
+    default = remote_name(project, None)
+    names = {None if each.remote == default else each.remote for each in outs}
+    return " and ".join(f"vml pull -r {name}" if name else "vml pull" for name in sorted(names, key=lambda n: n or ""))
+
+
+def kept_back(project: Project, outs: Iterable[Pointer]) -> str | None:
+    """What to tell of outputs that do not go to, nor come from, the remote that was asked; not those of `nowhere`."""
+    remotes = project.config.remotes()
+    found = [each for each in outs if each.stays or each.remote in remotes]
     if not found:
         return None
     first = found[0]
