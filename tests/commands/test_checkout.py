@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 from collections.abc import Mapping
@@ -404,3 +405,56 @@ def test_an_edit_made_meanwhile_is_not_lost(repo: Repo, monkeypatch: pytest.Monk
     monkeypatch.setattr(write, "check_unchanged", edited)
     assert "changed meanwhile" in repo.fails("checkout", code=3).err
     assert repo.read("data/a") == b"precious"
+
+
+def test_what_was_saved_comes_back(repo: Repo) -> None:
+    repo.write("sub/one", "1")
+    repo.write("large", "1")
+    repo.run("add", "sub/one", "large")
+    assert repo.run("checkout", "--saved").err == "nothing is kept\n"
+    big = random.Random(1).randbytes(1_000_000)
+    repo.write("sub/one", "mine")
+    repo.write("large", big)
+    assert "(vml checkout --saved)" in repo.run("checkout", "--force").err
+    rows = [line.split()[-2:] for line in repo.run("checkout", "--saved").out.splitlines()[1:]]
+    assert sorted(path for path, _ in rows) == ["large", "sub/one"]
+    err = repo.run("-C", "sub", "checkout", "--saved", "one", dict(rows)["large"]).err
+    assert re.search(r"^sub/one is out of the workspace; .*\nsub/one: as it was at ", err)
+    assert (repo.read("sub/one"), repo.read("large")) == (b"mine", big)
+    assert repo.changes() == {"sub/one": "modified", "large": "modified"}
+    (repo.path / "sub/one").unlink()
+    repo.run("checkout", "--saved", "sub/one")  # what lay there when it came back was kept, too
+    assert repo.read("sub/one") == b"1"
+    assert "nothing is kept of none" in repo.fails("checkout", "--saved", "none", code=3).err
+    repo.fails("checkout", "--saved", "--force", "large", code=2)
+    (repo.path / "large").unlink()
+    (repo.path / "large").mkdir()
+    assert "is a directory now" in repo.fails("checkout", "--saved", "large", code=3).err
+
+
+def test_what_was_saved_comes_back_as_a_file_of_its_own(repo: Repo) -> None:
+    repo.run("config", "cache.link", "hardlink")
+    repo.run("config", "cache.pack_below", "0")
+    repo.write("one", "1")
+    repo.run("add", "one")
+    repo.run("unprotect", "one")
+    repo.write("one", "mine")
+    repo.run("checkout", "--force")
+    repo.run("checkout", "--saved", "one")
+    assert os.stat(repo.path / "one").st_nlink == 1
+    repo.write("one", "other")
+    assert "no damage" in repo.run("fsck").out
+
+
+def test_a_forged_record_leads_nowhere(repo: Repo) -> None:
+    repo.write("one", "1")
+    repo.run("add", "one")
+    repo.write("one", "mine")
+    repo.run("checkout", "--force")
+    (record,) = (repo.path / ".vml/saved").iterdir()
+    record.write_text(record.read_text().replace('"one"', '".git/config"'))
+    assert repo.run("checkout", "--saved").err == "nothing is kept\n"
+    (repo.path / ".vml/saved/x.json").write_text("[")
+    record.write_text('{"files": [{"hash": "\\u001b[2J", "path": "b", "size": 1}], "schema": 1, "time": 1e300}')
+    assert '"\\033[2J"' in repo.run("checkout", "--saved").out
+    assert "is not a hash" in repo.fails("checkout", "--saved", "b", code=3).err

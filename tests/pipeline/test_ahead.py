@@ -38,7 +38,7 @@ def shared(repo: Repo, remote: Path) -> Repo:
 LACKING = """
     stages:
       slow: {cmd: cp in slow && touch .slow, deps: [in], outs: [slow]}
-      deps: {cmd: cp slow b, deps: [slow, gone, also], params: [lr], outs: [b]}
+      deps: {cmd: cp in b, deps: [in, gone, also], params: [lr], outs: [b]}
       below: {cmd: cp b c, deps: [b], outs: [c]}
       params: {cmd: cp in d, deps: [in], params: [{nope.yaml: [x, y]}], outs: [d]}
       git: {cmd: cp slow e, deps: [slow], outs: [e]}
@@ -102,6 +102,40 @@ def test_what_other_stages_make_is_not_lacking(repo: Repo) -> None:
     assert states(repo) == {"a": "ran", "b": "ran"}
     (repo.path / "p.yaml").unlink()
     assert "hint: vml repro p.yaml makes it" in repo.fails("repro", "-s", "b", code=3).err
+
+
+def test_what_a_command_makes_besides_is_not_lacking(repo: Repo) -> None:
+    (repo.path / "link").symlink_to("o")
+    write(
+        repo,
+        """
+        stages:
+          a: {cmd: "mkdir o && echo 1 > o/f && echo 1 > side && echo 'k: 1' > p.yaml", outs: [o]}
+          b: {cmd: cat link/f side > b, deps: [o, link/f, side], params: [{p.yaml: [k]}], outs: [b]}
+        """,
+    )
+    assert foreseen(repo) == {"a": "would run", "b": "would run"}
+    for path in ("side", "b"):
+        (repo.path / path).unlink()
+    for args in ((), ("--dry",)):
+        assert "error: stage b: the dep side does not exist\n" in repo.fails("repro", *args, code=3).err
+    assert "the dep side does not exist" in repo.fails("repro", "-s", "b", code=3).err
+
+
+@pytest.mark.parametrize("lacks", ["deps: [a, gone]", "deps: [a, data/x]", "deps: [a], params: [lr]"])
+def test_what_no_command_can_bring_is_lacking(repo: Repo, lacks: str) -> None:
+    repo.write("data/x", "1")
+    repo.run("add", "data")
+    shutil.rmtree(repo.path / "data")
+    text = f"""
+        stages:
+          a: {{cmd: touch a .ran, outs: [a]}}
+          gone: {{cmd: touch gone, outs: [gone], frozen: true}}
+          b: {{cmd: touch b, {lacks}, outs: [b]}}
+    """
+    write(repo, text, params_yaml="{}")
+    repo.fails("repro", code=3)
+    assert not (repo.path / ".ran").exists()
 
 
 def test_an_output_in_git_is_refused_even_where_nothing_is_to_be_done(repo: Repo) -> None:

@@ -73,7 +73,7 @@ def test_from_any_state(repo: Repo, first: Tree, second: Tree, edited: Tree, sal
         result = repo.run("checkout", "--force")
         after = look(root)
         for path, text in re.findall(
-            r"^data/(\S+) is out of the workspace; its bytes are kept as (\S+)$", result.err, re.M
+            r"^data/(\S+) is out of the workspace; its bytes are kept as (\S+) ", result.err, re.M
         ):
             store = store_of(repo)
             assert store.read(objects.parse_hash(text, store.algorithm, source="test")) == edited[path][0]

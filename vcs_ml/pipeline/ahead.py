@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 
 from vcs_ml.errors import UserError
@@ -38,23 +38,30 @@ def errors(
     options: Options,
 ) -> dict[str, Lacking]:
     """What is wrong with each of these stages that no stage before it mends: deps and params that are not there and
-    that none of them makes, and outputs that Git has (`in_git`). With `--pull`, tracked data comes from a remote.
+    cannot come, and outputs that Git has (`in_git`). With `--pull`, tracked data comes from a remote.
 
     Deps are not hashed: it costs a stat for each. A frozen stage reads nothing.
     """
     reader = reader._replace(values_of=cache(reader.values_of))
     stages = [graph.stages[each] for each in chosen if not graph.stages[each].frozen]
     deps = {path for stage in stages for path in stage.deps}
-    absent = {path for path in deps if not os.path.exists(project.root / path)}
+    files = {each.file for stage in stages for each in stage.params}
+    absent = {path for path in deps | files if not os.path.exists(project.root / path)}
 
     def brings(stage: Stage, path: str) -> bool:
         return not stage.frozen or _comes_back(stage, path, reader, known, options)
 
-    makers = _makers(graph, chosen, absent | {each.file for stage in stages for each in stage.params}, brings)
+    every = _makers(graph, absent | files)
+    makers = _in_run(graph, chosen, every, brings)
+    # A command may make more than its stage says, and what a link leads to may be made.
+    strays = {path for path in absent if not every[path] and sources.owner(path, reader.gauge.pointers) is None}
+    before = graphs.waits(graph, chosen)
     found: dict[str, Lacking] = {}
     for stage in stages:
         paths = {*absent.intersection(stage.deps), *(each.file for each in stage.params)}
         coming = {path for path in paths if makers[path] - {graph.numbers[stage.address]}}
+        if any(not graph.stages[each].frozen for each in before[stage.address]):
+            coming |= paths & strays
         if options.pull:
             coming |= {path for path in paths if _is_fetched(project, path, reader)}
         lacked = [path for path in stage.deps if path in absent - coming]
@@ -87,20 +94,21 @@ def _comes_back(stage: Stage, path: str, reader: Reader, known: LockFiles, optio
     return options.commit and (options.pull or look.is_here(reader.gauge.store, gone))
 
 
-def _makers(
-    graph: Graph, chosen: Sequence[str], paths: set[str], brings: Callable[[Stage, str], bool]
-) -> dict[str, set[int]]:
-    """Which of these stages make each of `paths`, or may make it, or make something in it, and do so in this run."""
-    ours = {graph.numbers[each]: graph.stages[each] for each in chosen}
+def _makers(graph: Graph, paths: set[str]) -> dict[str, set[int]]:
+    """Which stages make each of `paths`, or may make it, or make something in it."""
     outputs = graph.outputs
     inside = outputs.inside(paths)
+    return {path: {*outputs.makers(path), *outputs.possible_makers(path), *inside.get(path, ())} for path in paths}
+
+
+def _in_run(
+    graph: Graph, chosen: Sequence[str], makers: Mapping[str, set[int]], brings: Callable[[Stage, str], bool]
+) -> dict[str, set[int]]:
+    """Those of these makers that do so in this run."""
+    ours = {graph.numbers[each]: graph.stages[each] for each in chosen}
     return {
-        path: {
-            each
-            for each in (*outputs.makers(path), *outputs.possible_makers(path), *inside.get(path, ()))
-            if each in ours and brings(ours[each], path)
-        }
-        for path in paths
+        path: {each for each in numbers if each in ours and brings(ours[each], path)}
+        for path, numbers in makers.items()
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from vcs_ml.errors import CorruptError, VmlError
-from vcs_ml.pipeline import ahead, ignored, look, reproduce, signature, turn
+from vcs_ml.pipeline import ahead, ignored, lacking, look, reproduce, signature, turn
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.look import Look
 from vcs_ml.pipeline.reproduce import Choice, Differing, Report, Result
@@ -77,6 +77,8 @@ def forecast(
                 reasons = [*look.overlooked(stage, seen.record, reader), *seen.reasons]
                 outcome = turn.frozen(stage, reasons, asked=options.force or address in named)
                 return Result(address, outcome.state, 0.0, outcome.why, reasons)
+            if certain and state == "would run" and seen.now is not None:
+                lacking.refuse(stage, seen.now, reader, graph)
         except (VmlError, OSError) as error:
             errors[address] = turn.error_of(address, error)
             return Result(address, "would fail", 0.0, errors[address].message)

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vcs_ml import fs
+from vcs_ml import fs, paths
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import count, quote
@@ -24,6 +24,7 @@ from vcs_ml.workspace import tree
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 20
+_LATEST = 1 << 40  # a time that every clock can show
 
 
 class Saved(NamedTuple):
@@ -47,12 +48,12 @@ def refusal(paths: Sequence[str], what: str, *, hint: str) -> UserError:
     return UserError(f"{count(len(paths), 'file')} would be {what}, and the bytes are in no store:\n{lines}", hint=hint)
 
 
-def keep(project: Project, store: LocalStore, paths: Sequence[str], meter: Meter) -> list[Saved]:
+def keep(project: Project, store: LocalStore, files: Sequence[str], meter: Meter) -> list[Saved]:
     """Store workspace files (project-relative) that are about to go, and name them in `.vml/saved/`."""
     kept = []
     root = os.fsencode(project.root)
     with store.batch() as batch:
-        for path in paths:
+        for path in files:
             raw = os.fsencode(path)
             full = os.path.join(root, raw)
             numbers = array("q", tree.look(full, os.lstat(full), project.loose) or ())
@@ -78,6 +79,27 @@ def record(project: Project, files: Sequence[Saved]) -> None:
     fs.write_atomic(directory / f"{new_ulid()}.new.json", json.dumps(content, indent=2).encode() + b"\n")
 
 
+class Record(NamedTuple):
+    """A file in `.vml/saved/`: where it was, the id of its bytes, its size, and when (seconds since 1970) it went."""
+
+    path: str
+    hash: str
+    size: int
+    time: int
+
+
+def records(project: Project) -> list[Record]:
+    """What is named in `.vml/saved/`, the last first; what cannot be read is passed over."""
+    found = []
+    for file in sorted((project.state_dir / "saved").glob("*.json"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            content = json.loads(file.read_bytes())
+            when = min(max(int(content["time"]), 0), _LATEST)
+            read = [Record(str(one["path"]), str(one["hash"]), int(one["size"]), when) for one in content["files"]]
+            found += [record for record in read if not paths.problem(record.path)]
+    return found
+
+
 def news(project: Project) -> list[str]:
     """Lines about savings that were not mentioned yet; after this they have been."""
     lines = []
@@ -93,4 +115,4 @@ def news(project: Project) -> list[str]:
 
 
 def _line(path: str, hash: str) -> str:
-    return f"{quote(path)} is out of the workspace; its bytes are kept as {quote(hash)}"
+    return f"{quote(path)} is out of the workspace; its bytes are kept as {quote(hash)} (vml checkout --saved)"
