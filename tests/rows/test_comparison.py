@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from tests.rows.tables import Row, compare, model, opener, text
 from vcs_ml.errors import UserError
-from vcs_ml.rows import apart, comparison, delimited, lines, pairing, spill
+from vcs_ml.rows import apart, comparison, delimited, lines, pairing, spill, words
 from vcs_ml.rows.result import ChangedRow, Retyped, Sides, TableDiff
 
 CELLS = st.sampled_from(["", "a", "b", "1", "2.5", "é", "x,y", 'q"q', "two\nlines", "cr\r\nlf", " ", ";", "NA", "true"])
@@ -240,9 +240,25 @@ def test_tables_larger_than_they_may_be_are_not_compared(tmp_path: Path) -> None
     for file in (texts, numbers):
         raw = file.getvalue()
         assert len(raw) < 100_000
-        with pytest.raises(UserError, match="larger than .* together"):
+        with pytest.raises(UserError, match=r"larger than .* together"):
             comparison.compare("a.parquet", opener(raw), None, scratch=tmp_path, largest=1_000_000)
     with pytest.raises(UserError, match="larger"):
         wide = ",".join(map(str, range(5000))) + "\n" + "1\n" * 100
         comparison.compare("a.csv", opener(wide), None, scratch=tmp_path, largest=1_000_000)
     comparison.compare("a.csv", opener("a\n1\n"), None, scratch=tmp_path, largest=1_000_000)
+
+
+def test_words_leave_out_what_nobody_knows(tmp_path: Path) -> None:
+    names = [f"name {i}" for i in range(30_000)]
+    long = "n" * 500
+    old = f"{long},one\n" + "".join(f"{each},\n" for each in names) + "x,1\n"
+    new = f"{long},one\n" + "".join(f"{each}.,\n" for each in names) + "x,1\nx,2\n"
+    found = compare(tmp_path, old, new)
+    for column in found.columns:
+        assert column.new
+        assert column.new.distinct <= 30_002
+    said = "\n".join(words.lines(found))
+    assert "nan" not in said
+    assert "about" not in said
+    assert "n" * 79 + "…" in said
+    assert "n" * 80 not in said
