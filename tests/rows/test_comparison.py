@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import gc
+import io
+import os
 import random
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
-from tests.rows.tables import Row, compare, model, text
+from tests.rows.tables import Row, compare, model, opener, text
 from vcs_ml.errors import UserError
-from vcs_ml.rows import apart, comparison, delimited, lines, pairing, spill
+from vcs_ml.rows import apart, comparison, delimited, lines, pairing, spill, words
 from vcs_ml.rows.result import ChangedRow, Retyped, Sides, TableDiff
 
 CELLS = st.sampled_from(["", "a", "b", "1", "2.5", "é", "x,y", 'q"q', "two\nlines", "cr\r\nlf", " ", ";", "NA", "true"])
@@ -203,3 +209,56 @@ def test_which_files_are_tables(tmp_path: Path) -> None:
     assert error.value.hint and ".csv, .tsv, .jsonl" in error.value.hint
     assert all(map(comparison.is_table, ("a.csv", "d/B.TSV", "x.jsonl", "x.ndjson", "x.parquet")))
     assert not any(map(comparison.is_table, ("csv", ".csv", "a.csv.gz", "a.json", "a.csv/b", "")))
+
+
+def test_what_a_killed_comparison_left_goes_with_the_next(tmp_path: Path) -> None:
+    ends, hold = os.pipe(), threading.Event()
+    pid = os.fork()
+    if not pid:
+        with spill.directory(tmp_path) as place:
+            (place / "part").write_bytes(b"x")
+            os.write(ends[1], b"1")
+            hold.wait()
+    try:
+        assert os.read(ends[0], 1) == b"1"
+        with spill.directory(tmp_path) as ours, spill.directory(tmp_path):
+            assert len(list(tmp_path.iterdir())) == 3
+            assert ours.exists()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        for end in ends:
+            os.close(end)
+    assert len(list(tmp_path.iterdir())) == 1
+    compare(tmp_path, "a\n1\n", "a\n2\n")  # which leaves nothing
+
+
+def test_tables_larger_than_they_may_be_are_not_compared(tmp_path: Path) -> None:
+    texts, numbers = io.BytesIO(), io.BytesIO()
+    parquet.write_table(pyarrow.table({"a": ["x" * 10_000] * 1000}), texts)
+    parquet.write_table(pyarrow.table({"a": [7] * 1_000_000}), numbers)
+    for file in (texts, numbers):
+        raw = file.getvalue()
+        assert len(raw) < 100_000
+        with pytest.raises(UserError, match=r"larger than .* together"):
+            comparison.compare("a.parquet", opener(raw), None, scratch=tmp_path, largest=1_000_000)
+    with pytest.raises(UserError, match="larger"):
+        wide = ",".join(map(str, range(5000))) + "\n" + "1\n" * 100
+        comparison.compare("a.csv", opener(wide), None, scratch=tmp_path, largest=1_000_000)
+    comparison.compare("a.csv", opener("a\n1\n"), None, scratch=tmp_path, largest=1_000_000)
+
+
+def test_words_leave_out_what_nobody_knows(tmp_path: Path) -> None:
+    names = [f"name {i}" for i in range(30_000)]
+    long = "n" * 500
+    old = f"{long},one\n" + "".join(f"{each},\n" for each in names) + "x,1\n"
+    new = f"{long},one\n" + "".join(f"{each}.,\n" for each in names) + "x,1\nx,2\n"
+    found = compare(tmp_path, old, new)
+    for column in found.columns:
+        assert column.new
+        assert column.new.distinct <= 30_002
+    said = "\n".join(words.lines(found))
+    assert "nan" not in said
+    assert "about" not in said
+    assert "n" * 79 + "…" in said
+    assert "n" * 80 not in said

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from tests.rows.tables import compare, model
+from tests.rows.tables import compare, model, opener
 from vcs_ml.errors import UserError
-from vcs_ml.rows import delimited, lines, table
+from vcs_ml.rows import delimited, jsonl, lines, table
+from vcs_ml.rows import parquet as reader
 
 
 def counts(found: Any) -> tuple[int, int]:
@@ -144,10 +145,21 @@ def test_json_values_are_what_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[1]", "7", "{'a': 1}", '{"a": ' + "9" * 5000 + "}", '{"a": ' + "[" * 100_000, "\x00", "a,b"]
+    "line",
+    [
+        "{",
+        "[1]",
+        "7",
+        "{'a': 1}",
+        '{"a": ' + "9" * 5000 + "}",
+        '{"a": ' + "[" * 100_000,
+        '{"a": ' + "[" * 900 + "]" * 900 + "}",
+        "\x00",
+        "a,b",
+    ],
 )
 def test_lines_that_are_no_objects_are_named(tmp_path: Path, line: str) -> None:
-    with pytest.raises(UserError, match=r"a\.jsonl, line 3 is no") as error:
+    with pytest.raises(UserError, match=r"a\.jsonl, line 3 is n") as error:
         compare(tmp_path, None, f'{{"a": 1}}\n\n{line}\n{{"a": 2}}\n', "a.jsonl")
     assert error.value.hint
 
@@ -222,3 +234,44 @@ def test_damaged_parquet_is_an_error_or_a_table(tmp_path: Path, data: st.DataObj
         compare(tmp_path, None, bytes(raw[: data.draw(st.integers(0, len(raw)))]), "a.parquet")
     except UserError as error:
         assert error.hint
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_batches_are_bounded_in_cells_not_in_lines(quote: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "CELLS_MAX", 1000)
+    header = {f"c{i}": 0 for i in range(100)}
+    csv = opener(",".join(header) + f"\n{quote}1{quote}\n" * 95)
+    assert csv
+    found = delimited.read(csv, "a.csv")
+    assert max(map(len, found.batches())) == 10
+    assert sum(map(len, found.batches())) == 95
+    objects = opener(json.dumps(header) + "\n{}\n" * 95)
+    assert objects
+    found = jsonl.read(objects, "a.jsonl")
+    assert max(map(len, found.batches())) == 10
+
+
+def test_parquet_batches_are_bounded_in_what_they_unfold_to(tmp_path: Path) -> None:
+    text = "x" * 1_000_000
+    plain = pyarrow.array([text] * 12)
+    nested = pyarrow.array([[{"k": text}, {"k": None}]] * 12)
+    mapped = pyarrow.array([[("k", text)]] * 12, pyarrow.map_(pyarrow.string(), pyarrow.string()))
+    for column in (plain, plain.dictionary_encode(), nested, mapped):
+        raw = opener(written({"a": column, "b": list(range(12))}, compression="zstd"))
+        assert raw
+        found = reader.read(raw, "a.parquet")
+        assert sum(map(len, found.batches())) == 12
+        assert 12_000_000 < sum(found.unfolded()) < 12_001_000
+        assert max(found.unfolded()) <= table.ROW_MAX
+    raw = opener(written({"a": plain}, compression="zstd"))
+    assert raw
+    batch = next(iter(reader.read(raw, "a.parquet").batches()))
+    assert len({id(row[0]) for row in batch}) == 1
+
+
+@pytest.mark.parametrize("wrapped", [lambda text: text, lambda text: [text], lambda text: {"k": text}])
+def test_parquet_cells_too_long_to_hold(tmp_path: Path, wrapped: Any) -> None:
+    raw = written({"a": [wrapped("x"), wrapped("y"), wrapped("x" * 5_000_000)]})
+    with pytest.raises(UserError, match="row 3 is longer than 4") as error:
+        compare(tmp_path, None, raw, "a.parquet")
+    assert error.value.hint

@@ -75,7 +75,7 @@ class Column:
         return Statistics(
             type=declared or self._type(),
             missing=self._missing,
-            distinct=self._distinct.count,
+            distinct=min(self._distinct.count, self._kinds.total()),
             exact=self._distinct.exact,
             numbers=self._moments.numbers(),
             texts=texts,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import itertools
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from vcs_ml import values
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
-from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, parquet, survey
+from vcs_ml.output import quote, size
+from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, parquet, spill, survey
 from vcs_ml.rows.pairing import Keys, Pairing
 from vcs_ml.rows.result import Sides, TableDiff
 from vcs_ml.rows.survey import Keyed, Seen, Side
@@ -29,6 +29,7 @@ _READERS: Final = {
 }
 _WORKERS: Final = 2  # whatever the machine has, for what is estimated may depend on how many there are
 _FORKED_COLUMNS_MAX: Final = 1000
+_CELL: Final = 4  # bytes that a cell counts for at least, for that is what it costs
 _ALONE_BELOW: Final = 8_000_000  # bytes of both files; less is done before a fork pays
 
 
@@ -38,7 +39,14 @@ def is_table(path: str) -> bool:
 
 
 def compare(
-    path: str, old: Opener | None, new: Opener | None, *, key: Sequence[str] = (), examples: int = 5, scratch: Path
+    path: str,
+    old: Opener | None,
+    new: Opener | None,
+    *,
+    key: Sequence[str] = (),
+    examples: int = 5,
+    scratch: Path,
+    largest: int | None = None,
 ) -> TableDiff:
     """What changed in the table at `path` from one file to another; None where there is none.
 
@@ -47,20 +55,34 @@ def compare(
     `key` are one row, changed; without a key, whole rows are removed and added. Holds at most about 300 MB in memory;
     below `scratch` it needs 17 bytes a row, and with a key the size of the rows that differ.
 
-    UserError for what is no table of its format, and for a key whose columns are not in both.
+    UserError for what is no table of its format, for a key whose columns are not in both, and for tables that have
+    more than `largest` bytes together, uncompressed and with four bytes a cell at least.
     """
     if not is_table(path):
         raise UserError(f"{quote(path)} is no table", hint=f"rows are compared in {', '.join(_READERS)}")
     reader = _READERS[_suffix(path)]
     tables = Sides(*(NONE if opener is None else reader(opener, path) for opener in (old, new)))
+    if largest is not None and _larger(tables, largest):
+        raise UserError(f"larger than {size(largest)} together, uncompressed")
     key = tuple(dict.fromkeys(key))
     for which, table in tables._asdict().items():
         for name in key if table.names else ():
             if name not in table.names:
                 raise _no_column(path, which, table, name)
     workers = _WORKERS if _forks(tables) else 1
-    with tempfile.TemporaryDirectory(prefix="rows-", dir=scratch) as name, _uncollected():
-        return _compared(tables, key, examples, Path(name), workers)
+    with spill.directory(scratch) as place, _uncollected():
+        return _compared(tables, key, examples, place, workers)
+
+
+def _larger(tables: Sides[Table], largest: int) -> bool:
+    if sum(max(table.bytes, table.most * len(table.names) * _CELL) for table in tables) > largest:
+        return True
+    left = largest
+    for unfolded in itertools.chain.from_iterable(table.unfolded() for table in tables):
+        left -= unfolded
+        if left < 0:
+            return True
+    return False
 
 
 def _forks(tables: Sides[Table]) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.rows import lines
-from vcs_ml.rows.table import NONE, ROW_MAX, Opener, Row, Table, Unit, length, too_long, unique
+from vcs_ml.rows.table import NONE, ROW_MAX, Opener, Row, Table, Unit, cut, length, too_long, unique
 
 _BATCH: Final = 1 << 20  # characters
 
@@ -36,8 +36,7 @@ def read(opener: Opener, path: str) -> Table:
 
     def batches() -> Iterator[list[Unit]]:
         found = units()
-        yield next(found)[1:]
-        yield from found
+        yield from cut(itertools.chain([next(found)[1:]], found), len(names))
 
     first = next(units(), None)
     if first is None:

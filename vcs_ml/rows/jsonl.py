@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.rows import lines
-from vcs_ml.rows.table import COLUMNS_MAX, Cell, Opener, Row, Table, length, unique
+from vcs_ml.rows.table import COLUMNS_MAX, Cell, Opener, Row, Table, cut, length, unique
+
+_DEPTH_MAX: Final = 500  # half of what Python takes, which also depends on who calls
 
 
 def read(opener: Opener, path: str) -> Table:
@@ -20,8 +22,7 @@ def read(opener: Opener, path: str) -> Table:
     keys, most = _look(opener, path)
 
     def batches() -> Iterator[list[str]]:
-        for batch in lines.batches(opener, path):
-            yield list(filter(str.strip, batch))
+        return cut((list(filter(str.strip, batch)) for batch in lines.batches(opener, path)), len(keys))
 
     def rows(units: Iterable[str]) -> tuple[list[Row], int]:
         return [[_cell(value.get(key)) for key in keys] for value in map(json.loads, units)], 0
@@ -57,9 +58,26 @@ def _object(text: str, path: str, line: int) -> dict[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers longer than Python takes
         raise UserError(f"{quote(path)}, line {line:,} is not JSON: {error}", hint=hint) from None
+    if text.count("[") + text.count("{") > _DEPTH_MAX and _deep(value):
+        raise UserError(
+            f"{quote(path)}, line {line:,} is nested deeper than {_DEPTH_MAX}",
+            hint=f"lines of up to {_DEPTH_MAX} levels are compared",
+        )
     if not isinstance(value, dict):
         raise UserError(f"{quote(path)}, line {line:,} is no JSON object", hint=hint)
     return value
+
+
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEPTH_MAX):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _cell(value: Any) -> Cell:

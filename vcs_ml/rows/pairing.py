@@ -34,7 +34,7 @@ class Keys(NamedTuple):
 
 def parts(table: Table) -> int:
     """How many parts its rows need, if all of them are apart."""
-    return spill.parts(max(table.bytes, table.most * _ROW), _PART)
+    return spill.parts(max(table.bytes, table.most * max(_ROW, len(table.names))), _PART)
 
 
 class Pairing:

@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import marshal
+import os
+import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from vcs_ml import fs
 from vcs_ml.rows.table import Row
 
 _PAIRS_HELD: Final = 1 << 19
 _BYTES_HELD: Final = 1 << 23
 _READ: Final = 1 << 20  # bytes, whole pairs
 PARTS_MAX: Final = 1 << 12
+_PREFIX: Final = "rows-"  # not fs.TMP_PREFIX: who holds the worktree's lock empties .vml/tmp of those at once
+
+
+@contextlib.contextmanager
+def directory(scratch: Path) -> Iterator[Path]:
+    """A new directory in `scratch`, gone when the block ends; what killed commands left of theirs there goes, too.
+
+    It is locked by this process and those forked from it, until the last of them ends.
+    """
+    for left in scratch.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.callback(os.close, _locked(left, fcntl.LOCK_EX))
+            fs.remove(str(left))
+    place, fd = _made(scratch)
+    try:
+        yield place
+    finally:
+        fs.remove(str(place))
+        os.close(fd)
+
+
+def _made(scratch: Path) -> tuple[Path, int]:
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
+        try:
+            fd = _locked(place, fcntl.LOCK_SH)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # swept this very moment
+        if place.exists():
+            return place, fd
+        os.close(fd)
+
+
+def _locked(place: Path, kind: int) -> int:
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        # On a file system without locks nobody can sweep either.
+        if kind == fcntl.LOCK_EX or isinstance(error, BlockingIOError):
+            os.close(fd)
+            raise
+    return fd
 
 
 def parts(items: int, each: int) -> int:

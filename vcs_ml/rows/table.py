@@ -17,6 +17,7 @@ Row = Sequence[Cell]
 Unit = Any  # a row as its format reads it: a line, or the cells
 
 COLUMNS_MAX: Final = 10_000
+CELLS_MAX: Final = 1 << 20  # of the rows of a batch, also of those that a short row has not
 ROW_MAX: Final = 4_000_000  # bytes; they are held several times, as text of up to four bytes a character
 
 
@@ -24,8 +25,9 @@ class Table(NamedTuple):
     """A table that is read as often as needed.
 
     `types` are declared ones. In a `typed` table cells have types of their own; in any other all are text that may
-    stand for a number. `bytes` and `most` say how large it is: the size of the file, and rows at most. Units of two
-    tables with the same names and the same `dialect` (not None) are equal only if their rows are.
+    stand for a number. `bytes` and `most` say how large it is: the size of the file, uncompressed as far as it says
+    so, and rows at most; `unfolded` yields the bytes of one batch after the other where they may be many more.
+    Units of two tables with the same names and the same `dialect` (not None) are equal only if their rows are.
 
     `batches` yields the rows as units, always in the same batches. `rows` turns units into rows of `len(names)`
     cells, and counts those that had more or fewer.
@@ -39,6 +41,7 @@ class Table(NamedTuple):
     most: int
     batches: Callable[[], Iterator[list[Unit]]]
     rows: Callable[[Iterable[Unit]], tuple[list[Row], int]]
+    unfolded: Callable[[], Iterable[int]] = tuple
 
 
 NONE: Final = Table(
@@ -54,6 +57,14 @@ def hashes(table: Table, columns: Sequence[int], rows: Iterable[Row]) -> Iterato
     """
     chosen = map(operator.itemgetter(*columns), rows)
     return map(hash, map(repr, chosen) if table.typed else chosen)  # 1, 1.0 and True have one hash, NaN has many
+
+
+def cut(batches: Iterable[list[Unit]], columns: int) -> Iterator[list[Unit]]:
+    """The same units, so few at a time that their rows fit into memory, however many columns there are."""
+    most = max(CELLS_MAX // max(columns, 1), 1)
+    for batch in batches:
+        for first in range(0, len(batch), most):
+            yield batch[first : first + most]
 
 
 def unique(names: Sequence[str], path: str) -> tuple[str, ...]:

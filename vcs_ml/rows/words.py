@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,6 +11,8 @@ from vcs_ml.rows.result import ColumnChange, Shown, Statistics, TableDiff
 
 _COLUMNS_MAX: Final = 20
 _CELLS_MAX: Final = 8
+_NAME_MAX: Final = 80  # characters
+_ERROR: Final = 0.1  # of an estimated number of values, where many are remembered: see sketch.Distinct
 
 
 def lines(diff: TableDiff) -> Iterator[str]:
@@ -19,16 +22,16 @@ def lines(diff: TableDiff) -> Iterator[str]:
         if names:
             yield f"columns {sign} {_listed(names)}"
     for each in diff.retyped:
-        yield f"column {quote(each.name)}: {each.old} -> {each.new}"
+        yield f"column {_name(each.name)}: {each.old} -> {each.new}"
     both = [each for each in diff.columns if each.old is not None and each.new is not None]
     for column in both[:_COLUMNS_MAX]:
-        yield f"{quote(column.name)}: {', '.join(_column(column)) or 'other values'}"
+        yield f"{_name(column.name)}: {', '.join(_column(column)) or 'other values'}"
     if len(both) > _COLUMNS_MAX:
         yield f"and {count(len(both) - _COLUMNS_MAX, 'column')} more"
     yield from (f"+ {_row(each)}" for each in diff.examples.added)
     yield from (f"- {_row(each)}" for each in diff.examples.removed)
     for row in diff.examples.changed:
-        cells = ", ".join(f"{quote(name)} {_cell(old)} -> {_cell(new)}" for name, (old, new) in row.cells.items())
+        cells = ", ".join(f"{_name(name)} {_cell(old)} -> {_cell(new)}" for name, (old, new) in row.cells.items())
         yield f"~ {_row(row.key)}: {cells}"
 
 
@@ -53,11 +56,12 @@ def _column(column: ColumnChange) -> Iterator[str]:
         names = (("mean", "mean"), ("std", "std"), ("minimum", "min"), ("maximum", "max"))
         for field, name in names:
             one, other = getattr(old.numbers, field), getattr(new.numbers, field)
-            if f"{one:.5g}" != f"{other:.5g}":
+            if f"{one:.5g}" != f"{other:.5g}" and not (math.isnan(one) or math.isnan(other)):
                 yield f"{name} {one:.5g} -> {other:.5g}"
     if old.missing != new.missing:
         yield f"missing {old.missing:,} -> {new.missing:,}"
-    if old.distinct != new.distinct:
+    error = 0 if old.exact and new.exact else _ERROR * max(old.distinct, new.distinct)
+    if abs(old.distinct - new.distinct) > error:
         yield f"distinct {_distinct(old)} -> {_distinct(new)}"
 
 
@@ -65,8 +69,12 @@ def _distinct(found: Statistics) -> str:
     return f"{'' if found.exact else 'about '}{found.distinct:,}"
 
 
+def _name(name: str) -> str:
+    return quote(name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 1] + "…")
+
+
 def _row(cells: dict[str, Shown]) -> str:
-    shown = [f"{quote(name)}={_cell(value)}" for name, value in list(cells.items())[:_CELLS_MAX]]
+    shown = [f"{_name(name)}={_cell(value)}" for name, value in list(cells.items())[:_CELLS_MAX]]
     return ", ".join(shown + (["..."] if len(cells) > _CELLS_MAX else []))
 
 
@@ -76,4 +84,4 @@ def _cell(value: Shown) -> str:
 
 def _listed(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - _COLUMNS_MAX} more" if len(names) > _COLUMNS_MAX else ""
-    return f"{', '.join(map(quote, names[:_COLUMNS_MAX]))}{more}"
+    return f"{', '.join(map(_name, names[:_COLUMNS_MAX]))}{more}"
