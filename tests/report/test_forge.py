@@ -238,12 +238,15 @@ def test_enterprise_server_has_other_paths() -> None:
 
 
 def test_who_we_are_may_be_unknown(github: GitHub) -> None:
-    """Then only what no person wrote can be ours."""
+    """Then a comment of another app is not taken for ours, and what we write tells."""
     github.graphql = False
-    github.write(f"{MARKER}\nforged", EVE)
+    others = [f"{MARKER}\nforged", f"{MARKER}\nof another app"]
+    github.write(others[0], EVE)
+    github.write(others[1], {"login": "other[bot]", "type": "Bot"})
 
+    assert post(github, "old\n").action == "created"
     assert post(github).action == "created"
-    assert post(github).action == "updated"
+    assert github.bodies == [*others, f"{MARKER}\n{BODY}"]
 
 
 def test_note_goes_to_the_target_project(gitlab: GitLab) -> None:
