@@ -512,7 +512,11 @@ def test_long_report_is_cut_and_says_where_it_is_whole(either: GitHub | GitLab) 
 
 
 @pytest.mark.parametrize(
-    "text", ["@ada", "*@ada*", "_@ada_", "(@org/team)", "&#64;ada", "&#x40;ada", "&commat;ada", "&#64ada"]
+    "text",
+    [
+        *("@ada", "*@ada*", "_@ada_", "(@org/team)", "&#64;ada", "&#x40;ada", "&commat;ada", "&#64ada"),
+        *("<p>&nbsp@ada</p>", "<p>&#32@ada", "<p>&lt@ada", "x&nbsp&#64;ada"),
+    ],
 )
 def test_text_of_a_stranger_calls_nobody(tmp_path: Path, text: str) -> None:
     file = tmp_path / "report.md"
@@ -524,9 +528,9 @@ def test_text_of_a_stranger_calls_nobody(tmp_path: Path, text: str) -> None:
     assert found.replace("\u2060", "") == f"look, {text}\n"
 
 
-def test_addresses_and_versions_stay_as_they_are(tmp_path: Path) -> None:
+def test_what_calls_nobody_stays_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "report.md"
-    file.write_text("ada@example.org params@v1 @ 3 &amp;\n")
+    file.write_text("recall @ 3, precision@ 5 &amp;\n")
 
     assert forge.read(file) == file.read_text()
 

@@ -17,10 +17,9 @@ COMMENT_MAX: Final = 60_000  # bytes; GitHub takes 65,536 characters, GitLab a m
 SUMMARY_MAX: Final = 1 << 20  # bytes of a step, all it writes together
 
 _LEAST: Final = 1_000  # bytes, below which there is no room for a report
-# A call to somebody. Spelt as one letter or as HTML does; the character of no width behind it is not seen.
-_MENTION: Final = re.compile(
-    r"(?<![a-z0-9])(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=[^\s\u2060])", re.IGNORECASE
-)
+# A call to somebody. Spelt as one letter or as HTML does; the character of no width behind it is not seen. What stands
+# before does not count: a letter may be the end of `&nbsp`, which is a space without its semicolon too.
+_MENTION: Final = re.compile(r"(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=[^\s\u2060])", re.IGNORECASE)
 _NO_WIDTH: Final = "\u2060"
 
 
