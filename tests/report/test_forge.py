@@ -437,6 +437,13 @@ def test_redirect_to_another_host_does_not_get_the_token(github: GitHub) -> None
     assert not seen
 
 
+@pytest.mark.parametrize("target", ["http://[::1/x", "file:///etc/passwd", "https://", "http://x:99999999/"])
+def test_redirect_to_no_web_address_is_an_error(github: GitHub, target: str) -> None:
+    github.faults["GET"] = [Fault(302, {"Location": f"{target}{ME}"})]
+
+    assert "redirects to" in refused(github, RemoteError).message
+
+
 def test_redirects_without_end_are_an_error(github: GitHub) -> None:
     github.faults["GET"] = [Fault(302, {"Location": "/again"})] * 10
 
