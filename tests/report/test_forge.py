@@ -199,6 +199,18 @@ def test_following_workflow_finds_the_pull_request_by_its_head(github: GitHub, e
     )
 
 
+def test_following_workflow_warns_where_nothing_says_whose_run_it_was(
+    github: GitHub, event: Callable[[object], str]
+) -> None:
+    happened = run_of()
+    del happened["workflow_run"]["repository"]
+    github.pulls = [pull(7)]
+
+    post(github, GITHUB_EVENT_PATH=event(happened), GITHUB_REF="refs/heads/main")
+
+    assert "> Computed by the code of `eve/fruit`" in github.bodies[0]
+
+
 def test_following_workflow_of_the_same_repository_needs_no_warning(
     github: GitHub, event: Callable[[object], str]
 ) -> None:
