@@ -565,11 +565,15 @@ def test_lines_are_no_commands_to_gitlab(gitlab: GitLab) -> None:
 # --- The summary of a run ----------------------------------------------------------------------------------
 
 
+def unwarned(text: str, hint: str) -> None:
+    raise AssertionError(text)
+
+
 def test_summary_is_appended(tmp_path: Path) -> None:
     file = tmp_path / "summary"
     file.write_text("other step\n")
 
-    forge.summary(BODY, {"GITHUB_STEP_SUMMARY": str(file)})
+    forge.summary(BODY, {"GITHUB_STEP_SUMMARY": str(file)}, unwarned)
 
     assert file.read_text() == f"other step\n\n{BODY}"
 
@@ -578,7 +582,7 @@ def test_summary_stays_within_its_limit(tmp_path: Path) -> None:
     file = tmp_path / "summary"
     row = "| 12345678 | 12345678 |\n"
     for _ in range(3):
-        forge.summary("| a | b |\n| - | - |\n" + row * 30_000, {"GITHUB_STEP_SUMMARY": str(file)})
+        forge.summary("| a | b |\n| - | - |\n" + row * 30_000, {"GITHUB_STEP_SUMMARY": str(file)}, unwarned)
 
     text = file.read_text()
     assert (1 << 20) - 2000 < len(text) <= 1 << 20
@@ -586,4 +590,4 @@ def test_summary_stays_within_its_limit(tmp_path: Path) -> None:
 
 
 def test_no_summary_outside_of_actions() -> None:
-    forge.summary(BODY, {})
+    forge.summary(BODY, {}, unwarned)
