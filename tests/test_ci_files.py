@@ -256,7 +256,7 @@ def test_gitlab_template_does_as_its_inputs_say(job: Job, gitlab: GitLab) -> Non
 # --- Jenkins, Bitbucket ------------------------------------------------------------------------------------
 
 
-def jenkins(job: Job, github: GitHub) -> list[subprocess.CompletedProcess[str]]:
+def jenkins(job: Job, github: GitHub, **more: str) -> list[subprocess.CompletedProcess[str]]:
     text = (CHECKOUT / "ci/Jenkinsfile").read_text()
     scripts = re.findall(r"sh '''(.*?)'''", text, re.DOTALL)
     env = {
@@ -268,6 +268,7 @@ def jenkins(job: Job, github: GitHub) -> list[subprocess.CompletedProcess[str]]:
         "GITHUB_TOKEN": ME,
         "VML_PACKAGE": re.findall(r"VML_PACKAGE = '(.*?)'", text)[0],
         "WORKSPACE_TMP": str(job.scratch / "temp"),
+        **more,
     }
     return [job.run("sh -xe", script, **env) for script in scripts]
 
@@ -286,6 +287,15 @@ def test_jenkinsfile_comments_and_leaves_its_files(job: Job, github: GitHub) -> 
     assert b"<testcase" in job.repo.read("vml-report.xml")
     fail_the_gate(job)
     assert jenkins(job, github)[-1].returncode == 1
+
+
+def test_jenkinsfile_asks_no_remote_that_a_fork_names(job: Job, github: GitHub) -> None:
+    ours, theirs = jenkins(job, github)[-1], jenkins(job, github, CHANGE_FORK="eve")[-1]
+
+    assert (ours.returncode, theirs.returncode) == (0, 0)
+    assert "+ vml report --fetch " in ours.stderr
+    assert "+ vml report --no-gate " in theirs.stderr
+    assert "+ vml report --fetch" not in theirs.stderr
 
 
 def bitbucket_step() -> dict[str, Any]:
@@ -407,3 +417,11 @@ def test_workflow_with_rights_checks_out_nothing() -> None:
 
     assert not any("checkout" in step["uses"] for step in each["steps"])
     assert not any("run" in step for step in each["steps"])
+    assert "workflow_run.conclusion != 'cancelled'" in each["if"]
+
+
+def test_workflow_for_forks_asks_no_remote() -> None:
+    (computing,) = (step for step in steps_of_page() if step.get("with", {}).get("post") == "false")
+
+    assert computing["with"]["fetch"] == "false"
+    assert "env" not in computing
