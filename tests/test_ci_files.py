@@ -256,7 +256,7 @@ def test_gitlab_template_does_as_its_inputs_say(job: Job, gitlab: GitLab) -> Non
 # --- Jenkins, Bitbucket ------------------------------------------------------------------------------------
 
 
-def test_jenkinsfile_comments_and_leaves_its_files(job: Job, github: GitHub) -> None:
+def jenkins(job: Job, github: GitHub, **more: str) -> list[subprocess.CompletedProcess[str]]:
     text = (CHECKOUT / "ci/Jenkinsfile").read_text()
     scripts = re.findall(r"sh '''(.*?)'''", text, re.DOTALL)
     env = {
@@ -268,35 +268,113 @@ def test_jenkinsfile_comments_and_leaves_its_files(job: Job, github: GitHub) -> 
         "GITHUB_TOKEN": ME,
         "VML_PACKAGE": re.findall(r"VML_PACKAGE = '(.*?)'", text)[0],
         "WORKSPACE_TMP": str(job.scratch / "temp"),
+        **more,
     }
+    return [job.run("sh -xe", script, **env) for script in scripts]
+
+
+def test_jenkinsfile_comments_and_leaves_its_files(job: Job, github: GitHub) -> None:
     job.repo.git("branch", "-r", "-d", "origin/main")  # Jenkins has fetched the pull request alone
 
-    for script in scripts:
-        done = job.run("sh -xe", script, **env)
+    ran = jenkins(job, github)
+
+    assert len(ran) == 2
+    for done in ran:
         assert done.returncode == 0, done.stderr
         assert ME not in done.stdout + done.stderr
-
-    assert len(scripts) == 2
     assert github.bodies[0].startswith(f"{MARKER}\n")
     assert job.repo.read("vml-report.html")
     assert b"<testcase" in job.repo.read("vml-report.xml")
     fail_the_gate(job)
-    assert job.run("sh -xe", scripts[-1], **env).returncode == 1
+    assert jenkins(job, github)[-1].returncode == 1
+
+
+def test_jenkinsfile_asks_no_remote_that_a_fork_names(job: Job, github: GitHub) -> None:
+    ours, theirs = jenkins(job, github)[-1], jenkins(job, github, CHANGE_FORK="eve")[-1]
+
+    assert (ours.returncode, theirs.returncode) == (0, 0)
+    assert "+ vml report --fetch " in ours.stderr
+    assert "+ vml report --no-gate " in theirs.stderr
+    assert "+ vml report --fetch" not in theirs.stderr
+
+
+def bitbucket_step() -> dict[str, Any]:
+    every = yaml.safe_load((CHECKOUT / "ci/bitbucket-pipelines.yml").read_text())["pipelines"]["pull-requests"]
+    (each,) = every["**"]
+    step: dict[str, Any] = each["step"]
+    return step
+
+
+def bitbucket(job: Job) -> subprocess.CompletedProcess[str]:
+    env = {"BITBUCKET_PR_DESTINATION_BRANCH": "main", "HOME": str(job.scratch / "home")}
+    return job.run("bash -e", "\n".join(bitbucket_step()["script"]), **env)
 
 
 def test_bitbucket_pipeline_leaves_its_artifacts(job: Job) -> None:
-    every = yaml.safe_load((CHECKOUT / "ci/bitbucket-pipelines.yml").read_text())["pipelines"]["pull-requests"]
-    (each,) = every["**"]
-    script = "\n".join(each["step"]["script"])
-    env = {"BITBUCKET_PR_DESTINATION_BRANCH": "main", "HOME": str(job.scratch / "home")}
     job.repo.git("branch", "-r", "-d", "origin/main")
 
-    done = job.run("bash -e", script, **env)
+    done = bitbucket(job)
 
     assert done.returncode == 0, done.stderr
-    assert all(job.repo.read(path) for path in each["step"]["artifacts"])
+    assert all(job.repo.read(path) for path in bitbucket_step()["artifacts"])
     fail_the_gate(job)
-    assert job.run("bash -e", script, **env).returncode == 1
+    assert bitbucket(job).returncode == 1
+
+
+# --- Files that a pull request has where the report is written ------------------------------------------------
+
+
+def plant_links(job: Job, *names: str) -> Path:
+    """Commit links under these names; returns the directory outside of the checkout that they lead to."""
+    outside = job.scratch / "outside"
+    for name in names:
+        there = outside / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_text("precious")
+        top = name.partition("/")[0]
+        if not (job.repo.path / top).is_symlink():
+            (job.repo.path / top).symlink_to(outside / top)
+    job.repo.commit()
+    return outside
+
+
+def precious(outside: Path, *names: str) -> bool:
+    return all((outside / name).read_text() == "precious" for name in names)
+
+
+def test_gitlab_template_does_not_write_through_links(job: Job, gitlab: GitLab) -> None:
+    artifacts = gitlab_job({})["artifacts"]
+    names = (artifacts["paths"][0], artifacts["reports"]["junit"])
+    outside = plant_links(job, *names)
+
+    assert pipeline(job, gitlab).returncode == 0
+    assert precious(outside, *names)
+    assert all((job.repo.path / name).is_file() for name in names)
+
+
+def test_jenkinsfile_does_not_write_through_links(job: Job, github: GitHub) -> None:
+    names = ("vml-report.xml", "vml-report.html")
+    outside = plant_links(job, *names)
+
+    assert [done.returncode for done in jenkins(job, github)] == [0, 0]
+    assert precious(outside, *names)
+
+
+def test_bitbucket_pipeline_does_not_write_through_links(job: Job) -> None:
+    names = bitbucket_step()["artifacts"]
+    outside = plant_links(job, *names)
+
+    assert bitbucket(job).returncode == 0
+    assert precious(outside, *names)
+
+
+def test_page_writes_reports_outside_of_the_checkout() -> None:
+    written = [step["with"]["output"] for step in steps_of_page() if "output" in step.get("with", {})]
+    uploaded = [step["with"]["path"] for step in steps_of_page() if "upload-artifact" in step["uses"]]
+
+    assert len(written) == 2
+    assert written == uploaded
+    assert all(each.startswith("${{ runner.temp }}/") for each in written)
 
 
 # --- What the page tells to copy ---------------------------------------------------------------------------
@@ -307,14 +385,17 @@ def blocks() -> list[Any]:
     return [yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
 
 
-def test_page_gives_the_action_and_the_template_what_they_take() -> None:
-    steps = [
+def steps_of_page() -> list[dict[str, Any]]:
+    return [
         step
         for block in blocks()
         for each in (block.get("jobs", {}).values() if isinstance(block, dict) else [])
         for step in each["steps"]
     ]
-    ours = [step.get("with", {}) for step in steps if step["uses"].startswith("vcs-ml/")]
+
+
+def test_page_gives_the_action_and_the_template_what_they_take() -> None:
+    ours = [step.get("with", {}) for step in steps_of_page() if step["uses"].startswith("vcs-ml/")]
     includes = [each for block in blocks() if "include" in block for each in block["include"]]
 
     assert len(ours) == 3
@@ -336,3 +417,11 @@ def test_workflow_with_rights_checks_out_nothing() -> None:
 
     assert not any("checkout" in step["uses"] for step in each["steps"])
     assert not any("run" in step for step in each["steps"])
+    assert "workflow_run.conclusion != 'cancelled'" in each["if"]
+
+
+def test_workflow_for_forks_asks_no_remote() -> None:
+    (computing,) = (step for step in steps_of_page() if step.get("with", {}).get("post") == "false")
+
+    assert computing["with"]["fetch"] == "false"
+    assert "env" not in computing

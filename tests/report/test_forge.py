@@ -199,6 +199,18 @@ def test_following_workflow_finds_the_pull_request_by_its_head(github: GitHub, e
     )
 
 
+def test_following_workflow_warns_where_nothing_says_whose_run_it_was(
+    github: GitHub, event: Callable[[object], str]
+) -> None:
+    happened = run_of()
+    del happened["workflow_run"]["repository"]
+    github.pulls = [pull(7)]
+
+    post(github, GITHUB_EVENT_PATH=event(happened), GITHUB_REF="refs/heads/main")
+
+    assert "> Computed by the code of `eve/fruit`" in github.bodies[0]
+
+
 def test_following_workflow_of_the_same_repository_needs_no_warning(
     github: GitHub, event: Callable[[object], str]
 ) -> None:
@@ -238,12 +250,15 @@ def test_enterprise_server_has_other_paths() -> None:
 
 
 def test_who_we_are_may_be_unknown(github: GitHub) -> None:
-    """Then only what no person wrote can be ours."""
+    """Then a comment of another app is not taken for ours, and what we write tells."""
     github.graphql = False
-    github.write(f"{MARKER}\nforged", EVE)
+    others = [f"{MARKER}\nforged", f"{MARKER}\nof another app"]
+    github.write(others[0], EVE)
+    github.write(others[1], {"login": "other[bot]", "type": "Bot"})
 
+    assert post(github, "old\n").action == "created"
     assert post(github).action == "created"
-    assert post(github).action == "updated"
+    assert github.bodies == [*others, f"{MARKER}\n{BODY}"]
 
 
 def test_note_goes_to_the_target_project(gitlab: GitLab) -> None:
@@ -434,6 +449,13 @@ def test_redirect_to_another_host_does_not_get_the_token(github: GitHub) -> None
     assert not seen
 
 
+@pytest.mark.parametrize("target", ["http://[::1/x", "file:///etc/passwd", "https://", "http://x:99999999/"])
+def test_redirect_to_no_web_address_is_an_error(github: GitHub, target: str) -> None:
+    github.faults["GET"] = [Fault(302, {"Location": f"{target}{ME}"})]
+
+    assert "redirects to" in refused(github, RemoteError).message
+
+
 def test_redirects_without_end_are_an_error(github: GitHub) -> None:
     github.faults["GET"] = [Fault(302, {"Location": "/again"})] * 10
 
@@ -509,7 +531,11 @@ def test_long_report_is_cut_and_says_where_it_is_whole(either: GitHub | GitLab) 
 
 
 @pytest.mark.parametrize(
-    "text", ["@ada", "*@ada*", "_@ada_", "(@org/team)", "&#64;ada", "&#x40;ada", "&commat;ada", "&#64ada"]
+    "text",
+    [
+        *("@ada", "*@ada*", "_@ada_", "(@org/team)", "&#64;ada", "&#x40;ada", "&commat;ada", "&#64ada"),
+        *("<p>&nbsp@ada</p>", "<p>&#32@ada", "<p>&lt@ada", "x&nbsp&#64;ada"),
+    ],
 )
 def test_text_of_a_stranger_calls_nobody(tmp_path: Path, text: str) -> None:
     file = tmp_path / "report.md"
@@ -521,9 +547,9 @@ def test_text_of_a_stranger_calls_nobody(tmp_path: Path, text: str) -> None:
     assert found.replace("\u2060", "") == f"look, {text}\n"
 
 
-def test_addresses_and_versions_stay_as_they_are(tmp_path: Path) -> None:
+def test_what_calls_nobody_stays_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "report.md"
-    file.write_text("ada@example.org params@v1 @ 3 &amp;\n")
+    file.write_text("recall @ 3, precision@ 5 &amp;\n")
 
     assert forge.read(file) == file.read_text()
 
@@ -539,11 +565,15 @@ def test_lines_are_no_commands_to_gitlab(gitlab: GitLab) -> None:
 # --- The summary of a run ----------------------------------------------------------------------------------
 
 
+def unwarned(text: str, hint: str) -> None:
+    raise AssertionError(text)
+
+
 def test_summary_is_appended(tmp_path: Path) -> None:
     file = tmp_path / "summary"
     file.write_text("other step\n")
 
-    forge.summary(BODY, {"GITHUB_STEP_SUMMARY": str(file)})
+    forge.summary(BODY, {"GITHUB_STEP_SUMMARY": str(file)}, unwarned)
 
     assert file.read_text() == f"other step\n\n{BODY}"
 
@@ -552,7 +582,7 @@ def test_summary_stays_within_its_limit(tmp_path: Path) -> None:
     file = tmp_path / "summary"
     row = "| 12345678 | 12345678 |\n"
     for _ in range(3):
-        forge.summary("| a | b |\n| - | - |\n" + row * 30_000, {"GITHUB_STEP_SUMMARY": str(file)})
+        forge.summary("| a | b |\n| - | - |\n" + row * 30_000, {"GITHUB_STEP_SUMMARY": str(file)}, unwarned)
 
     text = file.read_text()
     assert (1 << 20) - 2000 < len(text) <= 1 << 20
@@ -560,4 +590,4 @@ def test_summary_stays_within_its_limit(tmp_path: Path) -> None:
 
 
 def test_no_summary_outside_of_actions() -> None:
-    forge.summary(BODY, {})
+    forge.summary(BODY, {}, unwarned)

@@ -60,6 +60,8 @@ def test_openmetrics() -> None:
         f'vml_metric_base{{file="m.json",key="large"}} {10**30}',
         'vml_gate{gate="m.json:acc"} 1',
     ]
+    ours = openmetrics.write(reports.empty(metrics=[Row("\x1b[2J.json", "\u202ea\r\x85", 1, 2)]))
+    assert 'vml_metric{file="\\\\x1b[2J.json",key="\\\\u202ea\\\\x0d\\\\x85"} 2' in ours.splitlines()
     families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(families) == len(set(families))
     assert "# UNIT vml_data_growth_bytes bytes" in lines

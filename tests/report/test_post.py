@@ -98,6 +98,19 @@ def test_summary_is_written_whatever_the_format(work: Repo, github: GitHub, ente
     assert not github.requests
 
 
+def test_summary_that_cannot_be_written_keeps_no_comment_back(
+    work: Repo, github: GitHub, enter: Enter, tmp_path: Path
+) -> None:
+    summary = tmp_path / "gone" / "summary"
+    enter({**github.env(), "GITHUB_STEP_SUMMARY": str(summary)})
+
+    shown = work.run(*POST)
+
+    assert f"warning: the run has no summary: {summary}: No such file or directory" in shown.err
+    assert "hint: " in shown.err
+    assert len(github.bodies) == 1
+
+
 @pytest.mark.parametrize("passes", [True, False])
 def test_run_for_a_fork_warns_and_gates_count(
     work: Repo, github: GitHub, enter: Enter, tmp_path: Path, passes: bool

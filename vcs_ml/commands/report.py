@@ -87,7 +87,7 @@ def report(
         session.data(raw)
     else:
         fs.write_output(session.directory / file, raw)
-    forge.summary(text, session.env)
+    forge.summary(text, session.env, session.warn)
     if post is not None:
         _post(session, post, post_key, text)
     if gate and not found.passed:

@@ -35,10 +35,12 @@ def may_only_read(happened: Mapping[str, Any], env: Mapping[str, str]) -> bool:
 
 
 def stranger(happened: Mapping[str, Any]) -> str | None:
-    """The fork whose code ran in the workflow that this one follows, if it follows one and that was a fork's."""
+    """The repository whose code ran in the workflow that this one follows, unless it is surely no fork."""
     match happened:
-        case {"workflow_run": {"head_repository": {"full_name": str(head)}, "repository": {"full_name": base}}}:
+        case {"workflow_run": {"head_repository": {"full_name": str(head)}, "repository": {"full_name": str(base)}}}:
             return head if head != base else None
+        case {"workflow_run": {"head_repository": {"full_name": str(head)}}}:
+            return head
     return None
 
 

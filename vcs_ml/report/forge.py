@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -17,10 +17,9 @@ COMMENT_MAX: Final = 60_000  # bytes; GitHub takes 65,536 characters, GitLab a m
 SUMMARY_MAX: Final = 1 << 20  # bytes of a step, all it writes together
 
 _LEAST: Final = 1_000  # bytes, below which there is no room for a report
-# A call to somebody. Spelt as one letter or as HTML does; the character of no width behind it is not seen.
-_MENTION: Final = re.compile(
-    r"(?<![a-z0-9])(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=[^\s\u2060])", re.IGNORECASE
-)
+# A call to somebody. Spelt as one letter or as HTML does; the character of no width behind it is not seen. What stands
+# before does not count: a letter may be the end of `&nbsp`, which is a space without its semicolon too.
+_MENTION: Final = re.compile(r"(@|&#0*64(?:;|(?!\d))|&#x0*40(?:;|(?![\da-f]))|&commat;)(?=[^\s\u2060])", re.IGNORECASE)
 _NO_WIDTH: Final = "\u2060"
 
 
@@ -50,14 +49,22 @@ def read(path: Path) -> str:
     return _MENTION.sub(rf"\1{_NO_WIDTH}", text)
 
 
-def summary(body: str, env: Mapping[str, str]) -> None:
-    """Append the Markdown `body` to the summary of a step of GitHub Actions, if this is one; cut where it is full."""
+def summary(body: str, env: Mapping[str, str], warn: Callable[[str, str], None]) -> None:
+    """Append the Markdown `body` to the summary of a step of GitHub Actions, if this is one; cut where it is full.
+
+    `warn` gets a message and a hint where it cannot be written, which is no reason to have no comment either.
+    """
     if not (path := env.get("GITHUB_STEP_SUMMARY")):
         return
-    with Path(path).open("ab") as file:
-        room = SUMMARY_MAX - file.tell() - 1
-        if room >= _LEAST:
-            file.write(b"\n" * bool(file.tell()) + cut.fit(body, room, _address(env)).encode())
+    where = _address(env)
+    try:
+        with Path(path).open("ab") as file:
+            room = SUMMARY_MAX - file.tell() - 1
+            if room >= _LEAST:
+                file.write(b"\n" * bool(file.tell()) + cut.fit(body, room, where).encode())
+    except OSError as error:
+        hint = "GITHUB_STEP_SUMMARY names the file, and Actions makes it; elsewhere: unset GITHUB_STEP_SUMMARY"
+        warn(f"the run has no summary: {quote(path)}: {error.strerror}", hint)
 
 
 def _address(env: Mapping[str, str]) -> str:

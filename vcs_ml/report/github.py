@@ -47,17 +47,23 @@ class GitHub:
             "X-GitHub-Api-Version": "2022-11-28",
         }
         self._api = Api("GitHub", root, token, env, headers=headers, hints=_HINTS)
+        self._me: str | None = None  # our login, once it is known
         self._number = self._pull_request(happened, env)
 
     def own(self, marker: str) -> list[Comment]:
         every = self._api.pages(f"{self._repo}/issues/{self._number}/comments", 100)
         with self._rights():
             found = [each for each in every if sticky.begins_with(each.get("body"), marker)]
-        login = self._login() if found else None
-        return [_comment(each) for each in found if _wrote(each.get("user"), login)]
+        if found and self._me is None:
+            self._me = self._login()
+        return [_comment(each) for each in found if _wrote(each.get("user"), self._me)]
 
     def create(self, text: str) -> Comment:
-        return _comment(self._write("POST", f"issues/{self._number}/comments", {"body": text}))
+        made = self._write("POST", f"issues/{self._number}/comments", {"body": text})
+        match made:
+            case {"user": {"login": str(login)}}:  # where nothing else says who we are, what we wrote does
+                self._me = login
+        return _comment(made)
 
     def update(self, number: int, text: str) -> Comment:
         return _comment(self._write("PATCH", f"issues/comments/{number}", {"body": text}))
@@ -132,12 +138,10 @@ class GitHub:
 
 
 def _wrote(user: object, login: str | None) -> bool:
-    """Whether this user is the one who is logged in; where that is not known, whether it is no person."""
+    """Whether this user is surely the one who is logged in: nobody is where that is not known."""
     match user:
         case {"login": str(name)} if login is not None:
             return name in (login, f"{login}[bot]")
-        case {"type": "Bot"}:
-            return login is None
     return False
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vcs_ml.metrics import flat
+from vcs_ml.output import lines
 from vcs_ml.report.data import KINDS
 from vcs_ml.report.model import Report
 
@@ -35,8 +36,8 @@ def write(report: Report) -> str:
         _family("vml_stages_rerun", "Stages whose lock file changed.", [({}, len(report.reruns))]),
         _family("vml_stages_stale", "Stages that are not as their lock file says.", [({}, len(report.stale))]),
     )
-    lines = [line for family in families for line in family]
-    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
+    written = [line for family in families for line in family]
+    return "".join(f"{line}\n" for line in (*written, "# EOF"))
 
 
 def _values(rows: Iterable[Any], side: str) -> Iterator[Sample]:
@@ -58,7 +59,7 @@ def _family(name: str, about: str, samples: Iterable[Sample], *, unit: str = "")
 
 def _escaped(text: str) -> str:
     # Half a surrogate pair, which a file name may hold, has no bytes.
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = lines(text.encode("utf-8", "backslashreplace").decode())
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

@@ -125,11 +125,17 @@ class Api:
         return Passing(f"{self._where()}: {self._safe(why)} ({retry.TRIES} tries)", hint=hint)
 
     def _moved(self, address: str, target: str) -> str:
-        new = urljoin(address, target)
-        if _origin(new) != _origin(address):
+        hint = "give the address of its API that does not redirect"
+        try:
+            new = urljoin(address, target)
+            same = _origin(new) == _origin(address)
+        except (ValueError, UserError):
             raise RemoteError(
-                f"{self._where()} redirects to {self._safe(masked(new))}, where the token is not sent",
-                hint="give the address of its API that does not redirect",
+                f"{self._where()} redirects to {self._safe(masked(target))}, which is no web address", hint=hint
+            ) from None
+        if not same:
+            raise RemoteError(
+                f"{self._where()} redirects to {self._safe(masked(new))}, where the token is not sent", hint=hint
             )
         return new
 
