@@ -125,6 +125,28 @@ def test_into_a_file(project: Repo) -> None:
     assert b"new Function" not in project.read("report.html")
 
 
+def test_nothing_but_an_earlier_report_is_overwritten(project: Repo, tmp_path: Path) -> None:
+    project.write("notes.md", "## Notes\n\nmine\n")
+    (project.path / "link.md").symlink_to(tmp_path / "elsewhere")
+    (project.path / "folder").symlink_to(tmp_path)
+    names = ("notes.md", "train.sh", "table.csv", "table.csv.vml", "model", "vml.yaml", "sub/vml.yaml", ".git/config")
+    project.write("sub/x", "")
+    for name in (*names, "link.md", "folder/authorized_keys", "nosuch/x.md", "raw"):
+        before = project.files("")
+        result = project.fails("report", "main", "-o", name, code=3)
+        assert "hint: " in result.err, result
+        assert {k: v for k, v in project.files("").items() if k in before and k[:5] != ".vml/"} == {
+            k: v for k, v in before.items() if k[:5] != ".vml/"
+        }, name
+        assert list(tmp_path.glob("authorized*")) == []
+    assert "is tracked" in project.fails("report", "main", "-o", "table.csv", "--force", code=3).err
+    report(project, "main", "-o", "notes.md", "--force", code=1)
+    assert project.read("notes.md").startswith(b"## vml report")
+    for form in ("html", "json", "junit", "openmetrics", "md", "html"):
+        report(project, "main", "-o", "notes.md", "--format", form, code=1)
+    assert project.read("notes.md").startswith(b"<!DOCTYPE html>")
+
+
 def test_into_a_pipe(project: Repo) -> None:
     pipe = project.path / "pipe"
     os.mkfifo(pipe)
