@@ -173,7 +173,7 @@ def test_without_pipeline_and_data(repo: Repo) -> None:
 
 
 def head(repo: Repo) -> str:
-    return f"`{repo.git('rev-parse', 'HEAD')[:7]}` (`merge base with main`)"
+    return f"`{repo.git('rev-parse', 'HEAD')[:7]}` (`HEAD, which main has`)"
 
 
 # ---------------------------------------------------------------------- which revisions
@@ -223,6 +223,17 @@ def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> 
             assert "'nowhere', into which this goes, is not in this clone" in error.err
     monkeypatch.setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", project.git("rev-parse", "main").strip())
     assert found(clone)["base"]["about"] == "merge base"
+
+
+def test_a_tag_is_not_taken_for_a_branch(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone = project.clone("clone")
+    clone.git("checkout", "-q", "--detach", "origin/feature")
+    wanted = found(clone)["base"]
+    for name in ("origin/main", "main", "origin/HEAD", "origin/feature"):
+        clone.git("tag", name, "HEAD")
+    assert found(clone)["base"] == wanted
+    monkeypatch.setenv("GITHUB_BASE_REF", "main")
+    assert found(clone)["base"]["commit"] == clone.git("rev-parse", "refs/remotes/origin/main").strip()
 
 
 def test_a_shallow_clone(project: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
