@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vcs_ml import fs
+from vcs_ml.errors import UserError
 
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -68,15 +69,17 @@ def test_tmp_names_are_recognised() -> None:
     assert not fs.is_tmp("data")
 
 
-def test_output_goes_into_a_pipe_and_behind_a_link(tmp_path: Path) -> None:
+def test_output_goes_into_a_pipe_and_not_behind_a_link(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     file, link = tmp_path / "file", tmp_path / "link"
     link.symlink_to("file")
 
-    for path in (pipe, link):
-        fs.write_output(path, b"text")
+    fs.write_output(pipe, b"text")
+    fs.write_output(file, b"text")
+    with pytest.raises(UserError, match="is a link"):
+        fs.write_output(link, b"more")
 
     assert os.read(reader, 10) == b"text"
     os.close(reader)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from vcs_ml.errors import UserError
 from vcs_ml.hashing import Buffer
 
 TMP_PREFIX: Final = ".vml-tmp-"
@@ -76,15 +77,23 @@ def write_atomic(
 
 
 def write_output(path: Path, data: Buffer) -> None:
-    """Write where a person said: a file as `write_atomic` does, also behind a link; into a device or a pipe as it is.
+    """Write where a person said: a file as `write_atomic` does, into a device or a pipe as it is.
 
-    A rename would put a file in the place of /dev/null. Raises OSError that names `path`.
+    A rename would put a file in the place of /dev/null. Raises UserError for a link, which somebody else may have
+    committed, and OSError that names `path`.
     """
+    if is_link(path):
+        raise UserError(f"{path} is a link, and nothing is written behind it", hint="name another file")
     if path.exists() and not path.is_file():
         with path.open("wb") as there:
             there.write(data)
     else:
         write_atomic(path.resolve(), data)
+
+
+def is_link(path: Path) -> bool:
+    """Whether this is a symbolic link, other than those by which the system names what is open: /dev/stdout."""
+    return path.is_symlink() and not path.absolute().is_relative_to("/dev") and not path.is_relative_to("/proc")
 
 
 def _create(directory: Path, mode: int) -> tuple[Path, int]:

@@ -125,6 +125,28 @@ def test_into_a_file(project: Repo) -> None:
     assert b"new Function" not in project.read("report.html")
 
 
+def test_nothing_but_an_earlier_report_is_overwritten(project: Repo, tmp_path: Path) -> None:
+    project.write("notes.md", "## Notes\n\nmine\n")
+    (project.path / "link.md").symlink_to(tmp_path / "elsewhere")
+    (project.path / "folder").symlink_to(tmp_path)
+    names = ("notes.md", "train.sh", "table.csv", "table.csv.vml", "model", "vml.yaml", "sub/vml.yaml", ".git/config")
+    project.write("sub/x", "")
+    for name in (*names, "link.md", "folder/authorized_keys", "nosuch/x.md", "raw"):
+        before = project.files("")
+        result = project.fails("report", "main", "-o", name, code=3)
+        assert "hint: " in result.err, result
+        assert {k: v for k, v in project.files("").items() if k in before and k[:5] != ".vml/"} == {
+            k: v for k, v in before.items() if k[:5] != ".vml/"
+        }, name
+        assert list(tmp_path.glob("authorized*")) == []
+    assert "is tracked" in project.fails("report", "main", "-o", "table.csv", "--force", code=3).err
+    report(project, "main", "-o", "notes.md", "--force", code=1)
+    assert project.read("notes.md").startswith(b"## vml report")
+    for form in ("html", "json", "junit", "openmetrics", "md", "html"):
+        report(project, "main", "-o", "notes.md", "--format", form, code=1)
+    assert project.read("notes.md").startswith(b"<!DOCTYPE html>")
+
+
 def test_into_a_pipe(project: Repo) -> None:
     pipe = project.path / "pipe"
     os.mkfifo(pipe)
@@ -151,7 +173,7 @@ def test_without_pipeline_and_data(repo: Repo) -> None:
 
 
 def head(repo: Repo) -> str:
-    return f"`{repo.git('rev-parse', 'HEAD')[:7]}` (`merge base with main`)"
+    return f"`{repo.git('rev-parse', 'HEAD')[:7]}` (`HEAD, which main has`)"
 
 
 # ---------------------------------------------------------------------- which revisions
@@ -201,6 +223,17 @@ def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> 
             assert "'nowhere', into which this goes, is not in this clone" in error.err
     monkeypatch.setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", project.git("rev-parse", "main").strip())
     assert found(clone)["base"]["about"] == "merge base"
+
+
+def test_a_tag_is_not_taken_for_a_branch(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone = project.clone("clone")
+    clone.git("checkout", "-q", "--detach", "origin/feature")
+    wanted = found(clone)["base"]
+    for name in ("origin/main", "main", "origin/HEAD", "origin/feature"):
+        clone.git("tag", name, "HEAD")
+    assert found(clone)["base"] == wanted
+    monkeypatch.setenv("GITHUB_BASE_REF", "main")
+    assert found(clone)["base"]["commit"] == clone.git("rev-parse", "refs/remotes/origin/main").strip()
 
 
 def test_a_shallow_clone(project: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

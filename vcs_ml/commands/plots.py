@@ -22,7 +22,7 @@ from vcs_ml.plots import export, figures, page, templates
 from vcs_ml.plots.figures import Chart
 from vcs_ml.plots.images import Images
 from vcs_ml.session import Session
-from vcs_ml.workspace import opening
+from vcs_ml.workspace import opening, overwrite
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
@@ -83,7 +83,7 @@ def show(
     with Reader(project, store, session.progress if fetch else None) as reader:
         revisions = asked.revisions(reader, revs or (), Scope(all_branches, all_tags))
         found = _gather(session, reader, revisions, target or ())
-    _answer(session, found, revisions, out=out, format=chosen, open_it=open_it)
+    _answer(session, project, found, revisions, out=out, format=chosen, open_it=open_it)
 
 
 @app.command()
@@ -113,7 +113,7 @@ def diff(
     with Reader(project, store, session.progress if fetch else None) as reader:
         revisions: list[Revision] = [reader.at(a), reader.workspace() if b is None else reader.at(b)]
         found = _gather(session, reader, revisions, target or ())
-    _answer(session, found, revisions, out=out, format=chosen, open_it=open_it)
+    _answer(session, project, found, revisions, out=out, format=chosen, open_it=open_it)
 
 
 @app.command("templates")
@@ -162,6 +162,7 @@ def _target(session: Session, project: Project, wanted: str, ids: Container[str]
 
 def _answer(
     session: Session,
+    project: Project,
     found: Gathered,
     revisions: Sequence[Revision],
     *,
@@ -171,13 +172,13 @@ def _answer(
 ) -> None:
     _warn(session, found)
     if format == "json":
-        _give_json(session, _as_json(found, revisions), out)
+        _give_json(session, project, _as_json(found, revisions), out)
     elif not found.figures:
         session.note("there are no plots (stages and `plots` at the top of vml.yaml declare them)")
     elif format == "html":
         place = session.directory / (out or "plots.html")
         text = page.write(found.figures, title="Plots", about=", ".join(each.label for each in revisions))
-        _write_over(place, text, _PAGE)
+        _write_over(project, place, text, _PAGE)
         session.out(quote(out or "plots.html"))
         if open_it:
             webbrowser.open(place.resolve().as_uri())
@@ -185,7 +186,7 @@ def _answer(
         charts = [each for each in found.figures if isinstance(each, Chart) and each.series]
         folder = session.directory / (out or "plots")
         for number, chart in enumerate(charts, 1):
-            _write_picture(folder, number, chart, format)
+            _write_picture(project, folder, number, chart, format)
         session.note(f"{count(len(charts), 'chart')} in {quote(folder)}")
 
 
@@ -196,11 +197,11 @@ def _warn(session: Session, found: Gathered) -> None:
         session.warn(f"{count(more, 'more problem')} of this kind", "--json has all of them")
 
 
-def _give_json(session: Session, found: dict[str, Any], out: Path | None) -> None:
+def _give_json(session: Session, project: Project, found: dict[str, Any], out: Path | None) -> None:
     if out is None:
         session.json(found)
     else:
-        _write_over(session.directory / out, f"{json_text(found)}\n", _JSON)
+        _write_over(project, session.directory / out, f"{json_text(found)}\n", _JSON)
         session.out(quote(out))
 
 
@@ -223,8 +224,9 @@ def _figure(figure: Chart | Images) -> dict[str, Any]:
     return {"id": figure.id, "title": figure.title, "vega": figures.spec(figure), "notes": list(figure.notes)}
 
 
-def _write_over(place: Path, text: str, begin: bytes) -> None:
+def _write_over(project: Project, place: Path, text: str, begin: bytes) -> None:
     """Write a file, over an earlier one of its kind only, which begins like this."""
+    overwrite.refuse(project, place, hint="name another file: -o plots.html")
     if place.is_file() and place.stat().st_size:
         with place.open("rb") as file:
             if file.read(len(begin)).lower() != begin:
@@ -232,8 +234,10 @@ def _write_over(place: Path, text: str, begin: bytes) -> None:
     fs.write_output(place, text.encode("utf-8", "backslashreplace"))
 
 
-def _write_picture(folder: Path, number: int, chart: Chart, format: Literal["svg", "png"]) -> None:
+def _write_picture(project: Project, folder: Path, number: int, chart: Chart, format: Literal["svg", "png"]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     raw = export.svg(chart).encode() if format == "svg" else export.png(chart)
     name = urllib.parse.quote(chart.id, safe="")[:200]
-    fs.write_atomic(folder / f"{number:02}-{name}.{format}", raw)
+    place = folder / f"{number:02}-{name}.{format}"
+    overwrite.refuse(project, place, hint="name another directory: -o pictures")
+    fs.write_atomic(place, raw)

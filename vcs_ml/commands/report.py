@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from vcs_ml import fs, output
-from vcs_ml.errors import UsageError
+from vcs_ml.errors import UsageError, UserError
 from vcs_ml.metrics.table import PRECISION
-from vcs_ml.report import collect, forge, junit, markdown, openmetrics, page, record, sides
+from vcs_ml.report import collect, earlier, forge, junit, markdown, openmetrics, page, record, sides
 from vcs_ml.report.collect import Job
 from vcs_ml.report.model import TITLE, Report
 from vcs_ml.report.outcome import NotPosted
 from vcs_ml.session import Session
-from vcs_ml.workspace import opening
+from vcs_ml.workspace import opening, overwrite
 from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -38,6 +38,7 @@ def report(
     file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there (default: standard output).")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With -o: replace a file that is no report.")] = False,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Exit with 1 if a gate fails.")] = True,
     rows: Annotated[bool, typer.Option("--rows/--no-rows", help="Compare the rows of changed tables.")] = True,
     precision: Annotated[
@@ -75,6 +76,8 @@ def report(
         _post(session, post, post_key, forge.read(session.directory / post_file))
         return
     project = Project.find(session.directory, session.env)
+    if file is not None:
+        _check_place(project, session.directory / file, force=force)
     newer = sides.newer(project.git, session.env, head)
     older = sides.older(project.git, session.env, base, newer)
     store = opening.open_store(project, session.note)
@@ -92,6 +95,14 @@ def report(
         _post(session, post, post_key, text)
     if gate and not found.passed:
         raise typer.Exit(1)
+
+
+def _check_place(project: Project, place: Path, *, force: bool) -> None:
+    """UserError where a report would replace something other than a report."""
+    overwrite.refuse(project, place, hint="name another file: -o report.md")
+    if not force and place.is_file() and not place.is_symlink() and not earlier.is_report(place):
+        hint = "--force replaces it; or name another file"
+        raise UserError(f"{output.quote(place)} is there, and is no report", hint=hint)
 
 
 def _post(session: Session, kind: Forge, key: str, text: str) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from vcs_ml import git, output, paths
+from vcs_ml import output
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.scheduler import Row
-from vcs_ml.pipeline.stage import FILE
-from vcs_ml.workspace import sources
+from vcs_ml.workspace import overwrite, sources
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
@@ -28,16 +27,10 @@ _FORBIDDEN: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 def refuse_place(project: Project, pointers: Mapping[str, Pointer], graph: Graph, place: Path) -> None:
     """UserError where the outcome cannot be written, or would overwrite what Git, vml or a stage needs."""
     name, elsewhere = quote(place), "name another file: --junit junit.xml"
-    if place.is_dir() or not place.parent.is_dir():
-        what = "is a directory" if place.is_dir() else f"cannot be written: there is no directory {quote(place.parent)}"
-        raise UserError(f"{name} {what}", hint=elsewhere)
+    overwrite.refuse(project, place, hint=elsewhere)
     path = str(place.parent.resolve() / place.name)
     if path.startswith(f"{project.root}/"):
         path = path.removeprefix(f"{project.root}/")
-        if paths.problem(path) or place.name == FILE or sources.is_source(path):
-            raise UserError(f"{name} belongs to Git or vml", hint=elsewhere)
-        if git.tracked(project.git, [project.in_git(path)]):
-            raise UserError(f"{name} is tracked by Git, and would be overwritten", hint=elsewhere)
         if sources.owner(path, pointers):
             raise UserError(f"{name} is tracked, and would be overwritten", hint=elsewhere)
         if makers := graph.outputs.makers(path):

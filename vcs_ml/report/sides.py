@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -12,6 +13,8 @@ from vcs_ml.git import GitRoot
 WORKSPACE: Final = "workspace"
 
 _SHORT: Final = 7
+_REMOTE: Final = "refs/remotes/origin/"
+_LOCAL: Final = "refs/heads/"
 # Where a CI system says which branch a pull request goes into.
 _TARGETS: Final = (
     "GITHUB_BASE_REF",
@@ -56,13 +59,16 @@ def older(root: GitRoot, env: Mapping[str, str], name: str | None, head: Side) -
         return Side(git.resolve(root, name), name)
     tip = head.commit or git.resolve(root, "HEAD")
     known = env.get(_MERGE_BASE)
-    if known and _is_revision(root, known):
+    if known and git.FULL_ID.fullmatch(known) and _is_revision(root, known):
         return _side(git.resolve(root, known), "merge base")
-    branch = _target(root, env)
-    found = history.merge_base(root, tip, git.resolve(root, branch))
-    is_shallow = (root.common_dir / "shallow").exists()
+    ref = _target(root, env)
+    branch = _short(ref)
+    found = history.merge_base(root, tip, git.resolve(root, ref))
+    is_shallow = _is_shallow(root)
     if found is None:
         raise _no_common_commit(branch, is_shallow=is_shallow)
+    if found == tip and head.commit is None:
+        return _side(found, f"HEAD, which {branch} has{'; the clone is shallow' * is_shallow}")
     if found != head.commit:
         return _side(found, f"merge base with {branch}")
     before = history.parent(root, found)
@@ -76,24 +82,44 @@ def _side(commit: str, about: str) -> Side:
 
 
 def _target(root: GitRoot, env: Mapping[str, str]) -> str:
-    """The branch that work goes into."""
+    """The branch that work goes into, by its full name: a tag may be called like any branch."""
     wanted = next((env[name] for name in _TARGETS if env.get(name)), None)
-    candidates = [f"origin/{wanted}", wanted] if wanted else list(_usual(root))
-    for name in candidates:
-        if _is_revision(root, name):
-            return name
+    for ref in _refs(wanted) if wanted else _usual(root):
+        if _is_revision(root, ref):
+            return ref
     if wanted:
-        hint = f"git fetch origin {wanted}; a CI job that clones only one commit needs all (fetch-depth: 0)"
+        hint = f"{_fetch(wanted, is_shallow=_is_shallow(root))} (a CI job has to clone more than one commit)"
         raise UserError(f"the branch {wanted!r}, into which this goes, is not in this clone", hint=hint)
-    raise UserError("which is the default branch?", hint="name what to compare with: vml report BASE")
+    hint = "name what to compare with: vml report BASE"
+    if _is_shallow(root):
+        hint = f"the clone is shallow: {_fetch('main', is_shallow=True)}, if that is its name; or vml report BASE"
+    raise UserError("which is the default branch?", hint=hint)
 
 
 def _usual(root: GitRoot) -> Iterator[str]:
     """The names that a default branch may have, the likeliest first."""
-    yield "origin/HEAD"
+    yield f"{_REMOTE}HEAD"
     default = history.setting(root, "init.defaultBranch")
     for name in dict.fromkeys(filter(None, (default, "main", "master"))):
-        yield from (f"origin/{name}", name)
+        yield from _refs(name)
+
+
+def _refs(branch: str) -> tuple[str, str]:
+    return f"{_REMOTE}{branch}", f"{_LOCAL}{branch}"
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/remotes/").removeprefix(_LOCAL)
+
+
+def _fetch(branch: str, *, is_shallow: bool) -> str:
+    """What brings a branch of the origin, which is all that a plain `git fetch origin BRANCH` leaves to FETCH_HEAD."""
+    refs = shlex.quote(f"{branch}:{_REMOTE}{branch}")
+    return f"git fetch {'--unshallow ' * is_shallow}origin {refs}"
+
+
+def _is_shallow(root: GitRoot) -> bool:
+    return (root.common_dir / "shallow").exists()
 
 
 def _no_common_commit(branch: str, *, is_shallow: bool) -> UserError:
