@@ -18,6 +18,7 @@ Table = dict[str, Sequence[Any]]
 
 SUFFIXES: Final = (".csv", ".tsv", ".json", ".yaml", ".yml")
 CELLS_MAX: Final = 5_000_000
+_NAME_MAX: Final = 1_000
 
 _BINARY: Final = "plots are CSV, TSV, JSON or YAML files, or pictures"
 
@@ -69,6 +70,7 @@ def _lists(value: Any) -> Iterator[list[dict[str, Any]]]:
 def _of_rows(rows: list[dict[str, Any]], source: str) -> Table:
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     _check_size(len(rows), len(names), source)
+    _check_names(names, source)
     table = {name: [_scalar(row.get(name)) for row in rows] for name in names}
     return {name: cells for name, cells in table.items() if any(each is not None for each in cells)}
 
@@ -92,6 +94,7 @@ def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Tabl
     width = len(rows[0]) if rows else 0
     names = rows.pop(0) if header and rows else [str(at) for at in range(width)]
     _check_size(len(rows), width, source)
+    _check_names(names, source)
     cells = itertools.islice(itertools.zip_longest(*rows, fillvalue=""), width)
     columns = [_numbers(each) for each in cells]
     columns += [[None] * len(rows)] * (len(names) - len(columns))  # names beyond the longest row
@@ -101,6 +104,18 @@ def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Tabl
 def _check_size(rows: int, columns: int, source: str) -> None:
     if rows * columns > CELLS_MAX:
         raise UserError(f"{quote(source)} has more than {CELLS_MAX:,} cells", hint="plot a file with fewer rows")
+
+
+def _check_names(names: Sequence[str], source: str) -> None:
+    """Every point has them, and they stand where nothing but text can be."""
+    for at, name in enumerate(names, 1):
+        if len(name) > _NAME_MAX:
+            raise UserError(
+                f"{quote(source)} has a column with a name of {len(name):,} letters, the {at}.",
+                hint=f"names have up to {_NAME_MAX:,} letters; header: false says that there are none",
+            )
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise UserError(f"{quote(source)} has a column whose name is no text: {quote(name)}", hint="rename it")
 
 
 def _numbers(cells: Sequence[str]) -> list[Any]:
