@@ -10,6 +10,7 @@ from vcs_ml.plots import pictures, svg
 from vcs_ml.plots.pictures import Picture
 
 BYTES_MAX: Final = 10_000_000
+PAGE_MAX: Final = 50_000_000
 # A file of a few bytes may unfold to more pixels than a browser has memory for.
 PIXELS_MAX: Final = 50_000_000
 
@@ -48,6 +49,12 @@ def compare(id: str, files: Mapping[str, bytes | None], *, title: str = "") -> I
     if len(sizes) > 1:
         notes.append("the pictures differ in their size")
     return Images(id, title or id, shown, notes, apart=len(shown) == 2 and len(sizes) == 1)
+
+
+def left_out(id: str, *, title: str = "") -> Images:
+    """Pictures for which a page has no room."""
+    note = f"{quote(id)} is not shown: the pictures of a page have up to {size(PAGE_MAX)} (-t {quote(id)} shows it)"
+    return Images(id, title or id, (), [note], apart=False)
 
 
 def _problem(id: str, raw: bytes | None) -> str | None:

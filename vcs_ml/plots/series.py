@@ -16,7 +16,8 @@ from vcs_ml.output import quote
 # Columns by their names, in the order of the file, all of one length; None is a gap.
 Table = dict[str, Sequence[Any]]
 
-SUFFIXES: Final = (".csv", ".tsv", ".json", ".yaml", ".yml")
+TABLES: Final = (".csv", ".tsv")
+SUFFIXES: Final = (*TABLES, ".json", ".yaml", ".yml")
 CELLS_MAX: Final = 5_000_000
 _NAME_MAX: Final = 1_000
 
@@ -32,7 +33,7 @@ def read(raw: bytes, source: str, *, header: bool = True, columns: Collection[st
     """
     if b"\0" in raw:
         raise UserError(f"{quote(source)} is no plot: it is binary", hint=_BINARY)
-    if source.endswith((".csv", ".tsv")):
+    if source.endswith(TABLES):
         return _separated(raw, source, "\t" if source.endswith(".tsv") else ",", header=header)
     found = list(_lists(_document(raw, source)))
     if not found:
