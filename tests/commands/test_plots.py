@@ -169,6 +169,8 @@ def test_targets_start_from_the_current_directory(several: Repo) -> None:
 
 def test_targets_that_are_nowhere(several: Repo) -> None:
     assert "there is no plot nosuch" in several.fails("plots", "show", "-t", "nosuch", code=3).err
+    several.write("vml.yaml", "plots:\n  - both: {title: My loss, y: {loss.csv: loss}}\n")
+    assert "hint: it is the title of a plot: -t both" in several.fails("plots", "show", "-t", "My loss", code=3).err
     assert "there is no plot *.svg" in several.fails("plots", "show", "-t", "*.svg", code=3).err
     assert "outside of the project" in several.fails("plots", "show", "-t", "../x", code=3).err
     several.fails("plots", "show", "-t", ".git/config", code=3)
@@ -283,6 +285,14 @@ def test_a_template_of_the_project(trained: Repo) -> None:
     # The last revision that has it says how it looks.
     assert figures(trained, "diff")["loss.csv"]["vega"]["mark"] == "rect"
     assert errors(trained, "show") == [(None, "loss.csv")]
+    trained.write(".vml/plots/mne.json", json.dumps(mine))
+    assert "hint: did you mean mne?" in trained.run("plots", "show").err
+    trained.write(".vml/plots/xyzzy.json", json.dumps(mine))
+    (trained.path / ".vml/plots/mne.json").unlink()
+    assert "xyzzy" in trained.run("plots", "show").err
+    trained.commit("without it")
+    trained.write(".vml/plots/mine.json", json.dumps(mine))
+    assert "hint: it is in the workspace" in trained.run("plots", "show", "HEAD").err
 
 
 def test_templates_that_are_wrong(repo: Repo) -> None:
@@ -301,15 +311,34 @@ def test_templates_that_are_wrong(repo: Repo) -> None:
     result = repo.run("plots", "show", "--json")
     assert [each["id"] for each in json.loads(result.out)["plots"]] == ["loss.csv"]
     assert len(json.loads(result.out)["errors"]) == len(names)
-    assert "there is no template confusoin" in result.err
+    assert "there is no template confusoin, which vml.yaml names for the plot p1" in result.err
     assert "did you mean confusion?" in result.err
     assert "there is no template deep/none.json" in result.err
     assert "tracker.example" not in result.out
+    assert "no plot can be drawn" in repo.run("plots", "show", "-t", "p0").err
     failed = repo.fails("plots", "templates", "confusoin", code=3)
     assert "did you mean confusion?" in failed.err
 
 
 # --- Data ------------------------------------------------------------------------------------------------
+
+
+def test_a_page_has_room_for_so_many_pictures(repo: Repo) -> None:
+    repo.write("vml.yaml", "plots: [seen]\n")
+    repo.write("seen/0.png", png(2, 2) + b"\0" * 9_900_000)
+    for at in range(1, 7):
+        os.link(repo.path / "seen/0.png", repo.path / f"seen/{at}.png")
+    found = figures(repo, "show")
+    assert [len(each["images"]) for each in found.values()] == [1] * 5 + [0, 0]
+    assert "up to 50.0 MB (-t seen/6.png shows it)" in found["seen/6.png"]["notes"][0]
+    assert len(figures(repo, "show", "-t", "seen/6.png")["seen/6.png"]["images"]) == 1
+
+
+def test_a_document_is_smaller_than_a_table(repo: Repo) -> None:
+    repo.write("vml.yaml", "plots: [a.json, a.yaml]\n")
+    for name in ("a.json", "a.yaml"):
+        repo.write(name, b'[{"a": 1}]' + b"\n" * 16_000_000)
+    assert sorted(errors(repo, "show")) == [("workspace", "a.json"), ("workspace", "a.yaml")]
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_shown(trained: Repo) -> None:

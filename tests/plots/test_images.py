@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 
 import pytest
@@ -45,6 +46,52 @@ def test_any_bytes_are_a_picture_or_none(raw: bytes, cut: int, more: bytes) -> N
     found = pictures.look(raw[:cut] + more)
 
     assert found is None or found.kind in pictures.SUFFIXES.values()
+
+
+def test_what_only_begins_like_an_svg_is_no_picture() -> None:
+    assert pictures.look(b"<!---->" * 9_000 + b"<p>") is None  # in time, whatever stands in front
+    assert pictures.look(b"<!---->" * 9_000 + b"<svg>") == Picture("image/svg+xml")
+
+
+def test_an_svg_may_use_its_marks_many_times() -> None:
+    mark = '<defs><path id="m1" d="M 0 3 z"/><clipPath id="p1"><rect width="9"/></clipPath></defs>'
+    points = '<g clip-path="url(#p1)">' + '<use xlink:href="#m1" x="1" y="2"/>' * 5_000 + "</g>"
+    inside = f'<image xlink:href="data:image/png;base64,{base64.b64encode(png(7, 5)).decode()}"/>'
+    style = "<style>*{stroke-linejoin: round}</style>"
+
+    made = images.compare("a.svg", {"main": f"<svg>{style}{mark}{points}{inside}</svg>".encode()})
+
+    assert (len(made.shown), made.notes) == (1, [])
+
+
+def bomb(use: str) -> str:
+    """Nine elements, each of which has ten times the one before."""
+    return '<g id="a0"/>' + "".join(f'<g id="a{at + 1}">{use.replace("NAME", f"a{at}") * 10}</g>' for at in range(9))
+
+
+HUGE = base64.b64encode(png(1, 1).replace(struct.pack(">II", 1, 1), struct.pack(">II", 60_000, 60_000), 1)).decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (bomb('<use href="#NAME"/>'), "stands for more elements"),
+        (bomb('<use href="#%61NAME"/>').replace("%61a", "%61"), "stands for more elements"),
+        (bomb('<rect fill="url(#NAME)"/>'), "stands for more elements"),
+        (bomb('<use><set to="#NAME"/></use>'), "stands for more elements"),
+        ('<g id="a"><use href="#a"/></g>', "needs itself"),
+        ("<style>rect{fill:url(#a)}</style>", "style sheet"),
+        ('<image href="d&#10;ata:image/svg+xml,x"/>', "hides something"),
+        (f'<image href="data:image/png;base64,{HUGE}"/>', "too many"),
+        ("<p>", "is not XML"),
+        ("&nbsp;", "is not XML"),
+    ],
+)
+def test_an_svg_that_asks_too_much_is_noted(body: str, reason: str) -> None:
+    made = images.compare("a.svg", {"main": f"<svg>{body}</svg>".encode()})
+
+    assert not made.shown
+    assert reason in made.notes[0]
 
 
 def test_two_that_differ_can_be_compared() -> None:

@@ -140,6 +140,51 @@ def test_template_that_loads_or_leads_elsewhere_is_refused(change: dict[str, Any
     assert "loads something" in refused(json.dumps(OWN | change).encode()).message
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layer": [{"data": {"sequence": {"start": 0, "stop": 3e7}}, "mark": "point"}]},
+        {"layer": [{"data": {"graticule": True}, "mark": "geoshape"}]},
+        {"transform": [{"impute": "a", "key": "b", "keyvals": {"start": 0, "stop": 1e9}}]},
+        {"transform": [{"calculate": "length(sequence (1e9))", "as": "a"}]},
+        {"transform": [{"calculate": "s\\u0065quence(1e9)", "as": "a"}]},
+        {"transform": [{"density": "a", "steps": 1e9}]},
+        {"height": 1e9},
+    ],
+)
+def test_template_that_makes_data_is_refused(change: dict[str, Any]) -> None:
+    assert "makes data" in refused(json.dumps(OWN | change).encode()).message
+
+
+def test_template_with_rows_of_its_own_may_call_them_anything() -> None:
+    rows = [{"height": 1_000_000, "mark": "best", "sequence": 1}]
+
+    template(layer=[{"data": {"values": rows}, "mark": {"type": "rule"}}])
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_template_with_a_number_that_is_not_finite_is_refused(number: str) -> None:
+    raw = json.dumps(OWN | {"scale": "X"}).replace('"X"', number).encode()
+    assert "not finite" in refused(raw).message
+
+
+def test_template_with_an_unknown_mark_is_refused_with_the_nearest() -> None:
+    error = refused(json.dumps(OWN | {"layer": [{"mark": {"type": "lines"}}]}).encode())
+    assert ("mark lines" in error.message, error.hint) == (True, "did you mean line?")
+
+
+def test_template_that_becomes_too_large_is_refused() -> None:
+    many = template(description=["<VML_TITLE>"] * 40_000)
+    inside = template(description="<VML_TITLE>, " * 40_000)
+    shared = template(description=["<VML_TOOLTIP>"] * 55_000)
+
+    for each in many, inside, shared:
+        with pytest.raises(UserError, match=r"own\.json of the plot data\.csv becomes larger") as caught:
+            chart({"x": "step", "y": "loss", "title": "A" * 100_000}, curves("main"), each)
+        assert caught.value.hint
+    assert len(chart({"title": "A" * 100_000}, curves("main")).title) == 500
+
+
 def test_what_is_no_template_is_refused() -> None:
     refused(b"{")
     refused(b"[1]")
@@ -160,11 +205,12 @@ def test_anchors_in_a_stranger_s_words_are_words() -> None:
 
 
 def test_template_that_vega_cannot_draw_is_named() -> None:
-    made = chart({"x": "step", "y": "loss"}, curves("main"), template(mark="nothing like it"))
+    made = chart({"x": "step", "y": "loss"}, curves("main"), template(transform=[{"calculate": "(", "as": "a"}]))
 
     with pytest.raises(UserError, match=r"data\.csv cannot be drawn: ") as caught:
         export.svg(made)
     assert len(caught.value.message) < 400
+    assert "own.json" in str(caught.value.hint)
 
 
 def test_svg_holds_a_stranger_s_words_as_words() -> None:

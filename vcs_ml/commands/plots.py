@@ -128,6 +128,7 @@ def list_templates(
     \b
     Examples:
       vml plots templates
+      mkdir -p .vml/plots
       vml plots templates linear > .vml/plots/mine.json
     """
     session: Session = ctx.obj
@@ -173,6 +174,8 @@ def _answer(
     _warn(session, found)
     if format == "json":
         _give_json(session, project, _as_json(found, revisions), out)
+    elif not found.figures and found.errors:
+        session.note("no plot can be drawn: the warnings say why")
     elif not found.figures:
         session.note("there are no plots (stages and `plots` at the top of vml.yaml declare them)")
     elif format == "html":

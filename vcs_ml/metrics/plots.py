@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import posixpath
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from vcs_ml import values
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.metrics import naming, revision
 from vcs_ml.metrics.declared import Declared, PlotSource
 from vcs_ml.metrics.revision import Reader, Revision
-from vcs_ml.output import count, quote
+from vcs_ml.output import count, line, quote
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.stage import FILE as STAGES
 from vcs_ml.plots import definition, figures, images, pictures, series, templates
@@ -23,7 +26,10 @@ from vcs_ml.plots.templates import Template
 
 FIGURES_MAX: Final = 500
 
+_LISTED_MAX: Final = 20  # templates in a hint
 _SIZE_MAX: Final = 128_000_000
+_DOCUMENT_MAX: Final = 16_000_000  # of JSON and YAML, which take many times of that in memory
+_KEPT_MAX: Final = 32_000_000  # bytes of files whose tables are kept for other plots
 
 
 class Gathered(NamedTuple):
@@ -84,7 +90,13 @@ def _chosen(
         if not ours:
             ours = {id: (PlotSource(id, "", {}), True) for id in work.files(target)}
         if not ours:
-            raise UserError(f"there is no plot {quote(target)}", hint="vml plots show --json lists what there is")
+            titled = next((id for id, (source, _) in found.items() if source.props.get("title") == target), None)
+            raise UserError(
+                f"there is no plot {quote(target)}",
+                hint=f"it is the title of a plot: -t {shlex.quote(line(titled))}"
+                if titled is not None
+                else "vml plots show --json lists what there is",
+            )
         chosen |= ours
     return chosen
 
@@ -98,7 +110,8 @@ class _Work:
 
     def __init__(self, reader: Reader, revisions: Sequence[Revision]) -> None:
         self._reader, self._revisions = reader, revisions
-        self._tables: dict[tuple[str, bytes, tuple[str, ...], bool], Table] = {}
+        self._tables: dict[tuple[str, bytes, tuple[str, ...], bool], tuple[Table, int]] = {}
+        self._room = images.PAGE_MAX
         self.errors: dict[tuple[str, str], VmlError] = {}
 
     def bring(self, sources: Iterable[PlotSource]) -> None:
@@ -137,53 +150,86 @@ class _Work:
 
     def chart(self, id: str, source: PlotSource) -> Chart:
         plot = definition.define(id, _props(source))
-        self._tables.clear()  # what several revisions have is read once, and not kept for other plots
+        self._forget()
         tables: dict[str, dict[str, Table]] = {at.label: {} for at in self._revisions}
         for at in self._revisions:
             for file, columns in plot.sources.items():
                 if (table := self._table(at, file, tuple(columns), header=plot.header)) is not None:
                     tables[at.label][file] = table
-        return figures.draw(plot, tables, self._template(source, plot.template))
+        return figures.draw(plot, tables, self._template(id, source, plot.template))
 
     def images(self, id: str, source: PlotSource) -> Images:
-        files = {at.label: self._read(at, id) for at in self._revisions}
-        return images.compare(id, files, title=str(source.props.get("title", "")))
+        title = str(source.props.get("title", ""))
+        if self._room == 0:  # then none is read
+            return images.left_out(id, title=title)
+        made = images.compare(id, {at.label: self._read(at, id) for at in self._revisions}, title=title)
+        length = sum(len(each.raw) for each in made.shown)
+        if length > self._room:
+            self._room = 0
+            return images.left_out(id, title=title)
+        self._room -= length
+        return made
 
     def _table(self, at: Revision, file: str, columns: tuple[str, ...], *, header: bool) -> Table | None:
-        raw = self._read(at, file)
+        is_table = file.endswith(series.TABLES)
+        raw = self._read(at, file, _SIZE_MAX if is_table else _DOCUMENT_MAX)
         if raw is None:
             return None
-        key = (file, raw, columns, header)
+        key = (file, hashlib.sha256(raw).digest(), () if is_table else columns, header)
         try:
             if key not in self._tables:
-                self._tables[key] = series.read(raw, file, header=header, columns=columns)
-            return self._tables[key]
+                self._tables[key] = series.read(raw, file, header=header, columns=columns), len(raw)
+            return self._tables[key][0]
         except UserError as error:
             self.errors[at.label, file] = error
             return None
 
-    def _read(self, at: Revision, file: str) -> bytes | None:
+    def _forget(self) -> None:
+        """Tables are read once for all revisions and plots that have the same, but only so many are kept."""
+        kept = sum(length for _, length in self._tables.values())
+        while kept > _KEPT_MAX:
+            _, length = self._tables.pop(next(iter(self._tables)))
+            kept -= length
+
+    def _read(self, at: Revision, file: str, limit: int = _SIZE_MAX) -> bytes | None:
         try:
             if (stored := at.stored(file)) is not None:
                 self._reader.bring([stored])
-            return revision.read(at, file, _SIZE_MAX)
+            return revision.read(at, file, limit)
         except (UserError, CorruptError) as error:
             self.errors[at.label, file] = error
             return None
 
-    def _template(self, source: PlotSource, name: str) -> Template | None:
-        """The project's own template of this name, from the last revision that has it; None for one of ours."""
-        is_path = name.endswith(".json") or "/" in name
+    def _template(self, id: str, source: PlotSource, name: str) -> Template | None:
+        """The project's own template of this name, from the last revision that has it; None for one of ours.
+
+        UserError naming the plot `id` if there is none.
+        """
+        is_path = name.endswith(templates.SUFFIX) or "/" in name
         if not is_path and name in templates.NAMES:
             return None
-        path = _path(source, name) if is_path else f"{naming.TEMPLATES}/{name}.json"
+        path = _path(source, name) if is_path else f"{naming.TEMPLATES}/{name}{templates.SUFFIX}"
         for at in reversed(self._revisions):
             raw = revision.read(at, path)
             if raw is not None:
                 return templates.parse(raw, path)
-        if is_path:
-            raise UserError(f"there is no template {quote(path)}", hint="vml plots templates lists ours")
-        return None
+        own = self._own()
+        like = values.suggestion(name, [*templates.NAMES, *own])
+        if name in own:
+            hint = f"it is in the workspace: vml plots show draws with it, and other revisions once {path} is committed"
+        elif like is not None:
+            hint = f"did you mean {like}?"
+        else:
+            hint = f"templates are {', '.join([*templates.NAMES, *own])}; {naming.TEMPLATES}/NAME.json is another"
+        raise UserError(
+            f"there is no template {quote(path if is_path else name)}, which {STAGES} names for the plot {quote(id)}",
+            hint=hint,
+        )
+
+    def _own(self) -> list[str]:
+        """The names of the project's own templates in the workspace."""
+        there = (self._reader.project.root / naming.TEMPLATES).glob(f"*{templates.SUFFIX}")
+        return [line(each.stem) for each in itertools.islice(sorted(there), _LISTED_MAX)]
 
 
 def _path(source: PlotSource, written: str) -> str:

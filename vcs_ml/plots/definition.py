@@ -10,6 +10,8 @@ from vcs_ml.output import count, quote
 
 DEFAULT_TEMPLATE: Final = "linear"
 
+_WORDS_MAX: Final = 500  # letters of a title
+
 
 class Column(NamedTuple):
     """A column of a file; None is the last one."""
@@ -63,6 +65,7 @@ def define(id: str, properties: Mapping[str, Any]) -> Plot:
             )
         pairs = [Pair(each, over[at % len(over)]) for at, each in enumerate(y)]
     given = {key: properties[key] for key in ("template", "title", "x_label", "y_label", "header") if key in properties}
+    given |= {key: given[key][:_WORDS_MAX] for key in ("title", "x_label", "y_label") if key in given}
     return Plot(id, tuple(pairs), **given)
 
 

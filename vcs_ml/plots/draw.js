@@ -156,6 +156,8 @@
   };
 
   const complain = (box, error) => add(box, "p", "note bad", `This chart cannot be drawn: ${error.message}`);
+  const whose = ({drawn_by: name, ours}, {message}) => new Error(
+    ours ? message : `its template ${name} is no chart of Vega-Lite, version 5 or 6 (${message})`);
 
   const boxes = document.querySelectorAll(".chart");
   if (!("DecompressionStream" in window)) {
@@ -170,7 +172,7 @@
     try {
       await draw(chart, config);
     } catch (error) {
-      complain(boxOf(chart), error);
+      complain(boxOf(chart), whose(chart, error));
     }
     await new Promise((resume) => { setTimeout(resume); }); // the page stays usable meanwhile
   }

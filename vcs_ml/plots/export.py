@@ -45,5 +45,5 @@ def _convert(chart: Chart, call: Callable[[Any, dict[str, Any], dict[str, Any]],
         reason = str(error).partition("\n")[2] or str(error)  # the first line says what was tried
         raise UserError(
             f"{quote(chart.id)} cannot be drawn: {line(reason)[:_REASON_MAX]}",
-            hint="its template must be a chart of Vega-Lite, version 5 or 6",
+            hint=f"its template {quote(chart.drawn_by)} must be a chart of Vega-Lite, version 5 or 6",
         ) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
 from vcs_ml.plots import anchors, looks, points, templates, thin
 from vcs_ml.plots.definition import Plot
 from vcs_ml.plots.looks import Looks
@@ -30,7 +32,7 @@ class Chart(NamedTuple):
     """One chart: Vega-Lite in which `templates.POINTS` stands for the points of `series`.
 
     `label` says in a sentence what it shows. `line` has the columns x and y of a line, which a page reads at the
-    pointer. `ours` is false for a project's own template, which makes its own legend.
+    pointer. `ours` is false for a project's own template, which makes its own legend; `drawn_by` is what it is called.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Chart(NamedTuple):
     ours: bool
     line: tuple[str, str] | None
     x_title: str
+    drawn_by: str
 
 
 def draw(plot: Plot, tables: Mapping[str, Mapping[str, Table]], template: Template | None = None) -> Chart:
@@ -51,7 +54,7 @@ def draw(plot: Plot, tables: Mapping[str, Mapping[str, Table]], template: Templa
 
     `tables` has every revision of the page in its order, also one without any file of this plot: colours go by this
     order. What is missing is left out and noted; a chart of nothing has no series. `template` is the project's own;
-    without it the plot's is one of ours. UserError if there is none of this name.
+    without it the plot's is one of ours. UserError if there is none of this name, or if it becomes too large.
     """
     template = template or templates.built_in(plot.template)
     found = points.gather(plot, tables, wants=template.mentions if template.thinning is None else None)
@@ -60,11 +63,18 @@ def draw(plot: Plot, tables: Mapping[str, Mapping[str, Table]], template: Templa
     look = looks.choose(shown, list(tables))
     is_line = template.thinning == "line"
     content = template.content if template.thinning is not None else templates.with_colours(template.content)
+    try:
+        filled = templates.fill(content, anchors.given(plot, shown, look, template.thinning))
+    except ValueError as error:
+        raise UserError(
+            f"the template {quote(template.name)} of the plot {quote(plot.id)} {error}",
+            hint="shorten the names in the plot, or name fewer anchors in the template",
+        ) from None
     return Chart(
         id=plot.id,
         title=plot.title or plot.id,
         label=_label(plot, template, shown),
-        template=templates.fill(content, anchors.given(plot, shown, look, template.thinning)),
+        template=filled,
         series=shown.series,
         notes=_merged([*shown.notes, *_same(found)]),
         summaries=_summaries(found) if is_line else (),
@@ -72,6 +82,7 @@ def draw(plot: Plot, tables: Mapping[str, Mapping[str, Table]], template: Templa
         ours=template.thinning is not None,
         line=(shown.x.column, shown.y.column) if is_line and shown.x.type != "nominal" else None,
         x_title=plot.x_label or shown.x.title,
+        drawn_by=template.name,
     )
 
 

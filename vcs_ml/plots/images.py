@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from vcs_ml.output import quote, size
-from vcs_ml.plots import pictures
+from vcs_ml.plots import pictures, svg
 from vcs_ml.plots.pictures import Picture
 
 BYTES_MAX: Final = 10_000_000
+PAGE_MAX: Final = 50_000_000
 # A file of a few bytes may unfold to more pixels than a browser has memory for.
 PIXELS_MAX: Final = 50_000_000
 
@@ -50,6 +51,12 @@ def compare(id: str, files: Mapping[str, bytes | None], *, title: str = "") -> I
     return Images(id, title or id, shown, notes, apart=len(shown) == 2 and len(sizes) == 1)
 
 
+def left_out(id: str, *, title: str = "") -> Images:
+    """Pictures for which a page has no room."""
+    note = f"{quote(id)} is not shown: the pictures of a page have up to {size(PAGE_MAX)} (-t {quote(id)} shows it)"
+    return Images(id, title or id, (), [note], apart=False)
+
+
 def _problem(id: str, raw: bytes | None) -> str | None:
     if raw is None:
         return f"there is no {quote(id)}"
@@ -60,4 +67,14 @@ def _problem(id: str, raw: bytes | None) -> str | None:
         return f"{quote(id)} is no picture of a kind that is shown ({', '.join(pictures.SUFFIXES)})"
     if found.width * found.height > PIXELS_MAX:
         return f"{quote(id)} has {found.width:,} x {found.height:,} pixels, which is too many to show"
+    return _problem_of_svg(id, raw) if found.kind == pictures.SUFFIXES[".svg"] else None
+
+
+def _problem_of_svg(id: str, raw: bytes) -> str | None:
+    found = svg.look(raw)
+    if found.problem:
+        return f"{quote(id)} {found.problem}"
+    inside = [pictures.look(each) for each in found.pictures]
+    if sum(each.width * each.height if each is not None else 0 for each in inside) > PIXELS_MAX:
+        return f"{quote(id)} has pictures of too many pixels to show"
     return None

@@ -84,6 +84,7 @@ def _data(chart: Chart, number: int) -> dict[str, Any]:
         "number": number,
         "title": chart.title,
         "template": chart.template,
+        "drawn_by": chart.drawn_by,
         "series": series,
         "line": chart.line,
         "x_title": chart.x_title,

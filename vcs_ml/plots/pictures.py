@@ -6,7 +6,8 @@ import re
 import struct
 from typing import Final, NamedTuple
 
-_SVG: Final = re.compile(rb"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<(?:\w+:)?svg[\s>]", re.DOTALL)
+# What was matched is never tried in another way (`+` behind a quantifier), so that it takes as long as the text is.
+_SVG: Final = re.compile(rb"\s*+(?:(?:<\?xml[^>]*+>|<!--.*?-->|<!DOCTYPE[^>]*+>)\s*+)*+<(?:\w+:)?svg[\s>]", re.DOTALL)
 _HEAD: Final = 65_536
 # Marks of a JPEG's frame, which has the size; the others between are tables (ITU-T T.81, table B.1).
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

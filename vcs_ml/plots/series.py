@@ -16,8 +16,10 @@ from vcs_ml.output import quote
 # Columns by their names, in the order of the file, all of one length; None is a gap.
 Table = dict[str, Sequence[Any]]
 
-SUFFIXES: Final = (".csv", ".tsv", ".json", ".yaml", ".yml")
+TABLES: Final = (".csv", ".tsv")
+SUFFIXES: Final = (*TABLES, ".json", ".yaml", ".yml")
 CELLS_MAX: Final = 5_000_000
+_NAME_MAX: Final = 1_000
 
 _BINARY: Final = "plots are CSV, TSV, JSON or YAML files, or pictures"
 
@@ -31,7 +33,7 @@ def read(raw: bytes, source: str, *, header: bool = True, columns: Collection[st
     """
     if b"\0" in raw:
         raise UserError(f"{quote(source)} is no plot: it is binary", hint=_BINARY)
-    if source.endswith((".csv", ".tsv")):
+    if source.endswith(TABLES):
         return _separated(raw, source, "\t" if source.endswith(".tsv") else ",", header=header)
     found = list(_lists(_document(raw, source)))
     if not found:
@@ -69,6 +71,7 @@ def _lists(value: Any) -> Iterator[list[dict[str, Any]]]:
 def _of_rows(rows: list[dict[str, Any]], source: str) -> Table:
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     _check_size(len(rows), len(names), source)
+    _check_names(names, source)
     table = {name: [_scalar(row.get(name)) for row in rows] for name in names}
     return {name: cells for name, cells in table.items() if any(each is not None for each in cells)}
 
@@ -92,6 +95,7 @@ def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Tabl
     width = len(rows[0]) if rows else 0
     names = rows.pop(0) if header and rows else [str(at) for at in range(width)]
     _check_size(len(rows), width, source)
+    _check_names(names, source)
     cells = itertools.islice(itertools.zip_longest(*rows, fillvalue=""), width)
     columns = [_numbers(each) for each in cells]
     columns += [[None] * len(rows)] * (len(names) - len(columns))  # names beyond the longest row
@@ -101,6 +105,18 @@ def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Tabl
 def _check_size(rows: int, columns: int, source: str) -> None:
     if rows * columns > CELLS_MAX:
         raise UserError(f"{quote(source)} has more than {CELLS_MAX:,} cells", hint="plot a file with fewer rows")
+
+
+def _check_names(names: Sequence[str], source: str) -> None:
+    """Every point has them, and they stand where nothing but text can be."""
+    for at, name in enumerate(names, 1):
+        if len(name) > _NAME_MAX:
+            raise UserError(
+                f"{quote(source)} has a column with a name of {len(name):,} letters, the {at}.",
+                hint=f"names have up to {_NAME_MAX:,} letters; header: false says that there are none",
+            )
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise UserError(f"{quote(source)} has a column whose name is no text: {quote(name)}", hint="rename it")
 
 
 def _numbers(cells: Sequence[str]) -> list[Any]:
