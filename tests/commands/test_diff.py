@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -115,10 +116,32 @@ def test_in_a_fresh_clone(repo: Repo, remote: Path) -> None:
     # what was never brought here is not deleted
     assert "no data changed" in clone.run("diff").err
     result = clone.fails("diff", first, second, code=3)
-    assert "--metadata" in result.err
+    assert result.out == "modified:  model  (1 B -> 4 B)\n"  # which is known all the same
+    assert "1 modified (+3 B) as far as is known" in result.err
+    assert f"the list of files is not here of data (at {first}, {second})" in result.err
+    assert f"hint: vml diff {first} {second} --fetch gets it" in result.err
+    assert "xxh128" not in result.err
+    found = json.loads(clone.fails("diff", first, second, "--json", code=3).out)
+    assert [each["path"] for each in found["unlisted"]] == ["data"]
+    assert [each["path"] for each in found["modified"]] == ["model"]
+    assert "- `data`: its list of files is not here" in clone.fails("diff", first, second, "--md", code=3).out
+    assert "as far" not in clone.run("diff", first, second, "-t", "model").err
     assert len(clone.json("diff", first, second, "--fetch")["modified"]) == 2
     clone.run("fetch", "--metadata", "--all-commits")
     assert clone.json("diff", first, second) == repo.json("diff", first, second)
+
+
+def test_one_list_of_two_is_here(repo: Repo, remote: Path) -> None:
+    first, second = two_versions(repo)
+    repo.run("push", "--all-commits")
+    clone = repo.clone("clone")
+    clone.run("fetch", "--metadata")
+    assert f"data (at {first})\n" in clone.fails("diff", first, second, code=3).err
+
+
+def test_without_a_remote_where_nothing_is_missing(repo: Repo) -> None:
+    first, second = two_versions(repo)
+    assert repo.run("diff", first, second, "--fetch").out == repo.run("diff", first, second).out
 
 
 def test_in_a_bare_repository(repo: Repo, tmp_path: Path) -> None:

@@ -59,6 +59,23 @@ def between(
     return status.renames(found)
 
 
+def unlisted_sides(pair: Pair, read: Read) -> tuple[bool, bool]:
+    """Of which sides of a path in `lost` the list of files is not here; both where a part of one is missing."""
+    lacking = [each is not None and each.kind == "tree" and not _is_here(each, read) for each in pair]
+    if any(lacking):
+        return lacking[0], lacking[1]
+    old, new = (each is not None and each.kind == "tree" for each in pair)
+    return old, new
+
+
+def _is_here(each: Pointer, read: Read) -> bool:
+    try:
+        read(each.oid)
+    except MissingObject:
+        return False
+    return True
+
+
 Triple = tuple[str, Entry | None, Entry | None]
 Part = tuple[str, Pair, Iterator[Triple]]  # a path that is tracked on one side at least, and what differs there
 
