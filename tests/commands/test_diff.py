@@ -144,6 +144,40 @@ def test_without_a_remote_where_nothing_is_missing(repo: Repo) -> None:
     assert repo.run("diff", first, second, "--fetch").out == repo.run("diff", first, second).out
 
 
+def test_names_of_both_sides(repo: Repo) -> None:
+    first, second = two_versions(repo)
+    both = repo.json("diff", first, second)
+    assert repo.json("diff", f"{first}..{second}") == both
+    assert repo.json("diff", f"{first}..")["b"] == "HEAD"
+    repo.write("model", "55555")
+    assert repo.json("diff", "HEAD", "workspace") == repo.json("diff")
+    assert repo.json("diff", "HEAD", "workspace", "--rows") == repo.json("diff", "--rows")
+    assert "hint: vml diff HEAD\n" in repo.fails("diff", "workspace", "HEAD", code=2).err
+    repo.git("branch", "workspace", first)
+    assert repo.json("diff", "workspace", second)["modified"] == both["modified"]
+    assert repo.json("diff", second, "workspace")["b"] == "workspace"
+
+
+def test_from_where_both_parted(repo: Repo) -> None:
+    repo.write("model", "1")
+    repo.run("add", "model")
+    base = repo.commit()
+    repo.git("checkout", "-qb", "side")
+    repo.write("model", "22")
+    repo.run("commit")
+    repo.commit()
+    repo.git("checkout", "-q", "main")
+    repo.write("other", "1")
+    repo.run("add", "other")
+    repo.commit()
+    found = repo.json("diff", "main...side")
+    assert base.startswith(found["a"])
+    assert [[each["path"] for each in found[kind]] for kind in ("added", "deleted", "modified")] == [[], [], ["model"]]
+    repo.git("checkout", "-q", "--orphan", "apart")
+    repo.commit()
+    assert "hint: compare both as they are: main..apart" in repo.fails("diff", "main...apart", code=3).err
+
+
 def test_in_a_bare_repository(repo: Repo, tmp_path: Path) -> None:
     first, second = two_versions(repo)
     bare = tmp_path / "bare.git"

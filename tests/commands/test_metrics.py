@@ -189,6 +189,7 @@ def test_bad_arguments(trained: Repo) -> None:
     assert "unknown revision" in trained.fails("metrics", "diff", "nosuch", code=3).err
     assert "unknown revision" in trained.fails("metrics", "diff", "HEAD", "nosuch", code=3).err
     assert "unknown revision" in trained.fails("metrics", "show", "nosuch..HEAD", code=3).err
+    assert "unknown revision 'nosuch'" in trained.fails("metrics", "diff", "nosuch..HEAD", code=3).err
     assert "did you mean v1" in trained.fails("metrics", "show", "v11", code=3).err
     assert "no revision has the value" in trained.fails("metrics", "show", "--sort-by", "nosuch", code=2).err
     for args in (("diff", "a", "b", "c"), ("show", "--precision", "0"), ("diff", "--sort-by", "x"), ("nosuch",)):
@@ -388,3 +389,12 @@ def test_a_renamed_file(trained: Repo) -> None:
 def test_colour_is_not_used(trained: Repo) -> None:
     assert wants_colour({}, tty=True)
     assert "\x1b" not in trained.run("metrics", "diff").out
+
+
+def test_names_of_both_sides(trained: Repo) -> None:
+    assert trained.json("metrics", "diff", "v0..v2") == trained.json("metrics", "diff", "v0", "v2")
+    assert trained.json("metrics", "diff", "v0", "workspace") == trained.json("metrics", "diff", "v0")
+    back = trained.json("metrics", "diff", "workspace", "v2")
+    assert (back["a"], back["b"]) == (None, "v2")
+    assert back["files"]["m.json"]["accuracy"]["old"] == 0.93
+    assert trained.json("params", "diff", "v0", "workspace")["b"] is None

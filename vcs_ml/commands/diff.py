@@ -12,7 +12,7 @@ import typer
 from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.metrics import tables
+from vcs_ml.metrics import asked, tables
 from vcs_ml.metrics.revision import WORKSPACE, Reader
 from vcs_ml.metrics.tables import TableChange
 from vcs_ml.rows import words
@@ -64,9 +64,13 @@ def diff(
     if key and not rows:
         raise UsageError("--key belongs to --rows", hint=f"vml diff --rows --key {key[0]}")
     project = Project.find(session.directory, session.env)
+    a, b = asked.pair(project.git, a, b)
     store = opening.open_store(project, session.note)
     if b is None and project.git.worktree is None:
         raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
+    if a == WORKSPACE and not asked.is_commit(project.git, a):
+        hint = shlex.join(["vml", "diff", b or "HEAD"])
+        raise UsageError("the workspace is the newer of the two: name the other first", hint=hint)
     read = opening.page_reader(project, store, fetch=fetch, at_once=False)
     targets = [project.relative(each, session.directory) for each in target or ()]
     lost: dict[str, Pair] = {}
@@ -77,7 +81,7 @@ def diff(
     compared: dict[str, TableChange] = {}
     if rows:
         with Reader(project, store, session.progress if fetch else None) as reader:
-            old, new = reader.at(a), reader.workspace() if b is None else reader.at(b)
+            old, new = asked.two(reader, a, b)
             found = tables.compare(reader, old, new, tables.changed(changes), key=key or ())
             compared = {each.path: each for each in found}
     if json:

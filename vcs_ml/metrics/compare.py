@@ -214,10 +214,14 @@ class Comparison(NamedTuple):
 
 
 def between(
-    reader: Reader, a: str, b: str | None, kind: Kind, targets: Sequence[str] = (), *, every: bool = False
+    reader: Reader,
+    revisions: tuple[Revision, Revision],
+    kind: Kind,
+    targets: Sequence[str] = (),
+    *,
+    every: bool = False,
 ) -> Comparison:
-    """What changed from revision `a` to `b` (None: the workspace); errors and `targets` as in `Collector.collect`."""
-    revisions = (reader.at(a), reader.workspace() if b is None else reader.at(b))
+    """What changed from the first of these to the second; errors and `targets` as in `Collector.collect`."""
     old, new = Collector(reader).collect(revisions, kind, targets)
     return Comparison(old, new, rows(old, new, every=every))
 
