@@ -151,6 +151,8 @@ class Collector:
         key = (file, version or raw, keys)
         if key not in self._parsed:
             try:
+                if keys is None and file.endswith(".json"):
+                    flat.refuse_many(raw)
                 self._parsed[key] = flat.flatten(values.parse(raw, file), keys)
             except ValueError as error:
                 raise UserError(f"{quote(file)} has {error}", hint="params and metrics are small files") from None
@@ -232,10 +234,10 @@ def rows(old: Values, new: Values, *, every: bool = False) -> list[Row]:
     A file that could not be read on one side is left out, with all that an unreadable directory or pattern may stand
     for: nobody knows what changed in it.
     """
-    unknown = {*old.errors, *new.errors}
+    is_unknown = naming.coverage({*old.errors, *new.errors})
     found = []
     for file in sorted(old.files.keys() | new.files.keys()):
-        if any(naming.covers(path, file) for path in unknown):
+        if is_unknown(file):
             continue
         before, now = old.files.get(file, {}), new.files.get(file, {})
         for key in {**now, **before}:
