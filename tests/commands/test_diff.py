@@ -193,3 +193,19 @@ def test_bad_input(repo: Repo) -> None:
     assert "unknown revision" in repo.fails("diff", "nosuch", code=3).err
     assert "unknown revision" in repo.fails("diff", "HEAD", "nosuch", code=3).err
     repo.fails("diff", "a", "b", "c", code=2)
+    repo.fails("diff", "--json", "--md", code=2)
+
+
+def test_a_target_that_is_nowhere(repo: Repo) -> None:
+    first, _ = two_versions(repo)
+    for target in ("nosuch.csv", "data/nosuch", "dat", "model/x"):
+        said = repo.fails("diff", "-t", "model", "-t", target, code=3).err
+        assert f"error: {target} is nowhere in the data of HEAD, workspace\n" in said
+        assert "hint: vml diff without it shows all" in said
+        assert f"of {first}, HEAD\n" in repo.fails("diff", f"{first}..", "-t", target, code=3).err
+    for target in ("data", "model", "data/keep", "data/gone", "."):  # unchanged, or in one of them only
+        repo.run("diff", first, "-t", target)
+        repo.run("diff", first, first, "-t", target)
+    repo.write("data/.vmlignore", "x\n")
+    repo.write("data/x", "left out")
+    repo.run("diff", "-t", "data/x")

@@ -61,6 +61,8 @@ def diff(
       vml diff --rows --key id --target data/train.csv
     """
     session: Session = ctx.obj
+    if json and md:
+        raise UsageError("--json and --md are two forms: leave one out", hint="vml diff --json")
     if key and not rows:
         raise UsageError("--key belongs to --rows", hint=f"vml diff --rows --key {key[0]}")
     project = Project.find(session.directory, session.env)
@@ -78,6 +80,14 @@ def diff(
         changes = comparing.between(project, store, a, b, read=read, meter=meter, keep=keep, lost=lost)
     changes = [each for each in changes if not targets or _concerns(each, targets)]
     unlisted = {path: pair for path, pair in lost.items() if not targets or groups.concerns(path, targets)}
+    for wanted in targets:
+        seen = any(_concerns(change, [wanted]) for change in changes)
+        if not seen and not comparing.is_anywhere(project, a, b, wanted, read):
+            where = f"the data of {a}, {b or WORKSPACE}"
+            hint = (
+                f"{shlex.join(['vml', 'diff', *_revisions(a, b)])} without it shows all; vml ls lists what is tracked"
+            )
+            raise UserError(f"{output.quote(wanted)} is nowhere in {where}", hint=hint)
     compared: dict[str, TableChange] = {}
     if rows:
         with Reader(project, store, session.progress if fetch else None) as reader:
@@ -127,7 +137,7 @@ def _not_here(unlisted: Mapping[str, Pair], a: str, b: str | None, read: Read) -
 
 def _concerns(change: Change, targets: Sequence[str]) -> bool:
     paths = (change.path,) if change.source is None else (change.path, change.source)
-    return any(groups.concerns(each, targets) for each in paths)
+    return any(each in ("", path) or path.startswith(f"{each}/") for path in paths for each in targets)
 
 
 def _file(path: str, entry: Entry, algorithm: Algorithm) -> dict[str, object]:
