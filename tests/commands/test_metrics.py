@@ -398,3 +398,22 @@ def test_names_of_both_sides(trained: Repo) -> None:
     assert (back["a"], back["b"]) == (None, "v2")
     assert back["files"]["m.json"]["accuracy"]["old"] == 0.93
     assert trained.json("params", "diff", "v0", "workspace")["b"] is None
+
+
+def test_a_binary_file(trained: Repo) -> None:
+    trained.write("model.npy", b"\x93NUMPY\1\0v\0{'descr': '<f8'}")
+    result = trained.run("metrics", "show", "-t", "model.npy")
+    assert result.err.splitlines() == [
+        "no metrics could be read",
+        "warning: model.npy is binary (at workspace)",
+        "hint: params and metrics are text: JSON, YAML, TOML or constants of Python",
+    ]
+    trained.write("m16.json", '{"a": 1}'.encode("utf-16"))
+    assert "m16.json  a                   1" in trained.run("metrics", "show", "-t", "m16.json").out
+
+
+def test_options_that_do_not_go_together(trained: Repo) -> None:
+    for command in (("metrics", "show"), ("metrics", "diff"), ("params", "diff")):
+        said = trained.fails(*command, "--md", "--json", code=2).err
+        assert f"hint: vml {' '.join(command)} --json\n" in said
+    assert "--desc belongs to --sort-by" in trained.fails("metrics", "show", "-A", "--desc", code=2).err

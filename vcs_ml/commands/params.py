@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vcs_ml.errors import UsageError
 from vcs_ml.metrics import asked, compare, table
 from vcs_ml.metrics.revision import Reader
 from vcs_ml.metrics.table import PRECISION, Order
@@ -48,6 +49,8 @@ def diff(
       vml params diff HEAD~1 HEAD --target params.yaml --all
     """
     session: Session = ctx.obj
+    if json and md:
+        raise UsageError("--json and --md are two forms: leave one out", hint="vml params diff --json")
     project = Project.find(session.directory, session.env)
     targets = [project.relative(each, session.directory) for each in target or ()]
     store = opening.open_store(project, session.note)

@@ -21,6 +21,7 @@ Kind = Literal["params", "metrics"]
 # Of one revision. A few blobs may stand for any number of files, and to parse a megabyte takes up to a second.
 VALUES_MAX: Final = 1_000_000
 BYTES_MAX: Final = 64_000_000
+_BINARY: Final = 8000  # where a zero byte makes a file binary for Git, too (buffer_is_binary)
 
 
 class Missing(Enum):
@@ -156,6 +157,11 @@ class Collector:
                 self._parsed[key] = flat.flatten(values.parse(raw, file), keys)
             except ValueError as error:
                 raise UserError(f"{quote(file)} has {error}", hint="params and metrics are small files") from None
+            except UserError:
+                if b"\0" in raw[:_BINARY]:
+                    hint = "params and metrics are text: JSON, YAML, TOML or constants of Python"
+                    raise UserError(f"{quote(file)} is binary", hint=hint) from None
+                raise
         return self._parsed[key]
 
 
