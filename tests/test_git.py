@@ -177,6 +177,26 @@ def test_head_and_resolve(repo: Path) -> None:
     assert caught.value.hint == "did you mean main?"
 
 
+def test_why_there_is_no_such_commit(repo: Path, tmp_path: Path) -> None:
+    def hint(root: vgit.GitRoot, rev: str) -> str | None:
+        with pytest.raises(UserError, match="unknown revision") as caught:
+            vgit.resolve(root, rev)
+        return caught.value.hint
+
+    commit(repo, {"a": "1"})
+    assert hint(found(repo), "HEAD^") == "HEAD is the first commit"
+    for n in range(2):
+        commit(repo, {"a": f"{n}2"})
+    root = found(repo)
+    assert hint(root, "HEAD~99") == hint(root, "HEAD^^^~2") == "the first commit is HEAD~2"
+    vgit.resolve(root, "HEAD~2")
+    assert hint(root, "main..HEAD") == "one revision is meant here, and not a range"
+    assert hint(root, "nosuch~1") == hint(root, "x\0~1") == hint(root, "-x~1")
+    sh(repo, "clone", "-q", "--depth", "2", repo.as_uri(), str(tmp_path / "shallow"))
+    said = hint(found(tmp_path / "shallow"), "HEAD~2")
+    assert said == "the clone is shallow and ends before HEAD~2: git fetch --unshallow"
+
+
 def test_ls_tree(repo: Path) -> None:
     commit(repo, {"a.vml": "1", "sub/b.vml": "2", "sub/vml.lock": "3", "c": "4", "ü\n.vml": "5"})
     root = found(repo)

@@ -29,6 +29,7 @@ _KEPT: Final = (
 FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Far below the shortest limit on the length of a command line (128 KiB for one argument, 2 MiB for all).
 PATHS_A_RUN: Final = 500
+_BACK: Final = re.compile(r"([^~^:@{\0-][^~^:@{\0]*)(?:~\d*|\^)+")  # so many commits before another
 # Without untracked files: to find these, Git compares every file with every line of our .gitignore.
 STATUS: Final = ("status", "--porcelain=v2", "-z", "--untracked-files=no")
 
@@ -273,7 +274,23 @@ def resolve(root: GitRoot, rev: str) -> str:
     out = run(["for-each-ref", "--format=%(refname:short)"], root.cwd)
     near = difflib.get_close_matches(rev, out.decode("utf-8", "replace").splitlines(), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "git branch -a and git tag show the names"
-    raise UserError(f"unknown revision {rev!r}", hint=hint)
+    raise UserError(f"unknown revision {rev!r}", hint=_too_far(root, rev) or hint)
+
+
+def _too_far(root: GitRoot, rev: str) -> str | None:
+    """Why there is no `main~99` or `HEAD^^`, where there is what it starts from; None for other names."""
+    if (found := _BACK.fullmatch(rev)) is None:
+        if ".." in rev:
+            return "one revision is meant here, and not a range"
+        return None
+    start = found[1]
+    out = run(["rev-list", "--count", "--first-parent", "--end-of-options", start, "--"], root.cwd, ok=(0, 128))
+    if not out.strip():
+        return None
+    before = int(out) - 1
+    if (root.common_dir / "shallow").exists():
+        return f"the clone is shallow and ends before {start}~{before + 1}: git fetch --unshallow"
+    return f"{start} is the first commit" if before == 0 else f"the first commit is {start}~{before}"
 
 
 def worktrees(root: GitRoot) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -115,10 +116,66 @@ def test_in_a_fresh_clone(repo: Repo, remote: Path) -> None:
     # what was never brought here is not deleted
     assert "no data changed" in clone.run("diff").err
     result = clone.fails("diff", first, second, code=3)
-    assert "--metadata" in result.err
+    assert result.out == "modified:  model  (1 B -> 4 B)\n"  # which is known all the same
+    assert "1 modified (+3 B) as far as is known" in result.err
+    assert f"the list of files is not here of data (at {first}, {second})" in result.err
+    assert f"hint: vml diff {first} {second} --fetch gets it" in result.err
+    assert "xxh128" not in result.err
+    found = json.loads(clone.fails("diff", first, second, "--json", code=3).out)
+    assert [each["path"] for each in found["unlisted"]] == ["data"]
+    assert [each["path"] for each in found["modified"]] == ["model"]
+    assert "- `data`: its list of files is not here" in clone.fails("diff", first, second, "--md", code=3).out
+    assert "as far" not in clone.run("diff", first, second, "-t", "model").err
     assert len(clone.json("diff", first, second, "--fetch")["modified"]) == 2
     clone.run("fetch", "--metadata", "--all-commits")
     assert clone.json("diff", first, second) == repo.json("diff", first, second)
+
+
+def test_one_list_of_two_is_here(repo: Repo, remote: Path) -> None:
+    first, second = two_versions(repo)
+    repo.run("push", "--all-commits")
+    clone = repo.clone("clone")
+    clone.run("fetch", "--metadata")
+    assert f"data (at {first})\n" in clone.fails("diff", first, second, code=3).err
+
+
+def test_without_a_remote_where_nothing_is_missing(repo: Repo) -> None:
+    first, second = two_versions(repo)
+    assert repo.run("diff", first, second, "--fetch").out == repo.run("diff", first, second).out
+
+
+def test_names_of_both_sides(repo: Repo) -> None:
+    first, second = two_versions(repo)
+    both = repo.json("diff", first, second)
+    assert repo.json("diff", f"{first}..{second}") == both
+    assert repo.json("diff", f"{first}..")["b"] == "HEAD"
+    repo.write("model", "55555")
+    assert repo.json("diff", "HEAD", "workspace") == repo.json("diff")
+    assert repo.json("diff", "HEAD", "workspace", "--rows") == repo.json("diff", "--rows")
+    assert "hint: vml diff HEAD\n" in repo.fails("diff", "workspace", "HEAD", code=2).err
+    repo.git("branch", "workspace", first)
+    assert repo.json("diff", "workspace", second)["modified"] == both["modified"]
+    assert repo.json("diff", second, "workspace")["b"] == "workspace"
+
+
+def test_from_where_both_parted(repo: Repo) -> None:
+    repo.write("model", "1")
+    repo.run("add", "model")
+    base = repo.commit()
+    repo.git("checkout", "-qb", "side")
+    repo.write("model", "22")
+    repo.run("commit")
+    repo.commit()
+    repo.git("checkout", "-q", "main")
+    repo.write("other", "1")
+    repo.run("add", "other")
+    repo.commit()
+    found = repo.json("diff", "main...side")
+    assert base.startswith(found["a"])
+    assert [[each["path"] for each in found[kind]] for kind in ("added", "deleted", "modified")] == [[], [], ["model"]]
+    repo.git("checkout", "-q", "--orphan", "apart")
+    repo.commit()
+    assert "hint: compare both as they are: main..apart" in repo.fails("diff", "main...apart", code=3).err
 
 
 def test_in_a_bare_repository(repo: Repo, tmp_path: Path) -> None:
@@ -136,3 +193,19 @@ def test_bad_input(repo: Repo) -> None:
     assert "unknown revision" in repo.fails("diff", "nosuch", code=3).err
     assert "unknown revision" in repo.fails("diff", "HEAD", "nosuch", code=3).err
     repo.fails("diff", "a", "b", "c", code=2)
+    repo.fails("diff", "--json", "--md", code=2)
+
+
+def test_a_target_that_is_nowhere(repo: Repo) -> None:
+    first, _ = two_versions(repo)
+    for target in ("nosuch.csv", "data/nosuch", "dat", "model/x"):
+        said = repo.fails("diff", "-t", "model", "-t", target, code=3).err
+        assert f"error: {target} is nowhere in the data of HEAD, workspace\n" in said
+        assert "hint: vml diff without it shows all" in said
+        assert f"of {first}, HEAD\n" in repo.fails("diff", f"{first}..", "-t", target, code=3).err
+    for target in ("data", "model", "data/keep", "data/gone", "."):  # unchanged, or in one of them only
+        repo.run("diff", first, "-t", target)
+        repo.run("diff", first, first, "-t", target)
+    repo.write("data/.vmlignore", "x\n")
+    repo.write("data/x", "left out")
+    repo.run("diff", "-t", "data/x")

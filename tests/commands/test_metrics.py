@@ -189,6 +189,7 @@ def test_bad_arguments(trained: Repo) -> None:
     assert "unknown revision" in trained.fails("metrics", "diff", "nosuch", code=3).err
     assert "unknown revision" in trained.fails("metrics", "diff", "HEAD", "nosuch", code=3).err
     assert "unknown revision" in trained.fails("metrics", "show", "nosuch..HEAD", code=3).err
+    assert "unknown revision 'nosuch'" in trained.fails("metrics", "diff", "nosuch..HEAD", code=3).err
     assert "did you mean v1" in trained.fails("metrics", "show", "v11", code=3).err
     assert "no revision has the value" in trained.fails("metrics", "show", "--sort-by", "nosuch", code=2).err
     for args in (("diff", "a", "b", "c"), ("show", "--precision", "0"), ("diff", "--sort-by", "x"), ("nosuch",)):
@@ -388,3 +389,31 @@ def test_a_renamed_file(trained: Repo) -> None:
 def test_colour_is_not_used(trained: Repo) -> None:
     assert wants_colour({}, tty=True)
     assert "\x1b" not in trained.run("metrics", "diff").out
+
+
+def test_names_of_both_sides(trained: Repo) -> None:
+    assert trained.json("metrics", "diff", "v0..v2") == trained.json("metrics", "diff", "v0", "v2")
+    assert trained.json("metrics", "diff", "v0", "workspace") == trained.json("metrics", "diff", "v0")
+    back = trained.json("metrics", "diff", "workspace", "v2")
+    assert (back["a"], back["b"]) == (None, "v2")
+    assert back["files"]["m.json"]["accuracy"]["old"] == 0.93
+    assert trained.json("params", "diff", "v0", "workspace")["b"] is None
+
+
+def test_a_binary_file(trained: Repo) -> None:
+    trained.write("model.npy", b"\x93NUMPY\1\0v\0{'descr': '<f8'}")
+    result = trained.run("metrics", "show", "-t", "model.npy")
+    assert result.err.splitlines() == [
+        "no metrics could be read",
+        "warning: model.npy is binary (at workspace)",
+        "hint: params and metrics are text: JSON, YAML, TOML or constants of Python",
+    ]
+    trained.write("m16.json", '{"a": 1}'.encode("utf-16"))
+    assert "m16.json  a                   1" in trained.run("metrics", "show", "-t", "m16.json").out
+
+
+def test_options_that_do_not_go_together(trained: Repo) -> None:
+    for command in (("metrics", "show"), ("metrics", "diff"), ("params", "diff")):
+        said = trained.fails(*command, "--md", "--json", code=2).err
+        assert f"hint: vml {' '.join(command)} --json\n" in said
+    assert "--desc belongs to --sort-by" in trained.fails("metrics", "show", "-A", "--desc", code=2).err

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import Repo
 from tests.metrics.test_revision import reading
 from vcs_ml.errors import UserError
-from vcs_ml.metrics import compare, flat
+from vcs_ml.metrics import compare, flat, naming
 from vcs_ml.metrics.compare import MISSING, Collector, Kind, Values
 from vcs_ml.metrics.flat import Flat
 
@@ -238,6 +238,21 @@ def test_too_many_values(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = collected(repo, "")
     assert list(found.files) == []
     assert found.errors["b.json"].message == "b.json was not read: those before it have more than 30 B"
+
+
+def test_too_many_values_are_refused_before_they_are_parsed(repo: Repo) -> None:
+    repo.write("vml.yaml", "metrics: [m.json]\n")
+    repo.write("m.json", "[" + "[]," * flat.ROWS_MAX + "]")  # no JSON, which nobody came to see
+    (found,) = collected(repo, "")
+    assert found.errors["m.json"].message == "m.json has more than 100,000 values"
+
+
+NAMES = st.text("ab/*[]?", max_size=6).filter(lambda name: "//" not in name and name.strip("/") == name)
+
+
+@given(st.lists(NAMES, max_size=4), NAMES.filter(bool))
+def test_coverage_is_what_covers_says(asked: list[str], file: str) -> None:
+    assert naming.coverage(asked)(file) == any(naming.covers(path, file) for path in asked)
 
 
 def test_an_unreadable_directory_says_nothing_of_its_files(repo: Repo) -> None:

@@ -112,6 +112,36 @@ def test_what_would_grow_beyond_any_use_is_refused(content: Any) -> None:
         flat.flatten(content)
 
 
+def test_what_is_empty_counts() -> None:
+    for each in ([], {}):
+        with pytest.raises(ValueError, match="more than 100,000 values"):
+            flat.flatten([each] * (flat.ROWS_MAX + 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + "[]," * 99_999 + "1]",
+        '{"a": "' + "," * 200_000 + '", "b": "\\\\", "c": "\\",' + "," * 200_000 + '"}',
+        json.dumps({"a": [1] * 50_000, "b": [[1, {}]] * 25_000}),
+    ],
+)
+def test_json_that_is_not_too_much(text: str) -> None:
+    flat.refuse_many(text.encode())
+    flat.refuse_many(text.encode("utf-16"))
+    flat.flatten(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" + "[]," * 100_000 + "1]", json.dumps({"a": [1] * 50_001, "b": [[1, {}]] * 25_000})]
+)
+def test_json_that_is_too_much(text: str) -> None:
+    with pytest.raises(ValueError, match="more than 100,000 values"):
+        flat.refuse_many(text.encode())
+    with pytest.raises(ValueError, match="more than 100,000 values"):
+        flat.flatten(json.loads(text))
+
+
 def test_same() -> None:
     nan = math.nan
     assert flat.same(1, 1.0)

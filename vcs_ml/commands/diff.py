@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.metrics import tables
-from vcs_ml.metrics.revision import Reader
+from vcs_ml.metrics import asked, tables
+from vcs_ml.metrics.revision import WORKSPACE, Reader
 from vcs_ml.metrics.tables import TableChange
 from vcs_ml.rows import words
 from vcs_ml.session import Session
 from vcs_ml.store import objects
-from vcs_ml.store.objects import MissingObject
+from vcs_ml.store.manifest import Read
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import diff as comparing
 from vcs_ml.workspace import groups, opening
+from vcs_ml.workspace.diff import Pair
+from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+_UNLISTED_MAX: Final = 5  # that are named
+_AS_FAR: Final = " as far as is known"
 _COLOURS = {"added": "green", "modified": "yellow", "deleted": "red", "renamed": "cyan"}
 
 
@@ -55,44 +61,83 @@ def diff(
       vml diff --rows --key id --target data/train.csv
     """
     session: Session = ctx.obj
+    if json and md:
+        raise UsageError("--json and --md are two forms: leave one out", hint="vml diff --json")
     if key and not rows:
         raise UsageError("--key belongs to --rows", hint=f"vml diff --rows --key {key[0]}")
     project = Project.find(session.directory, session.env)
+    a, b = asked.pair(project.git, a, b)
     store = opening.open_store(project, session.note)
     if b is None and project.git.worktree is None:
         raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
-    read = opening.page_reader(project, store, fetch=fetch)
-    try:
-        with opening.looking(project) as keep, session.progress("hashing") as meter:
-            changes = comparing.between(project, store, a, b, read=read, meter=meter, keep=keep)
-    except MissingObject as error:
-        raise UserError(
-            f"cannot compare: {error.message}",
-            hint="vml fetch --metadata --all-commits brings the lists of files; or `vml diff --fetch`",
-        ) from error
+    if a == WORKSPACE and not asked.is_commit(project.git, a):
+        hint = shlex.join(["vml", "diff", b or "HEAD"])
+        raise UsageError("the workspace is the newer of the two: name the other first", hint=hint)
+    read = opening.page_reader(project, store, fetch=fetch, at_once=False)
     targets = [project.relative(each, session.directory) for each in target or ()]
+    lost: dict[str, Pair] = {}
+    with opening.looking(project) as keep, session.progress("hashing") as meter:
+        changes = comparing.between(project, store, a, b, read=read, meter=meter, keep=keep, lost=lost)
     changes = [each for each in changes if not targets or _concerns(each, targets)]
+    unlisted = {path: pair for path, pair in lost.items() if not targets or groups.concerns(path, targets)}
+    for wanted in targets:
+        seen = any(_concerns(change, [wanted]) for change in changes)
+        if not seen and not comparing.is_anywhere(project, a, b, wanted, read):
+            where = f"the data of {a}, {b or WORKSPACE}"
+            hint = (
+                f"{shlex.join(['vml', 'diff', *_revisions(a, b)])} without it shows all; vml ls lists what is tracked"
+            )
+            raise UserError(f"{output.quote(wanted)} is nowhere in {where}", hint=hint)
     compared: dict[str, TableChange] = {}
     if rows:
         with Reader(project, store, session.progress if fetch else None) as reader:
-            old, new = reader.at(a), reader.workspace() if b is None else reader.at(b)
+            old, new = asked.two(reader, a, b)
             found = tables.compare(reader, old, new, tables.changed(changes), key=key or ())
             compared = {each.path: each for each in found}
     if json:
         more = {"tables": [each.as_json() for each in compared.values()]} if rows else {}
-        session.json({"schema": 1, "a": a, "b": b, **_as_json(changes, store.algorithm), **more})
+        session.json({"schema": 1, "a": a, "b": b, **_as_json(changes, unlisted, store.algorithm), **more})
     elif md:
-        _print_markdown(session, changes, compared.values())
+        _print_markdown(session, changes, compared.values(), unlisted)
     else:
-        _print(session, changes, compared)
+        _print(session, changes, compared, unlisted)
     for each in compared.values():
         if each.problem is not None:
             session.warn(each.problem.message, each.problem.hint)
+    if unlisted:
+        hint = "the default remote has not got it either: vml push where it is"
+        if not fetch:
+            again = shlex.join(["vml", "diff", *_revisions(a, b), *_options(target, key, rows=rows), "--fetch"])
+            hint = f"{again} gets it from the default remote; vml fetch --metadata --all-commits keeps all of them here"
+        raise UserError(_not_here(unlisted, a, b, read), hint=hint)
+
+
+def _revisions(a: str, b: str | None) -> list[str]:
+    if b is not None:
+        return [a, b]
+    return [] if a == "HEAD" else [a]
+
+
+def _options(target: Sequence[str] | None, key: Sequence[str] | None, *, rows: bool) -> list[str]:
+    given = [*(("-t", each) for each in target or ()), *(("--key", each) for each in key or ())]
+    return [*(["--rows"] if rows else []), *itertools.chain(*given)]
+
+
+def _not_here(unlisted: Mapping[str, Pair], a: str, b: str | None, read: Read) -> str:
+    """Of which data nobody can tell what changed, and at which revision its list of files is not here."""
+    told = []
+    for path, pair in itertools.islice(unlisted.items(), _UNLISTED_MAX):
+        lacks = comparing.unlisted_sides(pair, read)
+        names = (name for name, lacking in zip((a, b or WORKSPACE), lacks, strict=True) if lacking)
+        told.append(f"{output.quote(path)} (at {', '.join(names)})")
+    if more := len(unlisted) - len(told):
+        told.append(f"{more:,} more")
+    return f"the list of files is not here of {', '.join(told)}"
 
 
 def _concerns(change: Change, targets: Sequence[str]) -> bool:
     paths = (change.path,) if change.source is None else (change.path, change.source)
-    return any(groups.concerns(each, targets) for each in paths)
+    return any(each in ("", path) or path.startswith(f"{each}/") for path in paths for each in targets)
 
 
 def _file(path: str, entry: Entry, algorithm: Algorithm) -> dict[str, object]:
@@ -103,7 +148,13 @@ def _content(entry: Entry, algorithm: Algorithm) -> dict[str, object]:
     return {"hash": objects.format_hash(objects.blob(entry.digest), algorithm), "size": entry.size}
 
 
-def _as_json(changes: list[Change], algorithm: Algorithm) -> dict[str, list[dict[str, object]]]:
+def _pointer(each: Pointer | None, algorithm: Algorithm) -> dict[str, object] | None:
+    return None if each is None else {"hash": objects.format_hash(each.oid, algorithm), "size": each.size}
+
+
+def _as_json(
+    changes: list[Change], unlisted: Mapping[str, Pair], algorithm: Algorithm
+) -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {"added": [], "deleted": [], "modified": [], "renamed": []}
     for path, _, old, new, source in changes:
         if source is not None and new:
@@ -114,6 +165,11 @@ def _as_json(changes: list[Change], algorithm: Algorithm) -> dict[str, list[dict
             found["deleted"].append(_file(path, old, algorithm))
         elif new:
             found["added"].append(_file(path, new, algorithm))
+    if unlisted:
+        found["unlisted"] = [
+            {"path": path, "old": _pointer(before, algorithm), "new": _pointer(now, algorithm)}
+            for path, (before, now) in unlisted.items()
+        ]
     return found
 
 
@@ -128,20 +184,26 @@ def _name(change: Change) -> str:
     return f"{output.quote(change.source)} -> {name}" if change.source is not None else name
 
 
-def _print(session: Session, changes: list[Change], compared: Mapping[str, TableChange]) -> None:
+def _print(
+    session: Session, changes: list[Change], compared: Mapping[str, TableChange], unlisted: Mapping[str, Pair]
+) -> None:
     for each in changes:
         label = output.paint(f"{each.change + ':':<10}", _COLOURS[each.change], on=session.colour)
         session.out(f"{label} {_name(each)}  ({_sizes(each)})")
         table = compared.get(each.path)
         if table is not None and table.diff is not None:
             session.out("\n".join(f"    {output.one_line(line)}" for line in words.lines(table.diff)))
-    session.note(_total(changes))
+    session.note(_total(changes) + (_AS_FAR if unlisted else ""))
 
 
-def _print_markdown(session: Session, changes: list[Change], compared: Iterable[TableChange]) -> None:
+def _print_markdown(
+    session: Session, changes: list[Change], compared: Iterable[TableChange], unlisted: Mapping[str, Pair]
+) -> None:
     rows = [(each.change, output.code(_name(each)), _sizes(each)) for each in changes]
-    session.out(output.table(rows, ["change", "path", "size"], markdown=True) if rows else "No data changed.")
+    nothing = f"No data changed{_AS_FAR if unlisted else ''}."
+    session.out(output.table(rows, ["change", "path", "size"], markdown=True) if rows else nothing)
     lines = [line for each in compared for line in _items(each)]
+    lines += [f"- {output.code(output.quote(path))}: its list of files is not here" for path in unlisted]
     if lines:
         session.out("\n".join(["", *lines]))
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vcs_ml.errors import UsageError
 from vcs_ml.metrics import asked, compare, table
 from vcs_ml.metrics.compare import Collector
 from vcs_ml.metrics.revision import Reader
@@ -57,6 +58,10 @@ def show(
       vml metrics show --all-tags --md
     """
     session: Session = ctx.obj
+    if json and md:
+        raise UsageError("--json and --md are two forms: leave one out", hint="vml metrics show --json")
+    if descending and sort_by is None:
+        raise UsageError("--desc belongs to --sort-by", hint="vml metrics show --sort-by KEY --desc")
     project = Project.find(session.directory, session.env)
     targets = [project.relative(each, session.directory) for each in target or ()]
     store = opening.open_store(project, session.note)
@@ -66,7 +71,10 @@ def show(
     if sort_by is not None:
         found = table.by_value(found, sort_by, descending=descending)
     some = any(values for each in found for values in each.files.values())
+    problems = table.problems(found)
     nothing = "there are no metrics (vml.yaml names their files)" if found else "there is no such revision"
+    if problems:
+        nothing = "no metrics could be read"
     if json:
         session.json({"schema": 1, "revisions": [table.values_json(each) for each in found]})
     elif not some and not md:
@@ -74,7 +82,7 @@ def show(
     else:
         shown = table.of_values(found, "metrics", precision=precision, markdown=md) if some else nothing
         session.out(table.with_problems(shown, found) if md else shown)
-    for said in table.problems(found):
+    for said in problems:
         session.warn(*said)
 
 
@@ -105,11 +113,13 @@ def diff(
       vml metrics diff HEAD~1 HEAD --target eval.json --all
     """
     session: Session = ctx.obj
+    if json and md:
+        raise UsageError("--json and --md are two forms: leave one out", hint="vml metrics diff --json")
     project = Project.find(session.directory, session.env)
     targets = [project.relative(each, session.directory) for each in target or ()]
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
-        found = compare.between(reader, a, b, "metrics", targets, every=every)
+        found = compare.between(reader, asked.two(reader, a, b), "metrics", targets, every=every)
     both = [found.old, found.new]
     problems = table.problems(both)
     nothing = ("there are no metrics" if every else "no metrics changed") + (" as far as is known" if problems else "")

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml.metrics import compare, table
+from vcs_ml.errors import UsageError
+from vcs_ml.metrics import asked, compare, table
 from vcs_ml.metrics.revision import Reader
 from vcs_ml.metrics.table import PRECISION, Order
 from vcs_ml.session import Session
@@ -48,11 +49,13 @@ def diff(
       vml params diff HEAD~1 HEAD --target params.yaml --all
     """
     session: Session = ctx.obj
+    if json and md:
+        raise UsageError("--json and --md are two forms: leave one out", hint="vml params diff --json")
     project = Project.find(session.directory, session.env)
     targets = [project.relative(each, session.directory) for each in target or ()]
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
-        found = compare.between(reader, a, b, "params", targets, every=every)
+        found = compare.between(reader, asked.two(reader, a, b), "params", targets, every=every)
     both = [found.old, found.new]
     problems = table.problems(both)
     nothing = ("there are no params" if every else "no params changed") + (" as far as is known" if problems else "")

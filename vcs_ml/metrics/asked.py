@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vcs_ml import git, history
+from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.metrics.revision import WORKSPACE, Reader, Revision
 from vcs_ml.workspace.sync import Scope
@@ -29,16 +30,48 @@ def revisions(reader: Reader, names: Sequence[str], scope: Scope) -> list[Revisi
     ]
 
 
+def two(reader: Reader, a: str, b: str | None) -> tuple[Revision, Revision]:
+    """The two revisions of a comparison, as `pair` and Reader.any have them."""
+    old, new = pair(reader.project.git, a, b)
+    return reader.any(old), reader.workspace() if new is None else reader.at(new)
+
+
+def pair(root: GitRoot, a: str, b: str | None) -> tuple[str, str | None]:
+    """The names of the two revisions of a comparison; None is the workspace, which WORKSPACE names, too.
+
+    As in git diff, `A..B` alone stands for both, and `A...B` for B and the commit at which it left A.
+    """
+    if ".." in a and b is None:
+        dots = "..." if "..." in a else ".."
+        a, b = (end or "HEAD" for end in a.split(dots, 1))
+        if dots == "...":
+            ends = git.resolve(root, a), git.resolve(root, b)
+            base = history.merge_base(root, *ends)
+            if base is None:
+                raise UserError(f"{a} and {b} have no common commit here", hint=f"compare both as they are: {a}..{b}")
+            a = git.run(["rev-parse", "--short", base], root.cwd).decode().strip()
+    if b == WORKSPACE and not is_commit(root, b):
+        b = None
+    return a, b
+
+
+def is_commit(root: GitRoot, name: str) -> bool:
+    """Whether Git knows a commit by this name."""
+    try:
+        git.resolve(root, name)
+    except UserError:
+        return False
+    return True
+
+
 def _named(reader: Reader, names: Sequence[str], scope: Scope) -> Iterator[tuple[str, str]]:
     """(label, commit) of each: the label is "" where nobody gave a name, the commit where it is the workspace."""
     root = reader.project.git
     for name in names:
         if ".." in name:
             yield from (("", commit) for commit in _range(root, name))
-        elif name == WORKSPACE and reader.trees.commit(name) is None:
-            yield name, ""
         else:
-            yield name, reader.at(name).commit
+            yield name, reader.any(name).commit or ""
     for ref in history.refs(root) if scope.all_branches or scope.all_tags else ():
         if (ref.kind == "branch" and scope.all_branches) or (ref.kind == "tag" and scope.all_tags):
             yield ref.name, ref.commit

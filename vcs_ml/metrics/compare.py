@@ -21,6 +21,7 @@ Kind = Literal["params", "metrics"]
 # Of one revision. A few blobs may stand for any number of files, and to parse a megabyte takes up to a second.
 VALUES_MAX: Final = 1_000_000
 BYTES_MAX: Final = 64_000_000
+_BINARY: Final = 8000  # where a zero byte makes a file binary for Git, too (buffer_is_binary)
 
 
 class Missing(Enum):
@@ -151,9 +152,16 @@ class Collector:
         key = (file, version or raw, keys)
         if key not in self._parsed:
             try:
+                if keys is None and file.endswith(".json"):
+                    flat.refuse_many(raw)
                 self._parsed[key] = flat.flatten(values.parse(raw, file), keys)
             except ValueError as error:
                 raise UserError(f"{quote(file)} has {error}", hint="params and metrics are small files") from None
+            except UserError:
+                if b"\0" in raw[:_BINARY]:
+                    hint = "params and metrics are text: JSON, YAML, TOML or constants of Python"
+                    raise UserError(f"{quote(file)} is binary", hint=hint) from None
+                raise
         return self._parsed[key]
 
 
@@ -214,10 +222,14 @@ class Comparison(NamedTuple):
 
 
 def between(
-    reader: Reader, a: str, b: str | None, kind: Kind, targets: Sequence[str] = (), *, every: bool = False
+    reader: Reader,
+    revisions: tuple[Revision, Revision],
+    kind: Kind,
+    targets: Sequence[str] = (),
+    *,
+    every: bool = False,
 ) -> Comparison:
-    """What changed from revision `a` to `b` (None: the workspace); errors and `targets` as in `Collector.collect`."""
-    revisions = (reader.at(a), reader.workspace() if b is None else reader.at(b))
+    """What changed from the first of these to the second; errors and `targets` as in `Collector.collect`."""
     old, new = Collector(reader).collect(revisions, kind, targets)
     return Comparison(old, new, rows(old, new, every=every))
 
@@ -228,10 +240,10 @@ def rows(old: Values, new: Values, *, every: bool = False) -> list[Row]:
     A file that could not be read on one side is left out, with all that an unreadable directory or pattern may stand
     for: nobody knows what changed in it.
     """
-    unknown = {*old.errors, *new.errors}
+    is_unknown = naming.coverage({*old.errors, *new.errors})
     found = []
     for file in sorted(old.files.keys() | new.files.keys()):
-        if any(naming.covers(path, file) for path in unknown):
+        if is_unknown(file):
             continue
         before, now = old.files.get(file, {}), new.files.get(file, {})
         for key in {**now, **before}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ ROWS_MAX: Final = 100_000
 # Aliases of YAML repeat a text that is in the file once, and each key repeats those above it.
 LETTERS_MAX: Final = 32_000_000
 
+_JSON_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SPECIAL: Final = frozenset('.[]"')
 
 
@@ -30,6 +32,21 @@ def flatten(content: Any, keys: Collection[str] | None = None) -> Flat:
     parts = [("", content)] if keys is None else list(_chosen(content, keys))
     found, count = _table(parts)
     return found if len(found) == count else _table(parts, quoted=True)[0]
+
+
+def refuse_many(raw: bytes) -> None:
+    """ValueError for JSON of which `flatten` would refuse the whole as more than ROWS_MAX values.
+
+    A comma stands between any two, so that these are counted before a hundred bytes are taken for each.
+    """
+    if raw.count(b",") < ROWS_MAX or not json.detect_encoding(raw).startswith("utf-8"):
+        return
+    if _JSON_TEXT.sub(b"", raw).count(b",") >= ROWS_MAX:
+        raise _too_many()
+
+
+def _too_many() -> ValueError:
+    return ValueError(f"more than {ROWS_MAX:,} values")
 
 
 def _chosen(content: Any, keys: Collection[str]) -> Iterator[tuple[str, Any]]:
@@ -51,10 +68,10 @@ def _table(parts: Iterable[tuple[str, Any]], *, quoted: bool = False) -> tuple[F
         for key, value in _rows(part, above, quoted, top=not above):
             found[key] = value
             count += 1
-            items += len(value) if type(value) is list else 1
+            items += (len(value) or 1) if type(value) is list else 1
             letters += len(key) + (_letters(value) if type(value) in (str, list) else 0)
             if items > ROWS_MAX:
-                raise ValueError(f"more than {ROWS_MAX:,} values")
+                raise _too_many()
             if letters > LETTERS_MAX:
                 raise ValueError(f"more than {LETTERS_MAX:,} letters in values and keys")
     return found, count

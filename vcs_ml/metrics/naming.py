@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from vcs_ml import paths
@@ -47,6 +47,20 @@ def area(path: str, *, literal: bool) -> Area:
 def covers(path: str, file: str) -> bool:
     """Whether a file is what a path (a file, directory or pattern; "": everything) asks for."""
     return not path or file == path or file.startswith(f"{path}/") or patterns.matches(file, path)
+
+
+def coverage(asked: Collection[str]) -> Callable[[str], bool]:
+    """Whether a file is what any of these asks for, as in `covers`; of paths, many cost what one costs."""
+    names = frozenset(asked)
+    magic = [path for path in names if patterns.is_pattern(path)]
+
+    def covered(file: str) -> bool:
+        above = file
+        while above and above not in names:
+            above = above.rpartition("/")[0]
+        return above in names or any(patterns.matches(file, path) for path in magic)
+
+    return covered
 
 
 def sorted_files(found: Iterable[str]) -> list[str]:

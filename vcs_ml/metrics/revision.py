@@ -82,6 +82,12 @@ class Reader:
         commit = self.trees.commit(rev) or git.resolve(self.project.git, rev)
         return self.commit(commit[:_SHORT] if rev == WORKSPACE else rev, commit)
 
+    def any(self, rev: str) -> Revision:
+        """The workspace by the name that is WORKSPACE, unless a commit has this name; else a commit, as in `at`."""
+        if rev == WORKSPACE and self.trees.commit(rev) is None:
+            return self.workspace()
+        return self.at(rev)
+
     def commit(self, label: str, commit: str) -> Commit:
         """A commit by its full id, and what it is called here."""
         return Commit(self._data, self.trees, self._pointers, label, commit)

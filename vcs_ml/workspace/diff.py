@@ -59,6 +59,44 @@ def between(
     return status.renames(found)
 
 
+def is_anywhere(project: Project, a: str, b: str | None, target: str, read: Read) -> bool:
+    """Whether a path is, holds or lies in tracked data of revision `a` or `b` (None: the workspace).
+
+    Where only a list of files that is not here would tell, it is.
+    """
+    sides = [tracked.at_revision(project, a)]
+    sides.append(tracked.in_workspace(project) if b is None else tracked.at_revision(project, b))
+    for side in sides:
+        if any(groups.concerns(path, [target]) and not target.startswith(f"{path}/") for path in side):
+            return True
+        if (owner := tracked.owner(target, side)) is not None and owner[0].kind == "tree":
+            try:
+                if any(manifest.under(owner[0].oid, os.fsencode(owner[1]), project.algorithm, read)):
+                    return True
+            except MissingObject:
+                return True
+            if b is None and side is sides[-1] and os.path.lexists(project.root / target):
+                return True
+    return False
+
+
+def unlisted_sides(pair: Pair, read: Read) -> tuple[bool, bool]:
+    """Of which sides of a path in `lost` the list of files is not here; both where a part of one is missing."""
+    lacking = [each is not None and each.kind == "tree" and not _is_here(each, read) for each in pair]
+    if any(lacking):
+        return lacking[0], lacking[1]
+    old, new = (each is not None and each.kind == "tree" for each in pair)
+    return old, new
+
+
+def _is_here(each: Pointer, read: Read) -> bool:
+    try:
+        read(each.oid)
+    except MissingObject:
+        return False
+    return True
+
+
 Triple = tuple[str, Entry | None, Entry | None]
 Part = tuple[str, Pair, Iterator[Triple]]  # a path that is tracked on one side at least, and what differs there
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from vcs_ml import locks
@@ -201,10 +201,27 @@ def nothing_inside(path: str, inner: str) -> NothingInside:
     return NothingInside(f"{quote(path)} has no {quote(inner)}", hint=f"vml ls {quote(path)} lists what it has")
 
 
-def page_reader(project: Project, store: LocalStore, *, fetch: bool) -> manifest.Read:
-    """Reads pages of manifests from the store, with `fetch` from the default remote where it lacks them."""
+def page_reader(project: Project, store: LocalStore, *, fetch: bool, at_once: bool = True) -> manifest.Read:
+    """Reads pages of manifests from the store, with `fetch` from the default remote where it lacks them.
+
+    That remote is opened `at_once`, or when the first page is missing.
+    """
     if not fetch:
         return store.read
-    remote = remote_at(project, project.remote())
-    remote.refresh_index()
-    return transfer.reader(store, remote)
+
+    @cache
+    def there() -> manifest.Read:
+        remote = remote_at(project, project.remote())
+        remote.refresh_index()
+        return transfer.reader(store, remote)
+
+    if at_once:
+        return there()
+
+    def read(oid: ObjectId) -> bytes:
+        try:
+            return store.read(oid)
+        except MissingObject:
+            return there()(oid)
+
+    return read
