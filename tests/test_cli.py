@@ -14,7 +14,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from vcs_ml import cli
+from vcs_ml import cli, faults
 from vcs_ml.errors import RemoteError, UserError
 
 ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(cli.__file__).parents[1]), "HOME": "/nonexistent"}
@@ -187,6 +187,20 @@ def test_errors_end_in_one_place(
 
     assert run(["status"]) == code
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_hints_of_what_the_system_refused(tmp_path: Path) -> None:
+    def hint(path: Path | str) -> str | None:
+        with pytest.raises(OSError) as caught:
+            open(path, "wb")  # noqa: SIM115 - which fails
+        refused = faults.as_user_error(caught.value)
+        assert refused is not None
+        return refused.hint
+
+    (tmp_path / "file").touch()
+    assert hint(tmp_path / "a b/c/x") == f"mkdir -p '{tmp_path}/a b/c'"
+    assert hint(tmp_path) == f"look at that path: ls -ld {tmp_path}"
+    assert hint(tmp_path / "file/x/y") == f"look at that path: ls -ld {tmp_path}/file"
 
 
 def test_a_bug_is_reported_as_one(command: typer.Typer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +30,25 @@ def as_user_error(error: OSError) -> UserError | None:
     paths = [_shown(name) for name in both if isinstance(name, str | bytes | os.PathLike)]
     where = f"{' -> '.join(map(output.quote, paths))}: " if paths else ""
     reason = error.strerror or type(error).__name__
-    hint = _HINTS.get(error.errno or 0, "look at that path: ls -ld")
+    hint = _HINTS.get(error.errno or 0) or _look(both, missing=error.errno == errno.ENOENT)
     if error.errno in (errno.EACCES, errno.EPERM):
         hint = _whose(paths[0]) if paths else "look at the permissions and owners of its files: ls -l"
     return UserError(where + reason[:1].lower() + reason[1:], hint=hint)
+
+
+def _look(names: Sequence[object], *, missing: bool) -> str:
+    """What makes the directory that is missing, or else shows the paths, or what there is of the way to them."""
+    paths = [os.fsdecode(name) for name in names if isinstance(name, str | bytes | os.PathLike)]
+    for folder in map(os.path.dirname, paths):
+        if missing and folder and not os.path.lexists(folder):
+            return f"mkdir -p {shlex.quote(folder)}"
+    shown = []
+    for path in paths:
+        there = path
+        while there != "." and not os.path.lexists(there):
+            there = os.path.dirname(there) or "."
+        shown.append(there)
+    return f"look at that path: {shlex.join(['ls', '-ld', *dict.fromkeys(shown)])}"
 
 
 def _whose(name: str) -> str:
@@ -44,7 +60,7 @@ def _whose(name: str) -> str:
             return f"{output.quote(place)} belongs to {_name(place.owner)}, group {_name(place.group)} ({mode})"
         except OSError:
             continue
-    return "look at that path: ls -ld"
+    return f"look at that path: ls -ld {shlex.quote(name)}"
 
 
 def _name(whose: Callable[[], str]) -> str:
