@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from vcs_ml import fs, git, paths
@@ -29,7 +30,11 @@ def refuse(project: Project, place: Path, *, hint: str) -> None:
     if path is not None and (paths.problem(path) or place.name == lockfile.STAGES or sources.is_source(path)):
         raise UserError(f"{name} belongs to Git or vml", hint=hint)
     in_git = _below(place.parent, top, place.name) if project.git.worktree is not None else None
-    if in_git is not None and (".git" in in_git.split("/") or git.is_tracked(project.git, in_git)):
+    if in_git is not None and ".git" in in_git.split("/"):
+        raise UserError(f"{name} belongs to Git", hint=hint)
+    if not os.path.lexists(place):
+        return
+    if in_git is not None and git.is_tracked(project.git, in_git):
         raise UserError(f"{name} is tracked by Git, and would be overwritten", hint=hint)
     if path is not None and _is_tracked(project, path):
         raise UserError(f"{name} is tracked, and would be overwritten", hint=hint)
