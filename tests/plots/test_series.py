@@ -30,7 +30,11 @@ def refused(raw: bytes, source: str) -> UserError:
 @settings(max_examples=60)
 @given(st.data(), NAMES, st.sampled_from([".csv", ".tsv"]))
 def test_what_csv_writes_is_read(data: st.DataObject, names: list[str], suffix: str) -> None:
-    cell = st.integers(-(2**53), 2**53) | FLOATS | st.text(st.characters(exclude_categories=["C"])).map(lambda text: f"x{text}")
+    cell = (
+        st.integers(-(2**53), 2**53)
+        | FLOATS
+        | st.text(st.characters(exclude_categories=["C"])).map(lambda text: f"x{text}")
+    )
     rows = data.draw(st.lists(st.lists(cell, min_size=len(names), max_size=len(names)), max_size=8))
     text = io.StringIO()
     csv.writer(text, delimiter="\t" if suffix == ".tsv" else ",").writerows([names, *rows])
