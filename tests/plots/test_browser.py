@@ -216,3 +216,30 @@ def test_page_without_charts_carries_no_vega() -> None:
 
 def test_same_figures_are_the_same_bytes() -> None:
     assert page.write(everything(), title="T") == page.write(everything(), title="T")
+
+
+def test_confusion_matrix_with_long_labels_fits_a_phone(chromium: Browser, tmp_path: Path) -> None:
+    names = [f"a label of many words, of which this is number {at}" for at in range(4)]
+    raw = csv(["actual", "predicted"], [(names[at % 4], names[at * at % 4]) for at in range(40)])
+    made = chart({"x": "predicted", "y": "actual", "template": "confusion"}, {"main": {"data.csv": raw}})
+    tab = opened(chromium, tmp_path / "page.html", page.write([made], title="T"), 390)
+
+    assert tab.run("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.chart'))")
+
+
+@pytest.mark.parametrize("name", ["confusion", "confusion_normalized"])
+def test_numbers_in_cells_can_be_read(name: str) -> None:
+    cells, numbers = json.loads(templates.text(name))["spec"]["layer"]
+    most = cells["encoding"]["opacity"]["scale"]["range"][1]
+    shade = [int(cells["mark"]["color"][at : at + 2], 16) for at in (1, 3, 5)]
+
+    def light(colour: list[float]) -> float:
+        parts = [each / 255 for each in colour]
+        linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    assert "color" not in numbers["encoding"]  # they have that of text
+    for ink, paper in (([0x1C, 0x24, 0x30], [255] * 3), ([0xE4, 0xE8, 0xED], [0x11, 0x15, 0x1A])):
+        cell = [most * over + (1 - most) * under for over, under in zip(shade, paper, strict=True)]
+        low, high = sorted([light(ink), light(cell)])
+        assert (high + 0.05) / (low + 0.05) >= 4.5

@@ -36,12 +36,20 @@
     return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, filled(each, rows)]));
   };
 
-  // Panels side by side as far as they fit, which Vega-Lite does not do.
+  const LETTER = 7; // pixels of a label, about
+
+  // Panels side by side as far as they fit with their labels, which Vega-Lite does not do.
   const arrange = (spec, panels, width) => {
-    const columns = Math.max(1, Math.min(panels, Math.floor(width / 280)));
-    const side = Math.max(140, Math.min(300, Math.floor(width / columns) - 80));
+    const {x, y} = spec.spec.encoding;
+    const words = y.scale && y.scale.domain.length ? y.scale.domain.map(String) : [""];
+    const longest = LETTER * Math.max(...words.map((word) => word.length));
+    const label = Math.floor(Math.min(longest, 220, 0.3 * width));
+    const columns = Math.max(1, Math.min(panels, Math.floor(width / (220 + label))));
+    const side = Math.max(140, Math.min(300, Math.floor(width / columns) - 75 - label));
     spec.columns = columns;
     spec.spec.width = spec.spec.height = side;
+    y.axis = {...y.axis, labelLimit: label + LETTER};
+    x.axis = {...x.axis, labelLimit: 100, labelAngle: longest > side / words.length ? -45 : 0};
   };
 
   const tip = add(document.body, "div", "tip");
