@@ -154,16 +154,10 @@ def _gates(
     named = declared[1].gates
     files = [dict(each.files) for each in metrics]
     errors = [dict(each.errors) for each in metrics]
-    for file in dict.fromkeys(file for file, _ in named):
-        if any(file in each.files for each in metrics):
-            continue
-        try:
-            more = collector.collect(revisions, "metrics", [file])
-        except UserError:  # it is nowhere, which the gate says itself
-            continue
-        for at, each in enumerate(more):
-            files[at].update(each.files)
-            errors[at].update(each.errors)
+    beside = [file for file in dict.fromkeys(file for file, _, _ in named) if not any(file in each for each in files)]
+    for at, more in enumerate(collector.read(revisions, beside)):
+        files[at].update(more.files)
+        errors[at].update(more.errors)
     old, new = (Values(each.label, files[at], errors[at]) for at, each in enumerate(metrics))
     return gates.evaluate(named, old, new, before=before), gates.removed(named, before)
 

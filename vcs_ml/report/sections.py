@@ -101,17 +101,19 @@ def _cut(found: Table, rows_max: int) -> Table:
 
 
 def _gates(report: Report, precision: int) -> list[Block]:
-    columns = [Column("result"), Column("metric"), Column("must be"), *cells.sides(report), Column("why")]
+    old, new = cells.sides(report)
+    # On a phone, the first few columns are seen.
+    columns = [Column("result"), Column("metric"), new, Column("why"), Column("must be"), old]
     rows = [
         (
             "✅ passed" if each.passed else "❌ failed",
             cells.words(each.gate.name),
-            cells.words(str(each.gate)),
-            cells.value(each.old, precision),
             cells.value(each.new, precision),
             cells.words("; ".join((*each.faults, *each.notes))),
+            cells.words(str(each.gate)),
+            cells.value(each.old, precision),
         )
-        for each in report.gates
+        for each in sorted(report.gates, key=lambda each: each.passed)
     ]
     blocks: list[Block] = [Table("gates", columns, rows)] if rows else []
     if report.removed:
