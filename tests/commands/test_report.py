@@ -225,6 +225,30 @@ def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> 
     assert found(clone)["base"]["about"] == "merge base"
 
 
+def test_gates_of_several_files_all_hold(repo: Repo) -> None:
+    repo.write("vml.yaml", "metrics: [m.json]\ngates:\n  m.json:acc: {min: 0.9}\n  other.json:n: {min: 1}\n")
+    repo.write("m.json", '{"acc": 0.95}')
+    repo.write("other.json", '{"n": 2}')
+    repo.write("data/x.json", "{")
+    repo.commit("one")
+    repo.write("m.json", '{"acc": 0.1}')
+    repo.write("sub/vml.yaml", "gates:\n  ../m.json:acc: {min: 0}\n  ../data:x: {required: false}\n")
+    report(repo, "HEAD", code=1)
+    answer = found(repo, "HEAD")
+    assert [(each["key"], each["rules"], each["passed"], each["notes"]) for each in answer["gates"]] == [
+        ("acc", {"min": 0.9}, False, []),
+        ("n", {"min": 1}, True, []),
+        ("acc", {"min": 0}, True, ["new gate"]),
+        ("x", {"required": False}, True, ["missing, as it may be", "new gate"]),
+    ]
+    lines = report(repo, "HEAD", "--format", "openmetrics", code=1).splitlines()
+    assert [each for each in lines if "acc" in each and each.startswith("vml_gate")] == [
+        'vml_gate{gate="m.json:acc"} 0'
+    ]
+    repo.write("sub/vml.yaml", "gates:\n  ../m.json:acc: {min: 2, max: 1}\n")
+    assert "no value can be ≥ 2 and ≤ 1" in report(repo, "HEAD", code=1)
+
+
 def test_a_tag_is_not_taken_for_a_branch(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     clone = project.clone("clone")
     clone.git("checkout", "-q", "--detach", "origin/feature")

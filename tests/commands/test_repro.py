@@ -165,7 +165,7 @@ def test_the_outcome_overwrites_nothing(repo: Repo) -> None:
         "vml.yaml": "belongs to Git or vml",
         "data.vml": "belongs to Git or vml",
         ".vml/config.toml": "belongs to Git or vml",
-        "sub/up/vml.lock": "belongs to Git or vml",
+        "sub/up/vml.lock": "is a link",
         "old.xml": "is tracked by Git",
         "data/x": "is tracked, and",
         "b": "is what the stage b makes",

@@ -24,7 +24,7 @@ def values(label: str, value: Any) -> Values:
 
 
 def result(rules: dict[str, Any], old: Any, new: Any) -> Result:
-    (found,) = gates.evaluate({(FILE, KEY): rules}, values("a", old), values("b", new), before=None)
+    (found,) = gates.evaluate([(FILE, KEY, rules)], values("a", old), values("b", new), before=None)
     return found
 
 
@@ -50,7 +50,8 @@ TABLE: list[tuple[dict[str, Any], Any, Any, list[str]]] = [
     ({"max": 5}, 0, 10**400, ["above 5"]),
     ({"min": 0, "max": 1}, 0, 0.5, []),
     ({"min": 0, "max": 1}, 0, 2, ["above 1"]),
-    ({"min": 2, "max": 1}, 0, 1.5, ["below 2", "above 1"]),
+    ({"min": 2, "max": 1}, 0, 1.5, ["no value can be ≥ 2 and ≤ 1"]),
+    ({"min": 2, "max": 1, "required": False}, 0, MISSING, ["no value can be ≥ 2 and ≤ 1"]),
     ({"min": 0}, 0, "1", ["no number"]),
     ({"min": 0}, 0, True, ["no number"]),
     ({"min": 0, "max": 1}, 0, [1], ["no number"]),
@@ -116,19 +117,19 @@ def test_notes_say_what_could_not_be_compared() -> None:
 def test_a_file_that_cannot_be_read_fails_also_where_it_may_be_missing() -> None:
     broken = Values("b", {}, {FILE: UserError("it is not JSON")})
     good = values("a", 1)
-    named = {(FILE, KEY): {"required": False}}
+    named = [(FILE, KEY, {"required": False})]
     (found,) = gates.evaluate(named, good, broken, before=None)
     assert found.faults == ("cannot be read: it is not JSON",)
-    (found,) = gates.evaluate({(FILE, KEY): {"max_drop": 1}}, broken, good, before=None)
+    (found,) = gates.evaluate([(FILE, KEY, {"max_drop": 1})], broken, good, before=None)
     assert (found.passed, found.notes) == (True, ("not readable before",))
     in_folder = Values("b", {}, {"out": UserError("its list of files is not here")})
-    (found,) = gates.evaluate({("out/eval.json", KEY): {}}, good, in_folder, before=None)
+    (found,) = gates.evaluate([("out/eval.json", KEY, {})], good, in_folder, before=None)
     assert found.faults == ("cannot be read: its list of files is not here",)
 
 
 def test_a_gate_for_nothing_says_what_was_probably_meant() -> None:
     def fault(file: str, key: str) -> str:
-        (found,) = gates.evaluate({(file, key): {}}, values("a", 1), values("b", 1), before=None)
+        (found,) = gates.evaluate([(file, key, {})], values("a", 1), values("b", 1), before=None)
         return found.faults[0]
 
     assert fault(FILE, "acuracy") == "eval.json has no value 'acuracy'; did you mean accuracy?"
@@ -137,8 +138,8 @@ def test_a_gate_for_nothing_says_what_was_probably_meant() -> None:
 
 
 def test_what_became_of_the_gates_themselves() -> None:
-    before = {(FILE, KEY): {"min": 0.9}, (FILE, "other"): {"equals": 1}}
-    named = {(FILE, KEY): {"min": 0.5}, (FILE, "third"): {"required": False}}
+    before = [(FILE, KEY, {"min": 0.9}), (FILE, "other", {"equals": 1})]
+    named = [(FILE, KEY, {"min": 0.5}), (FILE, "third", {"required": False})]
     one, two = gates.evaluate(named, values("a", 1), values("b", 1), before=before)
     assert one.notes == ("the gate was: ≥ 0.9",)
     assert two.notes == ("missing, as it may be", "new gate")

@@ -124,6 +124,15 @@ class Collector:
         self._reader.bring(_stored(revisions, listings))
         return [self._values(at, listing) for at, listing in zip(revisions, listings, strict=True)]
 
+    def read(self, revisions: Sequence[Revision], files: Sequence[str]) -> list[Values]:
+        """The values of these files, whether they are declared or not, at each of these revisions."""
+        listings = [_listing(at, dict.fromkeys(files)) for at in revisions]
+        for listing in listings:
+            for other in listing.files.keys() - set(files):  # those of a directory
+                del listing.files[other]
+        self._reader.bring(_stored(revisions, listings))
+        return [self._values(at, listing) for at, listing in zip(revisions, listings, strict=True)]
+
     def _values(self, at: Revision, listing: _Listing) -> Values:
         errors = dict(listing.errors)
         files: dict[str, Flat] = {}

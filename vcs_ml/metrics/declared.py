@@ -31,14 +31,15 @@ class PlotSource(NamedTuple):
 class Declared(NamedTuple):
     """What the vml.yaml files of a revision declare. Paths are files, directories and patterns, from the top.
 
-    Of a file of params, only some keys may be meant. `gates` are by file and key, each the mapping that the schema
-    describes. `error` is what kept a vml.yaml from being read; then all else is empty.
+    Of a file of params, only some keys may be meant. `gates` are file, key, and the mapping that the schema describes:
+    those that several vml.yaml have for one value all count. `error` is what kept a vml.yaml from being read; then all
+    else is empty.
     """
 
     params: Mapping[str, Keys]
     metrics: tuple[str, ...] = ()
     plots: tuple[PlotSource, ...] = ()
-    gates: Mapping[tuple[str, str], Mapping[str, Any]] = {}
+    gates: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
     pipeline: Pipeline = Pipeline((), ())
     error: VmlError | None = None
 
@@ -88,7 +89,7 @@ def _declared(pipeline: Pipeline) -> Declared:
     params: dict[str, Keys] = {PARAMS: None}
     metrics: dict[str, None] = {}
     plots: list[PlotSource] = []
-    gates: dict[tuple[str, str], Mapping[str, Any]] = {}
+    gates: list[tuple[str, str, Mapping[str, Any]]] = []
     for each in pipeline.declared:
         base = posixpath.dirname(each.file)
         params.update((path, None) for path in each.params)
@@ -96,11 +97,11 @@ def _declared(pipeline: Pipeline) -> Declared:
         plots += (PlotSource(name, base, props) for name, props in each.plots)
         for name, gate in each.gates.items():
             file, _, key = name.partition(":")
-            gates[posixpath.normpath(posixpath.join(base, file)), key] = gate
+            gates.append((posixpath.normpath(posixpath.join(base, file)), key, gate))
     for stage in pipeline.stages:
         for one in stage.params:
             keys = None if one.keys is None else frozenset(one.keys)
             params[one.file] = together(params.get(one.file, frozenset()), keys)
         metrics.update((out.path, None) for out in stage.outs if out.kind == "metric")
         plots += (PlotSource(out.path, "", out.plot or {}) for out in stage.outs if out.kind == "plot")
-    return Declared(params, tuple(metrics), tuple(plots), gates, pipeline)
+    return Declared(params, tuple(metrics), tuple(plots), tuple(gates), pipeline)

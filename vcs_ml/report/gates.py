@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Context, Decimal, localcontext
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from vcs_ml.metrics.compare import MISSING, Values
 from vcs_ml.pipeline import patterns
 
 Rules = Mapping[str, Any]  # those of one gate, as pipeline.schema describes them
-Named = Mapping[tuple[str, str], Rules]  # by file and key
+Named = Sequence[tuple[str, str, Rules]]  # with file and key, which several may share: then all must hold
 
 _WORDS: Final = {"min": "≥ {}", "max": "≤ {}", "equals": "= {}", "max_drop": "drop ≤ {}", "max_rise": "rise ≤ {}"}
 _NONE: Final = {"max_drop": "no drop", "max_rise": "no rise"}
@@ -23,7 +23,7 @@ _EXACT: Final = Context(prec=60, traps=[])
 
 
 class Gate(NamedTuple):
-    """What one metric must fulfil."""
+    """What one metric must fulfil; without a key it is a vml.yaml that cannot be read."""
 
     file: str
     key: str
@@ -55,7 +55,7 @@ class Gate(NamedTuple):
         ]
         if not self.rules.get("required", True):
             words.append("may be missing")
-        return ", ".join(words) or "must be there"
+        return ", ".join(words) or ("must be there" if self.key else "must be readable")
 
 
 class Result(NamedTuple):
@@ -68,6 +68,7 @@ class Result(NamedTuple):
     new: Any
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changed: bool = False  # it was another one before
 
     @property
     def passed(self) -> bool:
@@ -77,25 +78,48 @@ class Result(NamedTuple):
 
 def evaluate(named: Named, old: Values, new: Values, *, before: Named | None) -> list[Result]:
     """Look at all gates, in their order. `before` are those of the older revision, None where they are not known."""
+    replaced, _ = _replaced(named, before or ())
     found = []
-    for (file, key), rules in named.items():
-        result = _result(Gate(file, key, rules), old, new)
-        if before is not None and before.get((file, key)) != rules:
-            known = before.get((file, key))
-            changed = "new gate" if known is None else f"the gate was: {Gate(file, key, known)}"
-            result = result._replace(notes=(*result.notes, changed))
+    for at, gate in enumerate(named):
+        result = _result(Gate(*gate), old, new)
+        if before is not None and at in replaced:
+            known = replaced[at]
+            changed = "new gate" if known is None else f"the gate was: {known}"
+            result = result._replace(notes=(*result.notes, changed), changed=known is not None)
         found.append(result)
     return found
 
 
 def removed(named: Named, before: Named | None) -> list[Gate]:
-    """The gates of the older revision that the newer one does not have."""
-    return [Gate(*name, rules) for name, rules in (before or {}).items() if name not in named]
+    """The gates of the older revision that the newer one does not have, nor another one in their place."""
+    return _replaced(named, before or ())[1]
+
+
+def _replaced(named: Named, before: Named) -> tuple[dict[int, Gate | None], list[Gate]]:
+    """Of each gate that is not as before, by its place, the one that it replaces, if any; and those that are gone."""
+    now, was = _by_name(named), _by_name(before)
+    left = {name: [each for each in rules if each not in now.get(name, ())] for name, rules in was.items()}
+    replaced: dict[int, Gate | None] = {}
+    for at, (file, key, rules) in enumerate(named):
+        if rules not in was.get((file, key), ()):
+            rest = left.get((file, key))
+            replaced[at] = Gate(file, key, rest.pop(0)) if rest else None
+    return replaced, [Gate(*name, each) for name, rest in left.items() for each in rest]
+
+
+def _by_name(named: Named) -> dict[tuple[str, str], list[Rules]]:
+    found: dict[tuple[str, str], list[Rules]] = {}
+    for file, key, rules in named:
+        found.setdefault((file, key), []).append(rules)
+    return found
 
 
 def _result(gate: Gate, old: Values, new: Values) -> Result:
     was, now = old.get(gate.file, gate.key), new.get(gate.file, gate.key)
     result = Result(gate, was, now)
+    low, high = gate.rules.get("min"), gate.rules.get("max")
+    if low is not None and high is not None and low > high:
+        return result._replace(faults=(f"no value can be ≥ {flat.text(low)} and ≤ {flat.text(high)}",))
     if error := _error(gate.file, new):
         return result._replace(faults=(f"cannot be read: {error.message}",))
     if now is MISSING:

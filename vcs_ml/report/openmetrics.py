@@ -24,9 +24,7 @@ def write(report: Report) -> str:
         _family("vml_metric_base", "A metric at the older revision.", _values(report.metrics, "old")),
         _family("vml_param", "A param that changed, at the newer revision.", _values(report.params, "new")),
         _family("vml_param_base", "A param that changed, at the older revision.", _values(report.params, "old")),
-        _family(
-            "vml_gate", "1 where a gate holds.", (({"gate": each.gate.name}, each.passed) for each in report.gates)
-        ),
+        _family("vml_gate", "1 where a gate holds.", _gates(report)),
         _family(
             "vml_data_files",
             "Files of tracked data that changed.",
@@ -38,6 +36,14 @@ def write(report: Report) -> str:
     )
     written = [line for family in families for line in family]
     return "".join(f"{line}\n" for line in (*written, "# EOF"))
+
+
+def _gates(report: Report) -> Iterator[Sample]:
+    """Of several gates on one value, one sample: a set of labels may stand there once."""
+    held: dict[str, bool] = {}
+    for each in report.gates:
+        held[each.gate.name] = held.get(each.gate.name, True) and each.passed
+    yield from (({"gate": name}, passed) for name, passed in held.items())
 
 
 def _values(rows: Iterable[Any], side: str) -> Iterator[Sample]:
