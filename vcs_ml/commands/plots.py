@@ -111,7 +111,7 @@ def diff(
     project = Project.find(session.directory, session.env)
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
-        revisions: list[Revision] = [reader.at(a), reader.workspace() if b is None else reader.at(b)]
+        revisions = list(asked.two(reader, a, b))
         found = _gather(session, reader, revisions, target or ())
     _answer(session, project, found, revisions, out=out, format=chosen, open_it=open_it)
 
