@@ -41,6 +41,10 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="With -o: replace a file that is no report.")] = False,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Exit with 1 if a gate fails.")] = True,
     rows: Annotated[bool, typer.Option("--rows/--no-rows", help="Compare the rows of changed tables.")] = True,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="COLUMN", help="Rows with the same are one row, in tables that have it."),
+    ] = None,
     precision: Annotated[
         int, typer.Option("--precision", metavar="N", min=1, max=17, help="Significant digits.")
     ] = PRECISION,
@@ -75,6 +79,8 @@ def report(
             raise UsageError("--post-file takes --post, and no revisions", hint="--post github --post-file FILE")
         _post(session, post, post_key, forge.read(session.directory / post_file))
         return
+    if key and not rows:
+        raise UsageError("--key belongs to --rows", hint=f"vml report --key {key[0]}")
     project = Project.find(session.directory, session.env)
     if file is not None:
         _check_place(project, session.directory / file, force=force)
@@ -82,7 +88,9 @@ def report(
     older = sides.older(project.git, session.env, base, newer)
     store = opening.open_store(project, session.note)
     with session.progress("comparing") as meter:
-        job = Job(project, store, older, newer, session.env, meter, session.progress if fetch else None, rows)
+        job = Job(
+            project, store, older, newer, session.env, meter, session.progress if fetch else None, rows, key or ()
+        )
         found = collect.collect(job, title)
     text = markdown.write(found, precision=precision)
     raw = text.encode() if form == "md" else _written(found, form, precision, job)

@@ -42,10 +42,11 @@ def refuse_place(project: Project, pointers: Mapping[str, Pointer], graph: Graph
             raise UserError(f"{name} is what the stage {quote(stage.address)} reads", hint=elsewhere)
 
 
-def render(rows: Iterable[Row], *, logs: Mapping[str, Path], suite: str = "vml repro") -> bytes:
+def render(rows: Iterable[Row], *, logs: Mapping[str, Path], suite: str = "vml repro", states: bool = True) -> bytes:
     """One test suite with a test for each row, in UTF-8; a failed one holds the last 16 kB of its log, if there is one.
 
-    A job that did not run is a skipped test; one that had nothing to do, or came from the cache, has passed.
+    A job that did not run is a skipped test; one that had nothing to do, or came from the cache, has passed. Without
+    `states`, a test that passed says only why.
     """
     rows = list(rows)
     counts = {
@@ -66,7 +67,9 @@ def render(rows: Iterable[Row], *, logs: Mapping[str, Path], suite: str = "vml r
         elif row.state == "not run":
             ElementTree.SubElement(case, "skipped", {"message": clean(row.why)})
         else:
-            ElementTree.SubElement(case, "system-out").text = clean(f"{row.state}: {row.why}" if row.why else row.state)
+            said = ": ".join(filter(None, (row.state * states, row.why)))
+            if said:
+                ElementTree.SubElement(case, "system-out").text = clean(said)
     ElementTree.indent(top)
     text: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
     return text + b"\n"

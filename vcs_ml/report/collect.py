@@ -10,6 +10,7 @@ from vcs_ml.metrics import compare, plots, tables
 from vcs_ml.metrics.compare import MISSING, Collector, Values
 from vcs_ml.metrics.declared import Declared
 from vcs_ml.metrics.revision import Commit, Reader, Revision
+from vcs_ml.metrics.tables import TableChange
 from vcs_ml.pipeline import drawing, staleness
 from vcs_ml.pipeline import graph as graphs
 from vcs_ml.pipeline.drawing import Drawing
@@ -24,10 +25,12 @@ from vcs_ml.report.gates import Gate, Result
 from vcs_ml.report.model import Problem, Report
 from vcs_ml.report.sides import Side
 from vcs_ml.report.stages import Rerun
+from vcs_ml.rows.comparison import NoColumn
 from vcs_ml.store.local import LocalStore
 from vcs_ml.workspace import diff, opening, sync, tracked
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.status import Change
 from vcs_ml.workspace.tracked import Survey
 
 _COLLAPSED_FROM: Final = 40  # stages; of more, those of one foreach or matrix are drawn as one
@@ -38,7 +41,7 @@ _SHOWN_STATES: Final = ("stale", "behind", "frozen")
 
 class Job(NamedTuple):
     """What a report is about, and what it may use. With `fetch`, what is not here comes from the default remote; with
-    `rows`, tables are compared row by row.
+    `rows`, tables are compared row by row; rows of equal `key` are one row in tables that have these columns.
     """
 
     project: Project
@@ -49,6 +52,7 @@ class Job(NamedTuple):
     meter: Meter
     fetch: sync.Show | None = None
     rows: bool = True
+    key: Sequence[str] = ()
 
 
 class _Pair(NamedTuple):
@@ -81,8 +85,9 @@ def collect(job: Job, title: str) -> Report:
             problems += _told(each.errors, each.label)
         results, removed = _gates(collector, revisions, pair.declared, metrics)
         data = _data(job, pair, pages, problems)
-        chosen = tables.changed(data.changes)[:_TABLES_MAX] if job.rows else []
-        compared = list(tables.compare(reader, *revisions, chosen, largest=_TABLE_MAX))
+        changed = tables.changed(data.changes) if job.rows else []
+        chosen = changed[:_TABLES_MAX]
+        compared = list(_compared(job, reader, pair, chosen))
         drawn = plots.gather(reader, revisions, pair.declared)
         problems += (Problem(path, label, error.message) for (label, path), error in drawn.errors.items())
         graph = _graph(pair, problems)
@@ -102,6 +107,8 @@ def collect(job: Job, title: str) -> Report:
         list(dict.fromkeys(problems)),
         _drawing(pair, graph),
         drawn.figures,
+        [each.path for each in changed[_TABLES_MAX:]],
+        _upstream(graph, stale) if graph is not None else {},
     )
 
 
@@ -183,6 +190,18 @@ def _data(job: Job, pair: _Pair, pages: Pages, problems: list[Problem]) -> Data:
     return Data(changes, unlisted, frozenset((*pair.tracked[0], *pair.tracked[1])))
 
 
+def _compared(job: Job, reader: Reader, pair: _Pair, chosen: Sequence[Change]) -> Iterator[TableChange]:
+    """The tables, by the key as far as they have its columns in both revisions."""
+    if not job.key:
+        yield from tables.compare(reader, pair.old, pair.new, chosen, largest=_TABLE_MAX)
+        return
+    for each in chosen:
+        found = list(tables.compare(reader, pair.old, pair.new, [each], key=job.key, largest=_TABLE_MAX))
+        if any(isinstance(one.problem, NoColumn) for one in found):
+            found = list(tables.compare(reader, pair.old, pair.new, [each], largest=_TABLE_MAX))
+        yield from found
+
+
 def _graph(pair: _Pair, problems: list[Problem]) -> Graph | None:
     """The stages of the newer revision; None where they do not fit together."""
     try:
@@ -213,6 +232,23 @@ def _stages(
             found = staleness.look(job.project, job.store, pair.survey, job.env, meter=job.meter, keep=keep)
     problems += (Problem("stages", job.head.label, error.message) for error in found.broken)
     return reran, [each for each in found.stages if each.state in _SHOWN_STATES]
+
+
+def _upstream(graph: Graph, stale: Sequence[StageState]) -> dict[str, list[str]]:
+    """Of stages that have no reason of their own, those among `stale` that they need."""
+    names = list(graph.stages)
+    known = {each.name for each in stale}
+    found = {}
+    for each in stale:
+        if each.reasons or each.name not in graph.numbers:
+            continue
+        needs = [
+            source
+            for number in graph.needs[graph.numbers[each.name]]
+            for source in ([number] if number < len(names) else graph.needs[number])
+        ]
+        found[each.name] = [names[number] for number in dict.fromkeys(needs) if names[number] in known]
+    return found
 
 
 def _drawing(pair: _Pair, graph: Graph | None) -> Drawing | None:

@@ -54,7 +54,12 @@ def tables(report: Report) -> list[Block]:
     """Rows and columns of tables that changed."""
     columns = [Column("table"), *cells.sides(report), *(Column(title, number=True) for title in ("added", "removed"))]
     rows = [_table(each) for each in report.tables]
-    return [Table("rows of tables", [*columns, Column("columns")], rows)] if rows else []
+    blocks: list[Block] = [Table("rows of tables", [*columns, Column("columns")], rows)] if rows else []
+    if report.uncompared:
+        paths = cells.several(map(output.quote, report.uncompared), ", ")
+        more = f"And {output.count(len(report.uncompared), 'more table')} changed, whose rows were not compared: "
+        blocks.append(Text((more, paths)))
+    return blocks
 
 
 def _table(each: TableChange) -> list[Cell]:

@@ -68,6 +68,7 @@ class Result(NamedTuple):
     new: Any
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changed: bool = False  # it was another one before
 
     @property
     def passed(self) -> bool:
@@ -84,7 +85,7 @@ def evaluate(named: Named, old: Values, new: Values, *, before: Named | None) ->
         if before is not None and at in replaced:
             known = replaced[at]
             changed = "new gate" if known is None else f"the gate was: {known}"
-            result = result._replace(notes=(*result.notes, changed))
+            result = result._replace(notes=(*result.notes, changed), changed=known is not None)
         found.append(result)
     return found
 

@@ -31,7 +31,8 @@ class Report(NamedTuple):
     """What a reviewer wants to know of the way from `base` to `head`.
 
     `removed` are gates that head does not have any more, `metrics` all values, `params` those that changed, `tables`
-    files of data, `stale` the stages of head that are not as its lock files say.
+    files of data, `stale` the stages of head that are not as its lock files say. `uncompared` are tables that changed,
+    too, but are too many; `upstream` has the stale stages that one needs which is stale only because of them.
     """
 
     title: str
@@ -48,6 +49,8 @@ class Report(NamedTuple):
     problems: Sequence[Problem]
     drawing: Drawing | None
     figures: Sequence[Chart | Images]
+    uncompared: Sequence[str] = ()
+    upstream: Mapping[str, Sequence[str]] = {}
 
     @property
     def passed(self) -> bool:

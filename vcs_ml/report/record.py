@@ -28,7 +28,8 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
         "base": _side(report.base),
         "head": _side(report.head),
         "passed": report.passed,
-        "summary": sections.sentence(report),
+        "verdict": sections.verdict(report),
+        "summary": ". ".join(filter(None, (sections.gates_changed(report), sections.sentence(report)))),
         "gates": [_gate(each) for each in report.gates],
         "gates_removed": [{"file": each.file, "key": each.key, "rules": dict(each.rules)} for each in report.removed],
         "metrics": [_row(each) | {"trend": sections.trend(better, each) or None} for each in report.metrics],
@@ -40,6 +41,7 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
             "directories": [_unlisted(each, algorithm) for each in data.unlisted],
         },
         "tables": [each.as_json() for each in report.tables],
+        "tables_left": list(report.uncompared),
         "stages": [
             {
                 "name": each.name,
@@ -50,7 +52,12 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
             for each in report.reruns
         ],
         "stale": [
-            {"name": each.name, "state": each.state, "reasons": [reason.as_json() for reason in each.reasons]}
+            {
+                "name": each.name,
+                "state": each.state,
+                "reasons": [reason.as_json() for reason in each.reasons],
+                "needs": list(report.upstream.get(each.name, ())),
+            }
             for each in report.stale
         ],
         "problems": [each._asdict() for each in report.problems],

@@ -8,6 +8,7 @@ from vcs_ml.metrics import table
 from vcs_ml.metrics.compare import Row
 from vcs_ml.output import count, quote
 from vcs_ml.pipeline.signature import Reason
+from vcs_ml.pipeline.staleness import StageState
 from vcs_ml.report import cells, data_sections
 from vcs_ml.report.blocks import Block, Code, Column, Figure, Figures, Graph, Section, Table, Text
 from vcs_ml.report.model import Report
@@ -17,11 +18,19 @@ from vcs_ml.report.sides import Side
 def verdict(report: Report) -> str:
     """Whether the gates hold, in a few words."""
     failed = sum(not each.passed for each in report.gates)
+    text = "No gates"
     if failed:
-        return f"❌ {failed:,} of {count(len(report.gates), 'gate')} failed"
-    if report.gates:
-        return f"✅ {count(len(report.gates), 'gate')} passed"
-    return "No gates"
+        text = f"❌ {failed:,} of {count(len(report.gates), 'gate')} failed"
+    elif report.gates:
+        text = f"✅ {count(len(report.gates), 'gate')} passed"
+    return ", ".join(filter(None, (text, gates_changed(report))))
+
+
+def gates_changed(report: Report) -> str:
+    """How many gates are gone or are not what they were, in a few words; nothing for nothing."""
+    changed = sum(each.changed for each in report.gates)
+    words = {"removed": len(report.removed), "changed": changed}
+    return ", ".join(f"{count(number, 'gate')} {what}" for what, number in words.items() if number)
 
 
 def sentence(report: Report) -> str:
@@ -178,9 +187,17 @@ def _why(reasons: Sequence[Reason]) -> Code:
 def _stale(report: Report) -> list[Block]:
     if not report.stale:
         return []
-    rows = [(cells.name(each.name), _why(each.reasons) or "it needs one of these") for each in report.stale]
+    rows = [(cells.name(each.name), cells.words(why_stale(report, each))) for each in report.stale]
     about = Text(("These stages are not what they would make now: ", Code("vml repro"), " runs them."))
     return [about, Table("stages that do not fit their lock file", [Column("stage"), Column("why")], rows)]
+
+
+def why_stale(report: Report, each: StageState) -> str:
+    """Why a stage would run now."""
+    if each.reasons:
+        return _why(each.reasons)
+    needs = cells.several(map(quote, report.upstream.get(each.name, ())), ", ")
+    return f"it needs {needs}" if needs else f"it is {each.state}"
 
 
 def _problems(report: Report) -> list[Block]:

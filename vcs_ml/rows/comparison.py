@@ -32,6 +32,10 @@ _FORKED_COLUMNS_MAX: Final = 1000
 _ALONE_BELOW: Final = 8_000_000  # bytes of both files; less is done before a fork pays
 
 
+class NoColumn(UserError):
+    """A table lacks a column of the key."""
+
+
 def is_table(path: str) -> bool:
     """Whether rows of the file can be compared, by its suffix: .csv, .tsv, .jsonl, .ndjson, .parquet."""
     return _suffix(path) in _READERS
@@ -75,9 +79,9 @@ def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-def _no_column(path: str, which: str, table: Table, name: str) -> UserError:
+def _no_column(path: str, which: str, table: Table, name: str) -> NoColumn:
     meant = values.suggestion(name, table.names)
-    return UserError(
+    return NoColumn(
         f"{quote(path)} has no column {quote(name)} in its {which} version",
         hint=f"did you mean {quote(meant)}?" if meant else f"it has {', '.join(map(quote, table.names[:10]))}",
     )
