@@ -249,6 +249,12 @@ def test_gates_of_several_files_all_hold(repo: Repo) -> None:
     assert "no value can be ≥ 2 and ≤ 1" in report(repo, "HEAD", code=1)
 
 
+def test_rows_by_key(project: Repo) -> None:
+    keyless = found(project, "main", "feature")["tables"]
+    assert found(project, "main", "feature", "--key", "id")["tables"] != keyless
+    assert found(project, "main", "feature", "--key", "nosuch")["tables"] == keyless
+
+
 def test_a_tag_is_not_taken_for_a_branch(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     clone = project.clone("clone")
     clone.git("checkout", "-q", "--detach", "origin/feature")

@@ -15,7 +15,8 @@ from tests.report.test_markdown import HOSTILE
 from vcs_ml import output
 from vcs_ml.hashing import XXH128
 from vcs_ml.metrics.compare import MISSING, Row
-from vcs_ml.report import junit, openmetrics, record
+from vcs_ml.pipeline.staleness import StageState
+from vcs_ml.report import junit, markdown, openmetrics, record
 from vcs_ml.report.gates import Gate, Result
 from vcs_ml.report.model import Report
 
@@ -70,13 +71,34 @@ def test_openmetrics() -> None:
 def test_junit() -> None:
     top = ElementTree.fromstring(junit.write(hostile("x")))
     assert {key: top.attrib[key] for key in ("tests", "failures", "skipped")} == {
-        "tests": "4",
+        "tests": "5",
         "failures": "1",
-        "skipped": "2",
+        "skipped": "3",
     }
     failure = top.find(".//failure")
     assert failure is not None
     assert failure.attrib["message"] == "x; x"
+
+
+def test_what_is_left_out_and_taken_away_is_told() -> None:
+    gate = Gate("m.json", "acc", {"min": 1})
+    report = reports.empty(
+        gates=[Result(gate, 1, 2)],
+        removed=[gate],
+        stale=[StageState("train", "stale", []), StageState("eval", "behind", [])],
+        upstream={"eval": ["train"]},
+        uncompared=[f"{n}.csv" for n in range(7)],
+    )
+    text, found = markdown.write(report, precision=5), record.write(report, XXH128)
+    assert "**✅ 1 gate passed, 1 gate removed.**" in text
+    assert "And 7 more tables changed" in text
+    assert "`it needs train`" in text
+    assert found["summary"].startswith("1 gate removed. ")
+    assert len(found["tables_left"]) == 7
+    xml = junit.write(report).decode()
+    assert "system-out" not in xml
+    assert 'message="not reproduced: it needs train"' in xml
+    assert "the gate is gone: ≥ 1" in xml
 
 
 def test_json_has_what_the_report_has() -> None:
