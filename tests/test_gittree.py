@@ -163,6 +163,32 @@ def test_a_large_file_is_not_read_to_its_end(sha1: tuple[Made, Trees], monkeypat
     assert trees.read(large, 200_000).size == 100_000
 
 
+def test_files_that_are_expected(sha1: tuple[Made, Trees], monkeypatch: pytest.MonkeyPatch) -> None:
+    repo, trees = sha1
+    monkeypatch.setattr(gittree, "_AT_ONCE", 3)
+    monkeypatch.setattr(gittree, "_SMALL", 5000)
+    monkeypatch.setattr(gittree, "_READY_MAX", 20_000)
+    contents = [b"%d" % n * (n * 300) for n in range(20)]
+    oids = [repo.blob(content) for content in contents]
+    broken = repo.raw("blob", random.Random(1).randbytes(5000))
+    place = repo.path / "objects" / broken[:2] / broken[2:]
+    place.write_bytes(place.read_bytes()[:4000])
+    tree = repo.tree({"a": ("100644", oids[1])})
+    for odd in ([], ["0" * 40], [broken], [tree], oids):
+        for at in (0, 4, 20):
+            trees.expect([*oids[:at], *odd, *oids[at:]])
+            for oid, content in zip(oids, contents, strict=True):
+                assert trees.read(oid, 20_000) == (content, len(content))
+                assert trees.read(oid, 100).data == content[:101]
+            with pytest.raises(UserError, match="damaged"):
+                trees.read(broken, 10_000)
+            with pytest.raises(UserError, match="damaged"):
+                trees.read(tree, 10_000)
+    monkeypatch.setattr(gittree, "_SKIPPED_MAX", 100)
+    trees.expect([oids[19], oids[1]])
+    assert trees.read(oids[1], 10_000).data == contents[1]
+
+
 def test_modes_of_old_commits(sha1: tuple[Made, Trees]) -> None:
     repo, trees = sha1
     oid = bytes.fromhex(repo.blob(b"x"))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -24,6 +24,10 @@ ENTERED_MAX: Final = 1_000_000
 
 _COMMIT_MAX: Final = 1 << 20
 _SKIPPED_MAX: Final = 64 << 20  # bytes that nobody wants; above, a new git is the shorter way
+# So many ids are far less than what a pipe holds, so that git can read all of them while nobody hears it.
+_AT_ONCE: Final = 100
+_SMALL: Final = 256_000
+_READY_MAX: Final = 32_000_000  # bytes
 _MODES: Final = {b"40000": DIRECTORY, b"100644": 0o100644, b"100755": 0o100755, b"120000": LINK}
 
 
@@ -51,6 +55,7 @@ class Trees:
     def __init__(self, root: GitRoot) -> None:
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready: dict[str, Blob] = {}
         self._tops: dict[str, str] = {}
         self._trees: dict[str, dict[str, Node]] = {}
         self._named: dict[tuple[str, frozenset[str]], tuple[tuple[str, Node], ...]] = {}
@@ -81,7 +86,27 @@ class Trees:
 
     def read(self, oid: str, limit: int) -> Blob:
         """What a file holds: `limit` bytes, and one more if there are more."""
-        return self._read(oid, b"blob", limit)
+        ready = self._ready.pop(oid, None)
+        return ready if ready is not None and ready.size <= limit else self._read(oid, b"blob", limit)
+
+    def expect(self, oids: Iterable[str]) -> None:
+        """Get the small ones of these files, which will be read next: one question after another takes longer."""
+        wanted = list(dict.fromkeys(oids))
+        self._ready.clear()
+        room = _READY_MAX
+        with contextlib.suppress(UserError):  # of a damaged file, whoever reads it is told
+            while wanted and room > 0:
+                few, wanted = wanted[:_AT_ONCE], wanted[_AT_ONCE:]
+                self._say(few)
+                for oid in few:
+                    header = self._hear()
+                    if len(header) == 3:
+                        blob = Blob(self._body(oid, int(header[2]), _SMALL), int(header[2]))
+                        if header[1] == b"blob" and blob.size <= _SMALL:
+                            self._ready[oid] = blob
+                            room -= blob.size
+                    if self._process is None:  # it has ended, or was ended in a large file
+                        return
 
     def tree(self, oid: str) -> Mapping[str, Node]:
         """What is in a directory, by name."""
@@ -166,16 +191,23 @@ class Trees:
 
         Nothing where it has ended: the object is damaged, or the repository is one that it does not read.
         """
+        self._say([name])
+        return self._hear()
+
+    def _say(self, names: Iterable[str]) -> None:
         if self._process is None:
             args = ["cat-file", "--batch"]
             self._process = popen(args, self._root.cwd, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # then it says nothing either
-            self._process.stdin.write(f"{name}\n".encode())
+            self._process.stdin.write("".join(f"{name}\n" for name in names).encode())
             self._process.stdin.flush()
+
+    def _hear(self) -> list[bytes]:
+        assert self._process is not None
+        assert self._process.stdout is not None
         header = self._process.stdout.readline().split()
-        if not header:  # it has ended
+        if not header:
             self._end()
         return header
 

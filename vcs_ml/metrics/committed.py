@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Final
 
@@ -154,6 +154,9 @@ class Commit:
     def version(self, path: str) -> str | None:
         found = self.find(path)
         return found.oid if found is not None and found.mode in FILE else None
+
+    def expect(self, paths: Iterable[str]) -> None:
+        self._trees.expect(filter(None, map(self.version, paths)))
 
     def opener(self, path: str) -> Opener | None:
         naming.refuse_outside(path)

@@ -137,6 +137,7 @@ class Collector:
         errors = dict(listing.errors)
         files: dict[str, Flat] = {}
         count = self._bytes = 0
+        at.expect(file for file, keys in listing.files.items() if (file, at.version(file), keys) not in self._parsed)
         for file, keys in sorted(listing.files.items()):
             try:
                 if count > VALUES_MAX:

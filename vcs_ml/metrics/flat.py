@@ -30,8 +30,8 @@ def flatten(content: Any, keys: Collection[str] | None = None) -> Flat:
     ValueError above ROWS_MAX values, and where these and their keys have more than LETTERS_MAX letters.
     """
     parts = [("", content)] if keys is None else list(_chosen(content, keys))
-    found, count = _table(parts)
-    return found if len(found) == count else _table(parts, quoted=True)[0]
+    table = _Table(parts, quoted=False)
+    return table.found if len(table.found) == table.count else _Table(parts, quoted=True).found
 
 
 def refuse_many(raw: bytes) -> None:
@@ -60,45 +60,57 @@ def _chosen(content: Any, keys: Collection[str]) -> Iterator[tuple[str, Any]]:
                 yield key, values.select(content, key)
 
 
-def _table(parts: Iterable[tuple[str, Any]], *, quoted: bool = False) -> tuple[Flat, int]:
+class _Table:
     """The values of these parts of a file by their keys, and how many there are: keys may be the same."""
-    found: Flat = {}
-    count = items = letters = 0
-    for above, part in parts:
-        for key, value in _rows(part, above, quoted, top=not above):
-            found[key] = value
-            count += 1
-            items += (len(value) or 1) if type(value) is list else 1
-            letters += len(key) + (_letters(value) if type(value) in (str, list) else 0)
-            if items > ROWS_MAX:
-                raise _too_many()
-            if letters > LETTERS_MAX:
-                raise ValueError(f"more than {LETTERS_MAX:,} letters in values and keys")
-    return found, count
 
+    def __init__(self, parts: Iterable[tuple[str, Any]], *, quoted: bool) -> None:
+        self.found: Flat = {}
+        self.count = 0
+        self._items = self._letters = 0
+        self._quoted = quoted
+        for above, part in parts:
+            self._take(part, above, top=not above)
 
-def _rows(value: Any, above: str, quoted: bool, *, top: bool = False) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and (value or top):
-        dot = "" if top else f"{above}."
+    def _take(self, value: Any, above: str, *, top: bool = False) -> None:
+        if isinstance(value, dict) and (value or top):
+            self._take_mapping(value, above, dot="" if top else f"{above}.")
+        elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+            for index, each in enumerate(value):
+                self._add(0, len(above))
+                self._take(each, f"{above}[{index}]")
+        elif value is not None or not top:
+            self.found[above] = value
+            self.count += 1
+            texts = value if isinstance(value, list) else [value]
+            self._add(len(texts) or 1, sum(len(each) for each in texts if isinstance(each, str)))
+
+    def _take_mapping(self, value: dict[str, Any], above: str, dot: str) -> None:
+        self._add(0, len(dot) * len(value) + sum(map(len, value)))  # before there are so many keys
+        plain = 0
         for name, each in value.items():
-            key = f"{above}[{json.dumps(name, ensure_ascii=False)}]" if quoted and _is_special(name) else dot + name
-            if isinstance(each, dict | list):
-                yield from _rows(each, key, quoted)
-            else:  # most are, and a generator for each would cost most of the time
-                yield key, each
-    elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
-        for index, each in enumerate(value):
-            yield from _rows(each, f"{above}[{index}]", quoted)
-    elif value is not None or not top:
-        yield above, value
+            key = dot + name
+            if self._quoted and _is_special(name):
+                key = f"{above}[{json.dumps(name, ensure_ascii=False)}]"
+            kind = type(each)
+            if kind is dict or kind is list or kind is str:
+                self._take(each, key)
+            else:  # as most are
+                self.found[key] = each
+                plain += 1
+        self.count += plain
+        self._add(plain, 0)
+
+    def _add(self, items: int, letters: int) -> None:
+        self._items += items
+        self._letters += letters
+        if self._items > ROWS_MAX:
+            raise _too_many()
+        if self._letters > LETTERS_MAX:
+            raise ValueError(f"more than {LETTERS_MAX:,} letters in values and keys")
 
 
 def _is_special(name: str) -> bool:
     return not name or not _SPECIAL.isdisjoint(name)
-
-
-def _letters(value: str | list[Any]) -> int:
-    return len(value) if isinstance(value, str) else sum(len(each) for each in value if isinstance(each, str))
 
 
 def is_number(value: object) -> bool:
@@ -132,7 +144,9 @@ def text(value: Any, precision: int | None = None, *, exact: bool = False) -> st
 
 def json_value(value: Any) -> Any:
     """A value as JSON has it: NaN and infinities, which it does not have, as "NaN", "Infinity", "-Infinity"."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if type(value) is float:  # as most are
+        if math.isfinite(value):
+            return value
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, list):
         return [json_value(each) for each in value]

@@ -51,6 +51,9 @@ class Revision(Protocol):
     def version(self, path: str) -> str | None:
         """What tells the content of this file from any other, where that is known without reading it."""
 
+    def expect(self, paths: Iterable[str]) -> None:
+        """Be ready for these files to be read one after another."""
+
     def opener(self, path: str) -> Opener | None:
         """What opens the file at a path, and its size; None where no file is. UserError if it cannot be had."""
 

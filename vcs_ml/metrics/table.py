@@ -29,6 +29,8 @@ Order = Literal["name", "change", "percent"]
 
 def cell(value: Any, precision: int | None = PRECISION, *, markdown: bool = False) -> str:
     """A value in one line, cut where it is long; text as code in Markdown."""
+    if type(value) is float:  # as most are
+        return flat.text(value, precision)
     return _marked(value, _shown(value, precision), markdown=markdown)
 
 
@@ -116,28 +118,26 @@ def of_rows(found: Comparison, kind: Kind, *, by: Order = "name", precision: int
 
 def of_values(found: Sequence[Values], kind: Kind, *, precision: int, markdown: bool) -> str:
     """The values of revisions side by side; where these are more than the values, a revision is a line."""
-    names = list(dict.fromkeys((file, key) for each in found for file, values in each.files.items() for key in values))
-    if len(found) > max(len(names), 3):
-        files = {file for file, _ in names}
-        keys = (key if len(files) == 1 else f"{file}:{key}" for file, key in names)
-        heads = ["revision", *(_named(key, markdown=markdown) for key in keys)]
-        lines = [
-            [
-                _named(each.label, markdown=markdown),
-                *(cell(each.get(*name), precision, markdown=markdown) for name in names),
-            ]
-            for each in found
-        ]
-        return output.table(lines, heads, markdown=markdown, align="l" + "r" * len(names))
-    heads = ["file", _NOUN[kind], *(_named(each.label, markdown=markdown) for each in found)]
-    rows = [
-        (
-            *(_named(each, markdown=markdown) for each in name),
-            *(cell(each.get(*name), precision, markdown=markdown) for each in found),
-        )
-        for name in names
-    ]
-    return output.table(rows, heads, markdown=markdown, align="ll" + "r" * len(found))
+    named = cache(partial(_named, markdown=markdown))
+    files = sorted({file for each in found for file in each.files})
+    rows: list[list[str]] = []  # file, key, a value of each revision
+    for file in files:
+        held = [each.files.get(file, {}) for each in found]
+        keys: dict[str, None] = {}
+        for values in held:
+            keys |= dict.fromkeys(values)
+        for key in keys:
+            cells = [cell(values.get(key, MISSING), precision, markdown=markdown) for values in held]
+            rows.append([file, key, *cells])
+    labels = [named(each.label) for each in found]
+    if len(found) <= max(len(rows), 3):
+        shown = ([named(file), named(key), *cells] for file, key, *cells in rows)
+        return output.table(shown, ["file", _NOUN[kind], *labels], markdown=markdown, align="ll" + "r" * len(found))
+    heads = [named(key if len(files) == 1 else f"{file}:{key}") for file, key, *_ in rows]
+    columns = [labels, *(cells for _, _, *cells in rows)]
+    return output.table(
+        zip(*columns, strict=True), ["revision", *heads], markdown=markdown, align="l" + "r" * len(heads)
+    )
 
 
 def by_value(found: Sequence[Values], wanted: str, *, descending: bool) -> list[Values]:

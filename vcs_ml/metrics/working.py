@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vcs_ml.errors import UserError
@@ -115,6 +115,9 @@ class Workspace:
 
     def version(self, path: str) -> None:
         return None
+
+    def expect(self, paths: Iterable[str]) -> None:
+        return
 
     def opener(self, path: str) -> Opener | None:
         naming.refuse_outside(path)
