@@ -54,11 +54,11 @@ def _section(options: argparse.Namespace) -> tuple[str, Section, set[str]]:
     if options.s3:
         return "s3", _s3, set(s3.PARTS)
     if options.pipelines:
-        words = f"Median of {options.runs} runs, but one of stages that DVC runs and of the 5,000."
+        words = f"Median of {_runs(options)}, but one of stages that DVC runs and of the 5,000."
         parts = _Parts("pipelines", pipelines.PARTS, options.pipelines, words)
         return parts.name, partial(_beside_dvc, parts), set(parts.every)
     if options.compare:
-        words = f"Median of {options.runs} {'run' if options.runs == 1 else 'runs'}."
+        words = f"Median of {_runs(options)}."
         parts = _Parts("compare", compare.PARTS, options.compare, words)
         return parts.name, partial(_beside_dvc, parts), set(parts.every)
     return "benchmark", _bench, {row.step for row in (*rows.STORY, *rows.START_UP)}
@@ -78,10 +78,7 @@ def _bench(options: argparse.Namespace, argv: list[str], steps: set[str], scratc
         peak = sample.peak / 1e6
         print(f"  {step:14} {tool:24} {sample.seconds:9.3f} s {peak:7.0f} MB", file=sys.stderr, flush=True)
 
-    data = (
-        f"{options.files:,} files of 5-15 KB in {options.directories} directories, "
-        f"median of {options.runs} {'run' if options.runs == 1 else 'runs'}."
-    )
+    data = f"{options.files:,} files of 5-15 KB in {options.directories} directories, median of {_runs(options)}."
     where = machine.describe(
         scratch, command=shlex.join(["scripts/bench", *_as_typed(argv)]), versions=_versions(options), workload=data
     )
@@ -214,6 +211,10 @@ def _versions(options: argparse.Namespace) -> str:
     if "vml" in options.tools and not options.dvc_settings:
         found.append(f"vml {machine.version(options.vml, '--version')}")
     return ", ".join(found)
+
+
+def _runs(options: argparse.Namespace) -> str:
+    return "1 run" if options.runs == 1 else f"{options.runs} runs"
 
 
 def _as_typed(argv: list[str]) -> list[str]:
