@@ -226,38 +226,13 @@ def _options(argv: list[str]) -> argparse.Namespace:
     beside = Path(sys.executable).parent
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure vml beside cp, Git and DVC.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only these rows, e.g. add status (default: all)")
-    parser.add_argument(
-        "--scale",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="how cost grows: up to a million files, 5,000 commits, 10 GB; or a share of that",
-    )
-    parser.add_argument(
-        "--s3",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="a bucket on this machine, beside rclone, aws s3 and DVC; or with a share of the data",
-    )
-    parser.add_argument(
-        "--pipelines",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="pipelines of up to 5,000 stages, beside DVC; or with a share of the stages",
-    )
-    parser.add_argument(
-        "--compare",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="metrics and plots of revisions, beside DVC; or with a share of the files and commits",
-    )
+    for section, words in (
+        ("--scale", "how cost grows: up to a million files, 5,000 commits, 10 GB; or a share of that"),
+        ("--s3", "a bucket on this machine, beside rclone, aws s3 and DVC; or with a share of the data"),
+        ("--pipelines", "pipelines of up to 5,000 stages, beside DVC; or with a share of the stages"),
+        ("--compare", "metrics and plots of revisions, beside DVC; or with a share of the files and commits"),
+    ):
+        parser.add_argument(section, type=float, nargs="?", const=1.0, metavar="SHARE", help=words)
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--directories", type=int, default=100)
