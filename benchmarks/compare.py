@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.pipelines import HEADER, row
+from benchmarks.pipelines import HEADER, file_of, row
 from benchmarks.report import Table
 from benchmarks.rows import Goal
 from benchmarks.scale import Bench
@@ -25,7 +25,7 @@ def metrics(bench: Bench) -> Table:
     files, commits = bench.size(50), bench.size(50)
 
     def make(repo: Path, program: str) -> None:
-        write_metrics(repo, _file(bench, program), files=files)
+        write_metrics(repo, file_of(bench, program), files=files)
         for seed in range(commits):
             change_metrics(repo, files=files, seed=seed)
             bench.commit(repo)
@@ -44,17 +44,13 @@ def plots(bench: Bench) -> Table:
     files, points = bench.size(20), bench.size(10_000)
 
     def make(repo: Path, program: str) -> None:
-        write_series(repo, _file(bench, program), files=files)
+        write_series(repo, file_of(bench, program), files=files)
         for seed in range(2):
             change_series(repo, files=files, points=points, seed=seed)
             bench.commit(repo)
 
     steps = {"plots diff HEAD~1 HEAD": ["plots", "diff", "HEAD~1", "HEAD"]}
     return _beside_dvc(bench, f"{files} series of {points:,} points", make, steps, expected=".html")
-
-
-def _file(bench: Bench, program: str) -> str:
-    return "vml.yaml" if program == bench.vml else "dvc.yaml"
 
 
 def _beside_dvc(

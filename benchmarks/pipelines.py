@@ -35,14 +35,15 @@ def _write_chain(repo: Path, file: str, count: int) -> None:
     (repo / "0000.txt").write_text("to be copied\n")
 
 
-def _file(bench: Bench, program: str) -> str:
+def file_of(bench: Bench, program: str) -> str:
+    """What names stages, metrics and plots for this program."""
     return "vml.yaml" if program == bench.vml else "dvc.yaml"
 
 
 def _times(bench: Bench, program: str, count: int, then: Sequence[str] = ("repro", "status")) -> list[float]:
     """Seconds for a chain of so many stages that run for the first time; then for commands that leave it alone."""
     repo = bench.repo("chain", program)
-    _write_chain(repo, _file(bench, program), count)
+    _write_chain(repo, file_of(bench, program), count)
     bench.commit(repo)
     cold = bench.run(repo, program, "repro", together=False).seconds
     last = repo / f"{count:04}.txt"
@@ -119,7 +120,7 @@ def _sleep(bench: Bench, program: str, *options: str) -> float:
         f"  sleep{n}:\n    cmd: sleep {bench.factor:g} && echo {n} > {n}.txt\n    outs:\n      - {n}.txt\n"
         for n in range(8)
     ]
-    (repo / _file(bench, program)).write_text("stages:\n" + "".join(stages))
+    (repo / file_of(bench, program)).write_text("stages:\n" + "".join(stages))
     found = bench.run(repo, program, "repro", *options, together=False).seconds
     if [(repo / f"{n}.txt").read_text() for n in range(8)] != [f"{n}\n" for n in range(8)]:
         raise WrongResult(f"{program} repro: a stage has not made what it should")

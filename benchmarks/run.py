@@ -54,11 +54,11 @@ def _section(options: argparse.Namespace) -> tuple[str, Section, set[str]]:
     if options.s3:
         return "s3", _s3, set(s3.PARTS)
     if options.pipelines:
-        words = f"Median of {options.runs} runs, but one of stages that DVC runs and of the 5,000."
+        words = f"Median of {_runs(options)}, but one of stages that DVC runs and of the 5,000."
         parts = _Parts("pipelines", pipelines.PARTS, options.pipelines, words)
         return parts.name, partial(_beside_dvc, parts), set(parts.every)
     if options.compare:
-        words = f"Median of {options.runs} {'run' if options.runs == 1 else 'runs'}."
+        words = f"Median of {_runs(options)}."
         parts = _Parts("compare", compare.PARTS, options.compare, words)
         return parts.name, partial(_beside_dvc, parts), set(parts.every)
     return "benchmark", _bench, {row.step for row in (*rows.STORY, *rows.START_UP)}
@@ -78,10 +78,7 @@ def _bench(options: argparse.Namespace, argv: list[str], steps: set[str], scratc
         peak = sample.peak / 1e6
         print(f"  {step:14} {tool:24} {sample.seconds:9.3f} s {peak:7.0f} MB", file=sys.stderr, flush=True)
 
-    data = (
-        f"{options.files:,} files of 5-15 KB in {options.directories} directories, "
-        f"median of {options.runs} {'run' if options.runs == 1 else 'runs'}."
-    )
+    data = f"{options.files:,} files of 5-15 KB in {options.directories} directories, median of {_runs(options)}."
     where = machine.describe(
         scratch, command=shlex.join(["scripts/bench", *_as_typed(argv)]), versions=_versions(options), workload=data
     )
@@ -216,6 +213,10 @@ def _versions(options: argparse.Namespace) -> str:
     return ", ".join(found)
 
 
+def _runs(options: argparse.Namespace) -> str:
+    return "1 run" if options.runs == 1 else f"{options.runs} runs"
+
+
 def _as_typed(argv: list[str]) -> list[str]:
     """The arguments without `--vml PROGRAM`, which scripts/bench adds."""
     return argv[2:] if argv[:1] == ["--vml"] else argv
@@ -225,38 +226,13 @@ def _options(argv: list[str]) -> argparse.Namespace:
     beside = Path(sys.executable).parent
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure vml beside cp, Git and DVC.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only these rows, e.g. add status (default: all)")
-    parser.add_argument(
-        "--scale",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="how cost grows: up to a million files, 5,000 commits, 10 GB; or a share of that",
-    )
-    parser.add_argument(
-        "--s3",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="a bucket on this machine, beside rclone, aws s3 and DVC; or with a share of the data",
-    )
-    parser.add_argument(
-        "--pipelines",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="pipelines of up to 5,000 stages, beside DVC; or with a share of the stages",
-    )
-    parser.add_argument(
-        "--compare",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="SHARE",
-        help="metrics and plots of revisions, beside DVC; or with a share of the files and commits",
-    )
+    for section, words in (
+        ("--scale", "how cost grows: up to a million files, 5,000 commits, 10 GB; or a share of that"),
+        ("--s3", "a bucket on this machine, beside rclone, aws s3 and DVC; or with a share of the data"),
+        ("--pipelines", "pipelines of up to 5,000 stages, beside DVC; or with a share of the stages"),
+        ("--compare", "metrics and plots of revisions, beside DVC; or with a share of the files and commits"),
+    ):
+        parser.add_argument(section, type=float, nargs="?", const=1.0, metavar="SHARE", help=words)
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--directories", type=int, default=100)

@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import Repo
 from vcs_ml.cli import main
 from vcs_ml.fs import tmp_name
+from vcs_ml.rows import spill
 from vcs_ml.store import objects, records
 from vcs_ml.workspace import collect as collect_module
 from vcs_ml.workspace import opening
@@ -598,6 +599,19 @@ def test_temporary_files_are_counted(repo: Repo) -> None:
     assert repo.json("gc")["leftovers"] == 2
     assert "2 temporary files" in repo.run("gc", "--force").out
     assert repo.json("gc")["leftovers"] == 0
+
+
+def test_scratch_of_tables_goes_unless_a_comparison_is_at_it(repo: Repo) -> None:
+    version(repo, "one")
+    scratch = repo.path / ".vml/tmp"
+    scratch.mkdir(exist_ok=True)
+    with spill.directory(scratch) as held:
+        left = repo.write(".vml/tmp/rows-0011223344556677/old.0", "half").parent
+        os.utime(left, (time.time() - 7200,) * 2)
+        assert repo.json("gc")["leftovers"] == 1
+        assert "1 file (4 B) of commands that were killed" in repo.run("doctor", ok=False).out
+        repo.run("gc", "--force")
+        assert (left.exists(), held.exists()) == (False, True)
 
 
 def test_what_a_workspace_file_is_linked_to_frees_nothing(repo: Repo) -> None:

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
@@ -201,6 +202,17 @@ def test_statistics_that_stay_are_not_shown(tmp_path: Path) -> None:
     new = [(k, v, "a" if i % 50 == 0 else w) for i, (k, v, w) in enumerate(old)]
     found = compare(tmp_path, text(NAMES, old), text(NAMES, [*new[1000:], *new[:1000]]))
     assert [each.name for each in found.columns] == ["w"]
+
+
+def test_texts_in_json(tmp_path: Path) -> None:
+    found: Any = compare(tmp_path, "label\nplum\nplum\nfig\n", "label\nplum\nfig\nfig\n").as_json()
+    (column,) = found["columns"]
+    assert column["old"]["texts"] == {
+        "shortest": 3,
+        "longest": 4,
+        "frequent": [{"value": "plum", "count": 2}],
+        "exact": True,
+    }
 
 
 def test_which_files_are_tables(tmp_path: Path) -> None:

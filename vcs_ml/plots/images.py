@@ -37,12 +37,12 @@ def compare(id: str, files: Mapping[str, bytes | None], *, title: str = "") -> I
     """The pictures of one path at several revisions; None where there is none. What cannot be shown is noted."""
     notes: list[str] = []
     same: dict[bytes, list[str]] = {}
+    problems = {raw: _problem(id, raw) for raw in set(files.values())}
     for rev, raw in files.items():
-        problem = _problem(id, raw)
-        if raw is not None and problem is None:
+        if raw is not None and problems[raw] is None:
             same.setdefault(raw, []).append(rev)
         else:
-            notes.append(f"{rev}: {problem}")
+            notes.append(f"{rev}: {problems[raw]}")
     shown = [Shown(revs, raw, found) for raw, revs in same.items() if (found := pictures.look(raw)) is not None]
     notes += [f"{', '.join(each.revs)}: the same picture" for each in shown if len(each.revs) > 1]
     sizes = {(each.picture.width, each.picture.height) for each in shown}

@@ -1,4 +1,4 @@
-"""The points of a plot: the columns that it names, out of the tables of several revisions, checked and thinned."""
+"""The points of a plot: the columns that it names, out of the tables of several revisions, checked."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import marshal
 import os
-import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,10 +27,8 @@ def directory(scratch: Path) -> Iterator[Path]:
 
     It is locked by this process and those forked from it, until the last of them ends.
     """
-    for left in scratch.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.callback(os.close, _locked(left, fcntl.LOCK_EX))
-            fs.remove(str(left))
+    for left in litter(scratch):
+        fs.remove(left)
     place, fd = _made(scratch)
     try:
         yield place
@@ -40,9 +37,18 @@ def directory(scratch: Path) -> Iterator[Path]:
         os.close(fd)
 
 
+def litter(scratch: Path) -> Iterator[str]:
+    """What killed commands left there of theirs; each is locked until the next is asked for, so that it may go."""
+    for left in sorted(scratch.glob(f"{_PREFIX}*")):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.callback(os.close, _locked(left, fcntl.LOCK_EX))
+            yield str(left)
+
+
 def _made(scratch: Path) -> tuple[Path, int]:
     while True:
-        place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
+        place = scratch / f"{_PREFIX}{os.urandom(8).hex()}"
+        place.mkdir(0o700)
         try:
             fd = _locked(place, fcntl.LOCK_SH)
         except (BlockingIOError, FileNotFoundError):

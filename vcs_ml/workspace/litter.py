@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 
 from vcs_ml import fs
+from vcs_ml.rows import spill
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 
 def clean_scratch(project: Project) -> None:
-    """Empty `.vml/tmp`; the caller holds the worktree's lock, so nobody else is writing there."""
+    """Empty `.vml/tmp` of all that is written under the worktree's lock, which the caller holds; comparisons of tables
+    do without it, and theirs stays.
+    """
     for left in fs.scratch_in(project.tmp_dir):
         fs.remove(left)
 
@@ -24,6 +27,7 @@ def found(project: Project, pointers: Iterable[Pointer]) -> Iterator[str]:
     own = (project.tmp_dir, project.state_dir, *indexes, project.lock_dir, project.state_dir / "saved")
     for place in (*own, *(project.root / path for path in sorted(beside))):
         yield from fs.scratch_in(place)
+    yield from spill.litter(project.tmp_dir)
     for each in tracked:
         if each.kind == "tree":
             for folder, _, names in os.walk(project.root / each.path):
