@@ -127,7 +127,8 @@ def _indented(obj: object, newline: str) -> str:
     inner = newline + "  "
     if not obj or not isinstance(obj, dict | list | tuple):
         return _encoder("").encode(obj)
-    if not any(isinstance(each, dict | list | tuple) for each in (obj.values() if isinstance(obj, dict) else obj)):
+    kinds = set(map(type, obj.values() if isinstance(obj, dict) else obj))
+    if not any(issubclass(kind, dict | list | tuple) for kind in kinds):
         text = _encoder(inner).encode(obj)
         return f"{text[0]}{inner}{text[1:-1]}{newline}{text[-1]}"
     if isinstance(obj, dict):

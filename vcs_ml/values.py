@@ -31,6 +31,7 @@ _TOML_TEXT: Final = re.compile(
 _NO_KEY: Final = re.compile(r"[^\w\-. \t]+|\.{2,}")
 _SEARCHED: Final = 1_000  # keys of a file that are compared with one that is missing
 _WORD_MAX: Final = 100
+_NUMBERS: Final = frozenset({float, bool, type(None)})
 _BITS_MAX: Final = 4_000  # Python refuses to print numbers of 4,300 digits
 
 
@@ -97,6 +98,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if depth > yaml.DEPTH_MAX:
         raise RecursionError
     if kind is dict:
+        if _NUMBERS.issuperset(map(type, value.values())) and _is_ascii(value):  # as most are
+            return value
         return {_text(key): each if type(each) is float else _plain(each, depth + 1) for key, each in value.items()}
     if kind is list or kind is tuple:
         return [_plain(each, depth + 1) for each in value]
@@ -107,6 +110,13 @@ def _plain(value: Any, depth: int = 0) -> Any:
             raise ValueError("a number in it is too long")
         return value
     return _text(value)
+
+
+def _is_ascii(keys: Iterable[Any]) -> bool:
+    try:
+        return "".join(keys).isascii()
+    except TypeError:  # some are no text
+        return False
 
 
 def _text(value: object) -> str:

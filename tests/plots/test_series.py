@@ -45,6 +45,14 @@ def test_what_csv_writes_is_read(data: st.DataObject, names: list[str], suffix: 
     assert [list(row) for row in zip(*table.values(), strict=True)] == rows
 
 
+@given(st.text("a1.,\r\n", min_size=1).filter(lambda text: text.strip("\r\n")))
+def test_a_file_is_read_alike_with_and_without_quotes_in_it(text: str) -> None:
+    plain = series.read(text.encode(), "p.csv", header=False)
+    quoted = series.read(f'{text}\n"b"\n'.encode(), "p.csv", header=False)
+    assert quoted.pop("0") == [*plain.pop("0"), "b"]
+    assert quoted == {name: [*cells, None] for name, cells in plain.items()}
+
+
 @settings(max_examples=60)
 @given(st.lists(st.dictionaries(st.text("ab.c"), CELLS), min_size=1))
 def test_rows_of_json_and_yaml_become_columns(rows: list[dict[str, object]]) -> None:

@@ -19,6 +19,8 @@ LETTERS_MAX: Final = 32_000_000
 
 _JSON_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SPECIAL: Final = frozenset('.[]"')
+_FLOATS: Final = frozenset({float})
+_PLAIN: Final = frozenset({float, int, bool, type(None)})
 
 
 def flatten(content: Any, keys: Collection[str] | None = None) -> Flat:
@@ -86,19 +88,14 @@ class _Table:
 
     def _take_mapping(self, value: dict[str, Any], above: str, dot: str) -> None:
         self._add(0, len(dot) * len(value) + sum(map(len, value)))  # before there are so many keys
-        plain = 0
+        if not self._quoted and _PLAIN.issuperset(map(type, value.values())):  # as in most
+            self.found |= {dot + name: each for name, each in value.items()}
+            self.count += len(value)
+            self._add(len(value), 0)
+            return
         for name, each in value.items():
-            key = dot + name
-            if self._quoted and _is_special(name):
-                key = f"{above}[{json.dumps(name, ensure_ascii=False)}]"
-            kind = type(each)
-            if kind is dict or kind is list or kind is str:
-                self._take(each, key)
-            else:  # as most are
-                self.found[key] = each
-                plain += 1
-        self.count += plain
-        self._add(plain, 0)
+            special = self._quoted and _is_special(name)
+            self._take(each, f"{above}[{json.dumps(name, ensure_ascii=False)}]" if special else dot + name)
 
     def _add(self, items: int, letters: int) -> None:
         self._items += items
@@ -140,6 +137,13 @@ def text(value: Any, precision: int | None = None, *, exact: bool = False) -> st
     if kind is list:
         return f"[{', '.join(text(each, precision, exact=exact) for each in value)}]"
     return repr(value) if kind is int else json.dumps(value)
+
+
+def json_values(found: Flat) -> Flat:
+    """Values by key, each as `json_value` has it."""
+    if _FLOATS.issuperset(map(type, found.values())) and all(map(math.isfinite, found.values())):
+        return found
+    return {key: json_value(each) for key, each in found.items()}
 
 
 def json_value(value: Any) -> Any:

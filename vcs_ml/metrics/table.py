@@ -179,7 +179,7 @@ def as_json(found: Comparison, by: Order = "name") -> dict[str, Any]:
 
 def values_json(found: Values) -> dict[str, Any]:
     """One revision: {"rev", "commit", "files": {file: {key: value}}, "errors": {file: message}}."""
-    files = {file: {key: flat.json_value(each) for key, each in some.items()} for file, some in found.files.items()}
+    files = {file: flat.json_values(values) for file, values in found.files.items()}
     return {"rev": _rev(found), "commit": found.commit, "files": files, "errors": messages(found)}
 
 

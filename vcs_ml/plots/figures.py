@@ -108,7 +108,8 @@ def _same(found: Points) -> list[Note]:
     notes: list[Note] = []
     for at, each in enumerate(found.series):
         for before in found.series[:at]:
-            if before.labels["field"] == each.labels["field"] and before.columns == each.columns:
+            same_y = before.columns[found.y.column] == each.columns[found.y.column]  # seldom, where x often is
+            if same_y and before.labels["field"] == each.labels["field"] and before.columns == each.columns:
                 notes.append((each.labels["series"], f"the same as {before.labels['series']}"))
                 break
     return notes

@@ -101,11 +101,13 @@ def _axis(column: str, names: Sequence[str], series: Sequence[Series]) -> Axis:
     title = ", ".join(dict.fromkeys(names))
     kinds: Counter[type] = Counter()
     for each in series:
-        kinds.update(map(type, each.columns[column]))
+        cells = each.columns[column]
+        here = set(map(type, cells))
+        kinds.update({here.pop(): len(cells)} if len(here) == 1 else map(type, cells))
     if 2 * (kinds[int] + kinds[float]) >= kinds.total() - kinds[type(None)]:
         return Axis(column, title, "quantitative")
-    cells = (cell for each in series for cell in each.columns[column] if cell is not None)
-    dated = all(isinstance(each, str) and _DATE.fullmatch(each) for each in cells)
+    known = (cell for each in series for cell in each.columns[column] if cell is not None)
+    dated = all(isinstance(each, str) and _DATE.fullmatch(each) for each in known)
     return Axis(column, title, "temporal" if dated else "nominal")
 
 
