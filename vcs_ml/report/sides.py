@@ -34,6 +34,15 @@ class Side(NamedTuple):
     about: str = ""
 
 
+def both(root: GitRoot, env: Mapping[str, str], base: str | None, head: str | None) -> tuple[Side, Side]:
+    """The older and the newer revision. `A..B` and `A...B` as `base` alone name both, as in `asked.pair`."""
+    if base is not None and head is None and ".." in base:
+        base, head = asked.pair(root, base, None)
+        head = head or WORKSPACE
+    new = newer(root, env, head)
+    return older(root, env, base, new), new
+
+
 def newer(root: GitRoot, env: Mapping[str, str], name: str | None) -> Side:
     """The revision `name`; without one, HEAD in CI and in a bare repository, else the workspace.
 
