@@ -205,6 +205,17 @@ def test_default_revisions(project: Repo, monkeypatch: pytest.MonkeyPatch) -> No
     assert found(project, "main", "workspace")["head"]["commit"] is not None
 
 
+def test_both_revisions_in_one_word(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    assert sides(project, "main~1..main") == ("main~1", "main")
+    assert sides(project, "main..") == ("main", "feature")
+    assert sides(project, "main..workspace") == ("main", "workspace")
+    project.git("checkout", "-q", "-b", "later", "main")
+    project.git("commit", "-q", "--allow-empty", "-m", "later")
+    assert sides(project, "later...feature") == ("main", "feature")
+    assert "not a range" in project.fails("report", "main..later", "feature", code=3).err
+
+
 def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     project.git("branch", "release", "main~1")
     clone = project.clone("clone")

@@ -64,7 +64,7 @@ def report(
 
     Without BASE, it is the commit at which HEAD left the branch of the pull request, as far as a CI system names it,
     or else the default branch; on that branch itself, the commit before. Without HEAD, it is the workspace, but the
-    commit HEAD in CI. `workspace` names the workspace there, too.
+    commit HEAD in CI. `workspace` names the workspace there, too. `A..B` alone is both.
 
     \b
     Examples:
@@ -84,8 +84,7 @@ def report(
     project = Project.find(session.directory, session.env)
     if file is not None:
         _check_place(project, session.directory / file, force=force)
-    newer = sides.newer(project.git, session.env, head)
-    older = sides.older(project.git, session.env, base, newer)
+    older, newer = sides.both(project.git, session.env, base, head)
     store = opening.open_store(project, session.note)
     with session.progress("comparing") as meter:
         job = Job(

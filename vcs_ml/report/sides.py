@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from vcs_ml import git, history
 from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot
-
-WORKSPACE: Final = "workspace"
+from vcs_ml.metrics import asked
+from vcs_ml.metrics.revision import WORKSPACE
 
 _SHORT: Final = 7
 _REMOTE: Final = "refs/remotes/origin/"
@@ -34,12 +34,21 @@ class Side(NamedTuple):
     about: str = ""
 
 
+def both(root: GitRoot, env: Mapping[str, str], base: str | None, head: str | None) -> tuple[Side, Side]:
+    """The older and the newer revision. `A..B` and `A...B` as `base` alone name both, as in `asked.pair`."""
+    if base is not None and head is None and ".." in base:
+        base, head = asked.pair(root, base, None)
+        head = head or WORKSPACE
+    new = newer(root, env, head)
+    return older(root, env, base, new), new
+
+
 def newer(root: GitRoot, env: Mapping[str, str], name: str | None) -> Side:
     """The revision `name`; without one, HEAD in CI and in a bare repository, else the workspace.
 
     `workspace` names the workspace, unless something in Git is called so.
     """
-    if name == WORKSPACE and root.worktree is not None and not _is_revision(root, name):
+    if name == WORKSPACE and root.worktree is not None and not asked.is_commit(root, name):
         return Side(None, WORKSPACE)
     if name is not None:
         return Side(git.resolve(root, name), name)
@@ -59,7 +68,7 @@ def older(root: GitRoot, env: Mapping[str, str], name: str | None, head: Side) -
         return Side(git.resolve(root, name), name)
     tip = head.commit or git.resolve(root, "HEAD")
     known = env.get(_MERGE_BASE)
-    if known and git.FULL_ID.fullmatch(known) and _is_revision(root, known):
+    if known and git.FULL_ID.fullmatch(known) and asked.is_commit(root, known):
         return _side(git.resolve(root, known), "merge base")
     ref = _target(root, env)
     branch = _short(ref)
@@ -85,7 +94,7 @@ def _target(root: GitRoot, env: Mapping[str, str]) -> str:
     """The branch that work goes into, by its full name: a tag may be called like any branch."""
     wanted = next((env[name] for name in _TARGETS if env.get(name)), None)
     for ref in _refs(wanted) if wanted else _usual(root):
-        if _is_revision(root, ref):
+        if asked.is_commit(root, ref):
             return ref
     if wanted:
         hint = f"{_fetch(wanted, is_shallow=_is_shallow(root))} (a CI job has to clone more than one commit)"
@@ -127,11 +136,3 @@ def _no_common_commit(branch: str, *, is_shallow: bool) -> UserError:
     if is_shallow:
         hint = "the clone is shallow: git fetch --unshallow (in GitHub Actions, fetch-depth: 0 for actions/checkout)"
     return UserError(f"the commit before this work, on {branch}, is not known here", hint=hint)
-
-
-def _is_revision(root: GitRoot, name: str) -> bool:
-    try:
-        git.resolve(root, name)
-    except UserError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""What `--force` replaced: stored first, and named here so that it can be found again (and gc keeps it)."""
+"""What commands took out of the workspace: stored first, and named here so that it is found again (gc keeps it)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Saved(NamedTuple):
     size: int
 
     def line(self, algorithm: Algorithm) -> str:
-        """What to tell whoever used `--force`."""
+        """What to tell whoever ran the command."""
         return _line(self.path, objects.format_hash(self.oid, algorithm))
 
 
