@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from array import array
 from pathlib import Path
+from typing import Final
 
 from vcs_ml import fs
 from vcs_ml.errors import UserError
@@ -21,6 +23,7 @@ from vcs_ml.workspace.item import Item, Kind
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
+_STATS: Final = struct.Struct(f"={ingest.STAT_FIELDS}q")
 _KINDS: dict[int, Kind] = {page.FILE: "file", page.EXECUTABLE: "executable"}
 
 
@@ -76,6 +79,20 @@ class Files:
         if self._put or self._dropped or self._stamp != self._look_at_index():
             self._load()
         self._clock = None
+
+    def is_unchanged(self, each: Pointer) -> bool:
+        """Whether the file is what its pointer says, by its stats alone: where it is not sure, `look` tells. 4 us."""
+        raw = os.fsencode(each.path)
+        known = self._known.get(raw)
+        if known is None or known[1] != each.oid[:-1]:
+            return False
+        try:
+            st = os.lstat(self._root + b"/" + raw)
+        except OSError:
+            return False
+        if not stat.S_ISREG(st.st_mode) or known[0] != _STATS.pack(*stat_numbers(st)):
+            return False
+        return st.st_size == each.size and (st.st_mode & stat.S_IXUSR != 0) == (each.kind == "executable")
 
     def look(self, path: str, *, meter: Meter, rehash: bool = False, steady: bool = True) -> tuple[Entry | None, bool]:
         """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed.

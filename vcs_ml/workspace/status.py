@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from vcs_ml import git
@@ -103,7 +103,7 @@ def status(
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
         missing: list[Missing] = []
         partial: list[Part] = []
-        for each in {each.path: each for each, _ in wanted}.values():
+        for each in _not_here(store, {each.path: each for each, _ in wanted}.values()):
             _look_into_store(project, store, each, missing, partial)
         git_says = git.parse_status(changes.wait())
         in_git = git.listed(in_index.wait())
@@ -177,6 +177,8 @@ def compare(
 
 
 def _compare_file(project: Project, files: single.Files, each: Pointer, *, meter: Meter, rehash: bool) -> list[Change]:
+    if not rehash and files.is_unchanged(each):
+        return []
     old = single.entry_of(each)
     new, known = files.look(each.path, meter=meter, rehash=rehash, steady=False)
     if new == old:
@@ -254,6 +256,12 @@ def renames(changes: Sequence[Change]) -> list[Change]:
                 continue
         result.append(each)
     return [each for each in result if not (each.change == "deleted" and each.path in used)]
+
+
+def _not_here(store: LocalStore, wanted: Collection[Pointer]) -> list[Pointer]:
+    """Directories, and the files that the store lacks."""
+    lacking = set(store.lacking({each.oid for each in wanted if each.kind != "tree"}))
+    return [each for each in wanted if each.kind == "tree" or each.oid in lacking]
 
 
 def _look_into_store(
