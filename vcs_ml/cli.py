@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "commit": Command("Data", "Record changed data in its pointers.", "commit"),
     "unprotect": Command("Data", "Make linked files private and writable.", "unprotect"),
     "ls": Command("Data", "List tracked data.", "ls"),
+    "log": Command("Data", "Show the versions of tracked data.", "log"),
     "du": Command("Data", "Show how much room data takes.", "du"),
     "remote": Command("Remotes", "Set up the places where data is shared.", "remote"),
     "push": Command("Remotes", "Send data to a remote.", "push"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -19,6 +20,7 @@ _EMPTY_TREE: Final = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
+_COMMIT: Final = ("%H", "%P", "%aN", "%aE", "%aI", "%s")  # git-log(1), PRETTY FORMATS
 _WINDOW: Final = 1 << 20  # bytes
 
 
@@ -28,6 +30,17 @@ class Ref(NamedTuple):
     name: str
     commit: str
     kind: Literal["branch", "remote", "tag"]
+
+
+class Commit(NamedTuple):
+    """A commit: full ids of it and its parents, its author, when that was (ISO 8601), its first line."""
+
+    oid: str
+    parents: tuple[str, ...]
+    author: str
+    email: str
+    date: str
+    subject: str
 
 
 def ls_tree(root: GitRoot, rev: str, patterns: Sequence[str]) -> list[tuple[bytes, int, str]]:
@@ -149,6 +162,50 @@ def since(root: GitRoot, moment: float) -> list[str]:
 def last(root: GitRoot, tip: str, n: int) -> list[str]:
     """The `n` newest commits in the history of `tip`."""
     return run(["rev-list", f"--max-count={n}", tip], root.cwd).decode().split()
+
+
+def log(root: GitRoot, revs: Sequence[str], patterns: Sequence[str], *, every_ref: bool = False) -> Iterator[Commit]:
+    """The commits in the history of `revs` (revisions and ranges), or of every ref, that changed matching paths, the
+    newest first. UserError for a revision that Git does not know.
+    """
+    for each in revs:
+        for rev in filter(None, re.split(r"\.{2,3}", each.removeprefix("^"))):
+            resolve(root, rev)
+    out = run(
+        [
+            *("-c", "log.follow=false", "-c", "log.showSignature=false"),
+            *("log", "-z", f"--format={'%x00'.join(_COMMIT)}", "--no-show-signature"),
+            *["--all"] * every_ref,
+            *("--end-of-options", *revs, "--", *patterns),
+        ],
+        root.cwd,
+    )
+    fields = iter(out.decode("utf-8", "replace").split("\0"))
+    for oid, parents, *more in zip(*[fields] * len(_COMMIT), strict=False):
+        yield Commit(oid, tuple(parents.split()), *more)
+
+
+def renamed(root: GitRoot, commit: Commit, pattern: str) -> list[tuple[str, str]]:
+    """(old, new) path from the top of every matching file that a commit renamed, against its first parent."""
+    if not commit.parents:
+        return []
+    out = run(
+        [
+            "diff-tree",
+            "-r",
+            "-z",
+            "-M",
+            "--diff-filter=R",
+            "--name-status",
+            commit.parents[0],
+            commit.oid,
+            "--",
+            pattern,
+        ],
+        root.cwd,
+    )
+    tokens = iter(listed(out))
+    return [(old, new) for _, old, new in zip(tokens, tokens, tokens, strict=True)]
 
 
 def merge_base(root: GitRoot, one: str, other: str) -> str | None:

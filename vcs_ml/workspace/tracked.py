@@ -125,10 +125,12 @@ def refuse_out(each: Pointer, what: str) -> None:
         )
 
 
-def pathspecs(project: Project) -> list[str]:
-    """What Git is asked about for this project: every file below it that records something, and where others begin."""
+def pathspecs(project: Project, names: Iterable[str] = (f"*{SUFFIX}", lockfile.NAME, _CONFIG)) -> list[str]:
+    """What Git is asked about for this project: the files of these names below it. Without `names`, every file that
+    records something, and where others begin.
+    """
     top = _glob_escape(f"{project.prefix}/" if project.prefix else "")
-    return [f":(glob,top){top}**/{name}" for name in (f"*{SUFFIX}", lockfile.NAME, _CONFIG)]
+    return [f":(glob,top){top}**/{name}" for name in names]
 
 
 def sources_of(project: Project, paths: Iterable[str]) -> dict[str, str]:
