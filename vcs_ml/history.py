@@ -225,7 +225,7 @@ def setting(root: GitRoot, key: str) -> str | None:
 
 def lacks_history(root: GitRoot) -> tuple[str, str] | None:
     """Why this clone does not know every commit of where it came from, and what to do; None if it does."""
-    if (root.common_dir / "shallow").exists():
+    if root.is_shallow:
         return "it is shallow", "git fetch --unshallow"
     out = run(["config", "--null", "--get-regexp", r"^remote\..*\.(fetch|promisor)$"], root.cwd, ok=(0, 1))
     branches: dict[str, list[str]] = {}

@@ -53,6 +53,8 @@ def log(
     seen = versions.versions(project, target, revs, read, every_ref=every, follow=follow)
     found = list(islice(seen, count))
     versions.check(target, found)
+    if project.git.is_shallow and (count is None or len(found) < count):
+        session.note("note: the clone is shallow, its oldest commit counts as the first: git fetch --unshallow")
     if json:
         session.json({"schema": 1, "path": target, "versions": [each.as_json(project) for each in found]})
         return
