@@ -324,6 +324,22 @@ def test_templates_that_are_wrong(repo: Repo) -> None:
 
 
 def test_a_page_has_room_for_so_many_pictures(repo: Repo) -> None:
+def test_templates_of_the_project_are_listed_and_printed(repo: Repo, tmp_path: Path) -> None:
+    assert repo.run("plots", "templates").out.split() == list(templates.NAMES)
+    text = templates.text("scatter")
+    for name in ("mine", "linear"):  # of the latter name, ours is drawn
+        repo.write(f".vml/plots/{name}.json", text)
+    (tmp_path / "far.json").write_text(text)
+    (repo.path / ".vml/plots/far.json").symlink_to(tmp_path / "far.json")
+    repo.write("sub/x", "")
+    assert repo.run("plots", "templates", cwd="sub").out.split() == [*templates.NAMES, "far", "mine"]
+    assert repo.run("plots", "templates", "mine", cwd="sub").out == text
+    assert repo.run("plots", "templates", "linear").out == templates.text("linear")
+    assert "did you mean mine?" in repo.fails("plots", "templates", "mnie", code=3).err
+    repo.fails("plots", "templates", "far", code=3)
+    repo.fails("plots", "templates", "../../x", code=3)
+
+
     repo.write("vml.yaml", "plots: [seen]\n")
     repo.write("seen/0.png", png(2, 2) + b"\0" * 9_900_000)
     for at in range(1, 7):

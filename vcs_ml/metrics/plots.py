@@ -8,6 +8,7 @@ import itertools
 import posixpath
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vcs_ml import values
@@ -79,6 +80,20 @@ def name(source: PlotSource) -> str:
 
 def _is_over_files(source: PlotSource) -> bool:
     return isinstance(source.props.get("y"), Mapping)
+def own_templates(root: Path) -> list[str]:
+    """The names of the templates that a project has in its workspace beside ours."""
+    found = (root / naming.TEMPLATES).glob(f"*{templates.SUFFIX}")
+    return sorted(line(each.stem) for each in found if each.stem not in templates.NAMES)
+
+
+def own_template(reader: Reader, name: str) -> bytes:
+    """The file of one of these. UserError for what is no template."""
+    path = f"{naming.TEMPLATES}/{name}{templates.SUFFIX}"
+    raw = revision.read(reader.workspace(), path) or b""
+    templates.parse(raw, path)
+    return raw
+
+
 
 
 def _chosen(
@@ -213,7 +228,7 @@ class _Work:
             raw = revision.read(at, path)
             if raw is not None:
                 return templates.parse(raw, path)
-        own = self._own()
+        own = own_templates(self._reader.project.root)[:_LISTED_MAX]
         like = values.suggestion(name, [*templates.NAMES, *own])
         if name in own:
             hint = f"it is in the workspace: vml plots show draws with it, and other revisions once {path} is committed"
@@ -225,11 +240,6 @@ class _Work:
             f"there is no template {quote(path if is_path else name)}, which {STAGES} names for the plot {quote(id)}",
             hint=hint,
         )
-
-    def _own(self) -> list[str]:
-        """The names of the project's own templates in the workspace."""
-        there = (self._reader.project.root / naming.TEMPLATES).glob(f"*{templates.SUFFIX}")
-        return [line(each.stem) for each in itertools.islice(sorted(there), _LISTED_MAX)]
 
 
 def _path(source: PlotSource, written: str) -> str:
