@@ -171,6 +171,7 @@ def test_targets_that_are_nowhere(several: Repo) -> None:
     assert "there is no plot nosuch" in several.fails("plots", "show", "-t", "nosuch", code=3).err
     several.write("vml.yaml", "plots:\n  - both: {title: My loss, y: {loss.csv: loss}}\n")
     assert "hint: it is the title of a plot: -t both" in several.fails("plots", "show", "-t", "My loss", code=3).err
+    assert "hint: did you mean both?" in several.fails("plots", "show", "-t", "bth", code=3).err
     assert "there is no plot *.svg" in several.fails("plots", "show", "-t", "*.svg", code=3).err
     assert "outside of the project" in several.fails("plots", "show", "-t", "../x", code=3).err
     several.fails("plots", "show", "-t", ".git/config", code=3)

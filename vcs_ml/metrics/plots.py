@@ -105,19 +105,21 @@ def _chosen(
         if not ours:
             ours = {id: (PlotSource(id, "", {}), True) for id in work.files(target)}
         if not ours:
-            titled = next((id for id, (source, _) in found.items() if source.props.get("title") == target), None)
-            raise UserError(
-                f"there is no plot {quote(target)}",
-                hint=f"it is the title of a plot: -t {shlex.quote(line(titled))}"
-                if titled is not None
-                else "vml plots show --json lists what there is",
-            )
+            raise UserError(f"there is no plot {quote(target)}", hint=_meant(found, target))
         chosen |= ours
     return chosen
 
 
 def _is_picture(path: str) -> bool:
     return path.lower().endswith(tuple(pictures.SUFFIXES))
+def _meant(found: Mapping[str, tuple[PlotSource, bool]], target: str) -> str:
+    titled = next((id for id, (source, _) in found.items() if source.props.get("title") == target), None)
+    if titled is not None:
+        return f"it is the title of a plot: -t {shlex.quote(line(titled))}"
+    like = values.suggestion(target, found)
+    return f"did you mean {quote(like)}?" if like is not None else "vml plots show --json lists what there is"
+
+
 
 
 class _Work:
