@@ -290,10 +290,10 @@ def test_a_template_of_the_project(trained: Repo) -> None:
     assert "hint: did you mean mne?" in trained.run("plots", "show").err
     trained.write(".vml/plots/xyzzy.json", json.dumps(mine))
     (trained.path / ".vml/plots/mne.json").unlink()
-    assert "xyzzy" in trained.run("plots", "show").err
+    assert "xyzzy" in trained.run("plots", "show", "--json").err
     trained.commit("without it")
     trained.write(".vml/plots/mine.json", json.dumps(mine))
-    assert "hint: it is in the workspace" in trained.run("plots", "show", "HEAD").err
+    assert "hint: it is in the workspace" in trained.run("plots", "show", "HEAD", "--json").err
 
 
 def test_templates_that_are_wrong(repo: Repo) -> None:
@@ -316,15 +316,14 @@ def test_templates_that_are_wrong(repo: Repo) -> None:
     assert "did you mean confusion?" in result.err
     assert "there is no template deep/none.json" in result.err
     assert "tracker.example" not in result.out
-    assert "no plot can be drawn" in repo.run("plots", "show", "-t", "p0").err
+    repo.run("plots", "show", "-t", "p1")
+    page = repo.read("plots.html").decode()
+    assert '<section id="p1" aria-label="p1"><h2>p1</h2><p>Nothing to draw.</p><p class="note">there is no t' in page
+    assert "hint: did you mean confusion?" in page
     failed = repo.fails("plots", "templates", "confusoin", code=3)
     assert "did you mean confusion?" in failed.err
 
 
-# --- Data ------------------------------------------------------------------------------------------------
-
-
-def test_a_page_has_room_for_so_many_pictures(repo: Repo) -> None:
 def test_templates_of_the_project_are_listed_and_printed(repo: Repo, tmp_path: Path) -> None:
     assert repo.run("plots", "templates").out.split() == list(templates.NAMES)
     text = templates.text("scatter")
@@ -341,6 +340,10 @@ def test_templates_of_the_project_are_listed_and_printed(repo: Repo, tmp_path: P
     repo.fails("plots", "templates", "../../x", code=3)
 
 
+# --- Data ------------------------------------------------------------------------------------------------
+
+
+def test_a_page_has_room_for_so_many_pictures(repo: Repo) -> None:
     repo.write("vml.yaml", "plots: [seen]\n")
     repo.write("seen/0.png", png(2, 2) + b"\0" * 9_900_000)
     for at in range(1, 7):
@@ -387,8 +390,29 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_shown(trained: Repo) -> Non
     trained.run("plots", "diff")
     page = trained.read("plots.html").decode()
     assert page.count("<h2") == 8
+    for words in (
+        "HEAD, workspace: bin.csv is no plot: it is b",
+        "HEAD: bad.json is n",
+        "HEAD, workspace: model is no plot",
+    ):
+        assert f'<p class="note">{words}' in page
+    assert "there is no bin.csv" not in page
     trained.run("plots", "diff", "--format", "svg", "-o", "drawn")
     assert len(list((trained.path / "drawn").iterdir())) == 4
+
+
+def test_what_nobody_can_look_at_is_told_on_the_page(repo: Repo, tmp_path: Path) -> None:
+    for name in ("far.csv", "far.png"):
+        (tmp_path / name).write_text("a\n1\n")
+        (repo.path / name).symlink_to(tmp_path / name)
+    repo.write("open.csv", 'a,b\n1,"2\n')
+    repo.write("bare.csv", "a,b\n")
+    repo.write("vml.yaml", "plots: [far.csv, far.png, open.csv, bare.csv]\n")
+    said = [re.sub(r"^warning: | \(at workspace\)$", "", each) for each in repo.run("plots", "show").err.splitlines()]
+    notes = re.findall('<p class="note">(.*?)</p>', repo.read("plots.html").decode())
+    assert len(notes) == 4
+    assert notes[3] == "workspace: bare.csv has no rows"
+    assert {note.removeprefix("workspace: ") for note in notes[:3]} <= set(said)
 
 
 def test_data_that_is_in_the_store_only(repo: Repo, remote: Path) -> None:

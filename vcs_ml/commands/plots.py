@@ -221,7 +221,7 @@ def _as_json(found: Gathered, revisions: Sequence[Revision]) -> dict[str, Any]:
     return {
         "schema": 1,
         "revisions": [each.label for each in revisions],
-        "plots": [_figure(each) for each in found.figures],
+        "plots": [_figure(each) for each in found.figures if isinstance(each, Images) or each.template],
         "errors": [
             {"rev": label or None, "path": path, "message": error.message}
             for (label, path), error in found.errors.items()
