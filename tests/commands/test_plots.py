@@ -171,6 +171,7 @@ def test_targets_that_are_nowhere(several: Repo) -> None:
     assert "there is no plot nosuch" in several.fails("plots", "show", "-t", "nosuch", code=3).err
     several.write("vml.yaml", "plots:\n  - both: {title: My loss, y: {loss.csv: loss}}\n")
     assert "hint: it is the title of a plot: -t both" in several.fails("plots", "show", "-t", "My loss", code=3).err
+    assert "hint: did you mean both?" in several.fails("plots", "show", "-t", "bth", code=3).err
     assert "there is no plot *.svg" in several.fails("plots", "show", "-t", "*.svg", code=3).err
     assert "outside of the project" in several.fails("plots", "show", "-t", "../x", code=3).err
     several.fails("plots", "show", "-t", ".git/config", code=3)
@@ -289,10 +290,10 @@ def test_a_template_of_the_project(trained: Repo) -> None:
     assert "hint: did you mean mne?" in trained.run("plots", "show").err
     trained.write(".vml/plots/xyzzy.json", json.dumps(mine))
     (trained.path / ".vml/plots/mne.json").unlink()
-    assert "xyzzy" in trained.run("plots", "show").err
+    assert "xyzzy" in trained.run("plots", "show", "--json").err
     trained.commit("without it")
     trained.write(".vml/plots/mine.json", json.dumps(mine))
-    assert "hint: it is in the workspace" in trained.run("plots", "show", "HEAD").err
+    assert "hint: it is in the workspace" in trained.run("plots", "show", "HEAD", "--json").err
 
 
 def test_templates_that_are_wrong(repo: Repo) -> None:
@@ -315,9 +316,28 @@ def test_templates_that_are_wrong(repo: Repo) -> None:
     assert "did you mean confusion?" in result.err
     assert "there is no template deep/none.json" in result.err
     assert "tracker.example" not in result.out
-    assert "no plot can be drawn" in repo.run("plots", "show", "-t", "p0").err
+    repo.run("plots", "show", "-t", "p1")
+    page = repo.read("plots.html").decode()
+    assert '<section id="p1" aria-label="p1"><h2>p1</h2><p>Nothing to draw.</p><p class="note">there is no t' in page
+    assert "hint: did you mean confusion?" in page
     failed = repo.fails("plots", "templates", "confusoin", code=3)
     assert "did you mean confusion?" in failed.err
+
+
+def test_templates_of_the_project_are_listed_and_printed(repo: Repo, tmp_path: Path) -> None:
+    assert repo.run("plots", "templates").out.split() == list(templates.NAMES)
+    text = templates.text("scatter")
+    for name in ("mine", "linear"):  # of the latter name, ours is drawn
+        repo.write(f".vml/plots/{name}.json", text)
+    (tmp_path / "far.json").write_text(text)
+    (repo.path / ".vml/plots/far.json").symlink_to(tmp_path / "far.json")
+    repo.write("sub/x", "")
+    assert repo.run("plots", "templates", cwd="sub").out.split() == [*templates.NAMES, "far", "mine"]
+    assert repo.run("plots", "templates", "mine", cwd="sub").out == text
+    assert repo.run("plots", "templates", "linear").out == templates.text("linear")
+    assert "did you mean mine?" in repo.fails("plots", "templates", "mnie", code=3).err
+    repo.fails("plots", "templates", "far", code=3)
+    repo.fails("plots", "templates", "../../x", code=3)
 
 
 # --- Data ------------------------------------------------------------------------------------------------
@@ -370,8 +390,29 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_shown(trained: Repo) -> Non
     trained.run("plots", "diff")
     page = trained.read("plots.html").decode()
     assert page.count("<h2") == 8
+    for words in (
+        "HEAD, workspace: bin.csv is no plot: it is b",
+        "HEAD: bad.json is n",
+        "HEAD, workspace: model is no plot",
+    ):
+        assert f'<p class="note">{words}' in page
+    assert "there is no bin.csv" not in page
     trained.run("plots", "diff", "--format", "svg", "-o", "drawn")
     assert len(list((trained.path / "drawn").iterdir())) == 4
+
+
+def test_what_nobody_can_look_at_is_told_on_the_page(repo: Repo, tmp_path: Path) -> None:
+    for name in ("far.csv", "far.png"):
+        (tmp_path / name).write_text("a\n1\n")
+        (repo.path / name).symlink_to(tmp_path / name)
+    repo.write("open.csv", 'a,b\n1,"2\n')
+    repo.write("bare.csv", "a,b\n")
+    repo.write("vml.yaml", "plots: [far.csv, far.png, open.csv, bare.csv]\n")
+    said = [re.sub(r"^warning: | \(at workspace\)$", "", each) for each in repo.run("plots", "show").err.splitlines()]
+    notes = re.findall('<p class="note">(.*?)</p>', repo.read("plots.html").decode())
+    assert len(notes) == 4
+    assert notes[3] == "workspace: bare.csv has no rows"
+    assert {note.removeprefix("workspace: ") for note in notes[:3]} <= set(said)
 
 
 def test_data_that_is_in_the_store_only(repo: Repo, remote: Path) -> None:

@@ -121,7 +121,7 @@ def list_templates(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this one, to begin with.")] = None,
 ) -> None:
-    """List the templates that `template` of a plot can name, or print one.
+    """List the templates that `template` of a plot can name, those of the project last, or print one.
 
     A template of your own goes into .vml/plots/NAME.json.
 
@@ -132,10 +132,19 @@ def list_templates(
       vml plots templates linear > .vml/plots/mine.json
     """
     session: Session = ctx.obj
-    if name is None:
-        session.out("\n".join(templates.NAMES))
+    try:
+        project = Project.find(session.directory, session.env)
+    except UserError:  # ours are there without one
+        own = []
     else:
-        session.out(templates.text(templates.built_in(name).name))
+        own = plots.own_templates(project.root)
+    if name is None:
+        session.out("\n".join([*templates.NAMES, *map(quote, own)]))
+    elif name in own:
+        with Reader(project, opening.open_store(project, session.note)) as reader:
+            session.data(plots.own_template(reader, name))
+    else:
+        session.out(templates.text(templates.built_in(name, own).name))
 
 
 def _format(format: Format, *, json: bool, open_it: bool) -> Format:
@@ -212,7 +221,7 @@ def _as_json(found: Gathered, revisions: Sequence[Revision]) -> dict[str, Any]:
     return {
         "schema": 1,
         "revisions": [each.label for each in revisions],
-        "plots": [_figure(each) for each in found.figures],
+        "plots": [_figure(each) for each in found.figures if isinstance(each, Images) or each.template],
         "errors": [
             {"rev": label or None, "path": path, "message": error.message}
             for (label, path), error in found.errors.items()
