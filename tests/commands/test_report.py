@@ -125,6 +125,29 @@ def test_into_a_file(project: Repo) -> None:
     assert b"new Function" not in project.read("report.html")
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("r.md", b"## r"),
+        ("r.html", b"<!DOCTYPE html>"),
+        ("r.JSON", b'{\n  "schema": 1'),
+        ("r.xml", b"<?xml "),
+        ("r.prom", b"# TYPE vml_"),
+        ("r", b"## r"),
+    ],
+)
+def test_the_name_of_the_file_says_which_form(project: Repo, name: str, begin: bytes) -> None:
+    report(project, "main", "-o", name, "--title", "r", code=1)
+    assert project.read(name).startswith(begin)
+    report(project, "main", "-o", name, "--format", "json", code=1)
+    assert project.read(name).startswith(b"{\n")
+
+
+def test_a_dash_is_standard_output(project: Repo) -> None:
+    assert report(project, "main", "--format", "json", "-o", "-", code=1).startswith("{\n")
+    assert not (project.path / "-").exists()
+
+
 def test_nothing_but_an_earlier_report_is_overwritten(project: Repo, tmp_path: Path) -> None:
     project.write("notes.md", "## Notes\n\nmine\n")
     (project.path / "link.md").symlink_to(tmp_path / "elsewhere")
