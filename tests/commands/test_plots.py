@@ -84,7 +84,8 @@ def test_the_page_says_what_it_compares(trained: Repo) -> None:
 
 def test_a_branch_that_is_called_workspace(trained: Repo) -> None:
     trained.git("branch", "workspace", "v0")
-    found = points(figures(trained, "diff", "workspace")["loss.csv"])
+    assert [each["loss"] for each in points(figures(trained, "show", "workspace")["loss.csv"])] == [1, 0.3]
+    found = points(figures(trained, "diff", "refs/heads/workspace", "workspace")["loss.csv"])
     assert [each["loss"] for each in found] == [1, 0.5, 1, 0.3]
     assert len({each["rev"] for each in found}) == 2
 

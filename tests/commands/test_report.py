@@ -225,7 +225,8 @@ def test_default_revisions(project: Repo, monkeypatch: pytest.MonkeyPatch) -> No
     before = project.git("rev-parse", "main~1").strip()
     assert found(project)["base"] == {"rev": before[:7], "commit": before, "about": "the commit before"}
     project.git("branch", "workspace", "feature")
-    assert found(project, "main", "workspace")["head"]["commit"] is not None
+    assert found(project, "main", "workspace")["head"]["commit"] is None
+    assert "hint: vml report HEAD workspace\n" in project.fails("report", "workspace", "feature", code=2).err
 
 
 def test_both_revisions_in_one_word(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
