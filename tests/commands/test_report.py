@@ -12,6 +12,7 @@ import pytest
 
 from tests import pipelines
 from tests.conftest import Repo
+from tests.plots.charts import png
 
 GOLDEN = Path(__file__).parents[1] / "report" / "golden.md"
 
@@ -189,6 +190,29 @@ def test_nothing_changed(project: Repo) -> None:
     assert "**✅ 3 gates passed.** Nothing changed." in text
     assert "### Metrics" not in text
     assert "<summary>Unchanged metrics</summary>" in text
+
+
+def test_only_plots_changed(repo: Repo) -> None:
+    repo.write("vml.yaml", "plots: [imgs, confusion.csv: {template: confusion, x: is, y: said}, loss.csv]\n")
+    for name in ("same", "one", "two|"):
+        repo.write(f"imgs/{name}.png", png(6, 6, 1))
+    repo.write("confusion.csv", "is,said\n0,1\n")
+    repo.write("loss.csv", "loss\n1\n")
+    repo.git("add", "-A")
+    repo.commit()
+    for name in ("one", "two|", "new"):
+        repo.write(f"imgs/{name}.png", png(6, 6, 200))
+    text = report(repo)
+    assert "**No gates.** 3 plots changed.\n" in text
+    assert "\nChanged: `imgs/new.png`, `imgs/one.png`, <code>imgs&#47;two&#124;&#46;png</code>\n" in text
+    assert "draws 6 plots, also `imgs/new.png`, `imgs/one.png`, `imgs/same.png`, " in text
+    assert "`confusion.csv`." in text
+    answer = found(repo)
+    assert answer["plots_changed"] == ["imgs/new.png", "imgs/one.png", "imgs/two|.png"]
+    assert answer["summary"] == "3 plots changed."
+    repo.commit()
+    repo.write("loss.csv", "loss\n1\n2\n")
+    assert found(repo)["plots_changed"] == ["loss.csv"]
 
 
 def test_without_pipeline_and_data(repo: Repo) -> None:

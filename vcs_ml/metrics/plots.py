@@ -33,10 +33,14 @@ _KEPT_MAX: Final = 32_000_000  # bytes of files whose tables are kept for other 
 
 
 class Gathered(NamedTuple):
-    """Figures in the order in which they are declared, and what could not be read: errors by revision and file."""
+    """Figures in the order in which they are declared, and what could not be read: errors by revision and file.
+
+    `changed` are the ids of those whose files have not the same bytes at all revisions, as far as they were read.
+    """
 
     figures: list[Chart | Images]
     errors: dict[tuple[str, str], VmlError]
+    changed: frozenset[str]
 
 
 def gather(
@@ -69,7 +73,7 @@ def gather(
             made.append(work.images(id, source) if is_file and _is_picture(id) else work.chart(id, source))
         except (UserError, CorruptError) as error:
             work.errors["", id] = error
-    return Gathered(made, work.errors)
+    return Gathered(made, work.errors, frozenset(work.changed))
 
 
 def name(source: PlotSource) -> str:
@@ -112,7 +116,9 @@ class _Work:
         self._reader, self._revisions = reader, revisions
         self._tables: dict[tuple[str, bytes, tuple[str, ...], bool], tuple[Table, int]] = {}
         self._room = images.PAGE_MAX
+        self._digests: dict[str, set[bytes | None]] = {}  # of a file, None where there is none
         self.errors: dict[tuple[str, str], VmlError] = {}
+        self.changed: set[str] = set()
 
     def bring(self, sources: Iterable[PlotSource]) -> None:
         """Fetch what all of these need at once, if anything is to be fetched."""
@@ -156,6 +162,7 @@ class _Work:
             for file, columns in plot.sources.items():
                 if (table := self._table(at, file, tuple(columns), header=plot.header)) is not None:
                     tables[at.label][file] = table
+        self._compare(id, plot.sources)
         return figures.draw(plot, tables, self._template(id, source, plot.template))
 
     def images(self, id: str, source: PlotSource) -> Images:
@@ -163,6 +170,7 @@ class _Work:
         if self._room == 0:  # then none is read
             return images.left_out(id, title=title)
         made = images.compare(id, {at.label: self._read(at, id) for at in self._revisions}, title=title)
+        self._compare(id, [id])
         length = sum(len(each.raw) for each in made.shown)
         if length > self._room:
             self._room = 0
@@ -175,7 +183,7 @@ class _Work:
         raw = self._read(at, file, _SIZE_MAX if is_table else _DOCUMENT_MAX)
         if raw is None:
             return None
-        key = (file, hashlib.sha256(raw).digest(), () if is_table else columns, header)
+        key = (file, _digest(raw), () if is_table else columns, header)
         try:
             if key not in self._tables:
                 self._tables[key] = series.read(raw, file, header=header, columns=columns), len(raw)
@@ -195,10 +203,16 @@ class _Work:
         try:
             if (stored := at.stored(file)) is not None:
                 self._reader.bring([stored])
-            return revision.read(at, file, limit)
+            raw = revision.read(at, file, limit)
         except (UserError, CorruptError) as error:
             self.errors[at.label, file] = error
             return None
+        self._digests.setdefault(file, set()).add(None if raw is None else _digest(raw))
+        return raw
+
+    def _compare(self, id: str, files: Iterable[str]) -> None:
+        if any(len(self._digests.get(file, ())) > 1 for file in files):
+            self.changed.add(id)
 
     def _template(self, id: str, source: PlotSource, name: str) -> Template | None:
         """The project's own template of this name, from the last revision that has it; None for one of ours.
@@ -230,6 +244,10 @@ class _Work:
         """The names of the project's own templates in the workspace."""
         there = (self._reader.project.root / naming.TEMPLATES).glob(f"*{templates.SUFFIX}")
         return [line(each.stem) for each in itertools.islice(sorted(there), _LISTED_MAX)]
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
 
 
 def _path(source: PlotSource, written: str) -> str:

@@ -109,6 +109,7 @@ def collect(job: Job, title: str) -> Report:
         drawn.figures,
         [each.path for each in changed[_TABLES_MAX:]],
         _upstream(graph, stale) if graph is not None else {},
+        drawn.changed,
     )
 
 
