@@ -35,15 +35,22 @@ def cell(value: Any, precision: int | None = PRECISION, *, markdown: bool = Fals
 
 
 def pair(row: Row, precision: int, *, markdown: bool = False) -> tuple[str, str]:
-    """Both values, in a form in which they do not look the same if they are not."""
-    old, new = _shown(row.old, precision), _shown(row.new, precision)
+    """Both values, in a form in which they do not look the same if they are not, nor text like a number."""
+    is_either = type(row.old) is not type(row.new) or type(row.old) is list
+    exact = is_either and MISSING not in (row.old, row.new) and _has_text(row.old) is not _has_text(row.new)
+    old, new = (_shown(each, precision, exact=exact) for each in (row.old, row.new))
     if old == new and row.changed:
         old, new = _apart(row.old, row.new)
     return _marked(row.old, old, markdown=markdown), _marked(row.new, new, markdown=markdown)
 
 
-def _shown(value: Any, precision: int | None) -> str:
-    return "-" if value is MISSING else _line(flat.text(value, precision))
+def _has_text(value: Any) -> bool:
+    """Whether this is text, or a list with some."""
+    return type(value) is str or (type(value) is list and any(type(each) is str for each in value))
+
+
+def _shown(value: Any, precision: int | None, *, exact: bool = False) -> str:
+    return "-" if value is MISSING else _line(flat.text(value, precision, exact=exact))
 
 
 def _apart(*both: Any) -> list[str]:
