@@ -409,6 +409,34 @@ def test_a_pipeline_that_does_not_parse_fails(project: Repo) -> None:
     assert answer["gates"][0]["passed"]
 
 
+def test_a_gate_that_is_wrong_leaves_the_others(project: Repo) -> None:
+    bad = YAML.replace("drop: 2%", "drp: 2%") + "  eval.json: {min: 1}\n  eval.json:by: {equals: '${no}'}\n"
+    project.write("vml.yaml", bad)
+    metrics = project.run("metrics", "show")
+    assert ("accuracy" in metrics.out, metrics.err) == (True, "")
+    assert "unknown key" in project.fails("status", code=3).err
+    answers = [found(project, "main", "workspace")]
+    project.commit("gates")
+    answers.append(found(project, "main", "HEAD"))
+    for answer in answers:
+        assert answer["problems"] == []
+        gates = {f"{each['file']}:{each['key']}": each for each in answer["gates"]}
+        assert gates["eval.json:accuracy"]["faults"] == [
+            'vml.yaml:17: gates."eval.json:accuracy".max_drp: unknown key; did you mean max_drop?'
+        ]
+        assert [len(gates[each]["faults"]) for each in ("eval.json:", "eval.json:by", "eval.json:f1")] == [1, 1, 0]
+        assert "rose" in gates["eval.json:loss"]["faults"][0]
+        assert answer["gates_removed"] == []
+        assert {each["name"] for each in answer["stale"]} == {"prepare", "train"}
+    assert "`must be readable`" in report(project, "main", code=1)
+
+
+def test_the_same_problem_is_told_once(project: Repo) -> None:
+    project.write("vml.yaml", "stages: {a: {cmd: x, dep: [y]}}")
+    messages = [each["message"] for each in found(project, "main", "workspace")["problems"]]
+    assert len(messages) == len(set(messages)) == 1
+
+
 def test_a_lock_file_that_does_not_parse(project: Repo) -> None:
     project.write("vml.lock", "<<<<<<< HEAD\n")
     project.commit("conflict")
