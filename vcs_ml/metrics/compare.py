@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
@@ -21,6 +22,7 @@ Kind = Literal["params", "metrics"]
 # Of one revision. A few blobs may stand for any number of files, and to parse a megabyte takes up to a second.
 VALUES_MAX: Final = 1_000_000
 BYTES_MAX: Final = 64_000_000
+_NAMED: Final = 5  # files in a hint
 _BINARY: Final = 8000  # where a zero byte makes a file binary for Git, too (buffer_is_binary)
 
 
@@ -212,8 +214,20 @@ def _narrowed(
             chosen.errors.update((path, why) for path, why in here.errors.items() if naming.covers(target, path))
         if not any(naming.covers(target, path) for each in found for path in (*each.files, *each.errors)):
             where = ", ".join(each.label for each in revisions)
-            raise UserError(f"{quote(target)} is nowhere in {where}", hint=f"vml {kind} diff without it shows all")
+            every = sorted({path for each in listings for path in each.files})
+            raise UserError(f"{quote(target)} is nowhere in {where}", hint=_meant(target, every, kind))
     return found
+
+
+def _meant(target: str, files: Sequence[str], kind: Kind) -> str:
+    """Which of the declared files was probably meant, or which there are."""
+    named = [each for each in files if posixpath.basename(each) == posixpath.basename(target)]
+    near = named[0] if len(named) == 1 else values.suggestion(target, files)
+    if near is not None:
+        return f"did you mean {quote(near)}?"
+    if not files:
+        return f"vml.yaml names no files of {kind}"
+    return f"{kind} are in {', '.join([*map(quote, files[:_NAMED]), *['...'] * (len(files) > _NAMED)])}"
 
 
 def _stored(revisions: Sequence[Revision], listings: Sequence[_Listing]) -> Iterator[Stored]:

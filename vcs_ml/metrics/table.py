@@ -12,6 +12,7 @@ from vcs_ml import output
 from vcs_ml.errors import UsageError
 from vcs_ml.metrics import flat
 from vcs_ml.metrics.compare import MISSING, Comparison, Kind, Row, Values
+from vcs_ml.values import nearest
 
 PRECISION: Final = 5  # significant digits
 
@@ -157,6 +158,9 @@ def by_value(found: Sequence[Values], wanted: str, *, descending: bool) -> list[
     if len(names) != 1:
         what = "several files have" if names else "no revision has"
         hint = f"name one: {names[0][0]}:{names[0][1]}" if names else "vml metrics show lists what there is"
+        near = nearest({each: None for file, key in known for each in (key, f"{file}:{key}")}, wanted)
+        if near is not None and not names:
+            hint = f"did you mean {output.quote(near)}?"
         raise UsageError(f"{what} the value {wanted!r}", hint=hint)
 
     def value(each: Values) -> Any:
