@@ -156,8 +156,9 @@ def test_names_of_both_sides(repo: Repo) -> None:
     assert repo.json("diff", "HEAD", "workspace", "--rows") == repo.json("diff", "--rows")
     assert "hint: vml diff HEAD\n" in repo.fails("diff", "workspace", "HEAD", code=2).err
     repo.git("branch", "workspace", first)
-    assert repo.json("diff", "workspace", second)["modified"] == both["modified"]
-    assert repo.json("diff", second, "workspace")["b"] == "workspace"
+    assert repo.json("diff", "heads/workspace", second)["modified"] == both["modified"]
+    assert repo.json("diff", second, "workspace")["b"] is None
+    assert "hint: vml diff HEAD\n" in repo.fails("diff", "workspace", "HEAD", code=2).err
 
 
 def test_from_where_both_parted(repo: Repo) -> None:

@@ -84,7 +84,8 @@ def test_the_page_says_what_it_compares(trained: Repo) -> None:
 
 def test_a_branch_that_is_called_workspace(trained: Repo) -> None:
     trained.git("branch", "workspace", "v0")
-    found = points(figures(trained, "diff", "workspace")["loss.csv"])
+    assert [each["loss"] for each in points(figures(trained, "show", "workspace")["loss.csv"])] == [1, 0.3]
+    found = points(figures(trained, "diff", "refs/heads/workspace", "workspace")["loss.csv"])
     assert [each["loss"] for each in found] == [1, 0.5, 1, 0.3]
     assert len({each["rev"] for each in found}) == 2
 
@@ -464,7 +465,7 @@ def test_a_file_that_is_no_page_is_not_overwritten(trained: Repo) -> None:
     before = trained.read("loss.csv")
     trained.write("mine.csv", "a\n")
     for form in ("html", "json"):
-        for name, why in (("loss.csv", "is tracked by Git"), ("mine.csv", "is there, and no plots")):
+        for name, why in (("loss.csv", "is tracked by Git"), ("mine.csv", "is there, and is no plot of vml")):
             assert why in trained.fails("plots", "show", "--format", form, "-o", name, code=3).err
         assert trained.read("mine.csv") == b"a\n"
         assert trained.read("loss.csv") == before
@@ -476,8 +477,33 @@ def test_a_file_that_is_no_page_is_not_overwritten(trained: Repo) -> None:
     trained.fails("plots", "show", "-o", "nosuch/x.html", code=3)
     (trained.path / "folder").mkdir()
     trained.fails("plots", "show", "-o", "folder", code=3)
-    trained.fails("plots", "show", "--format", "svg", "-o", "loss.csv", code=3)
-    assert trained.read("loss.csv") == before
+    trained.write("mine.html", "<!DOCTYPE html>\n<title>mine</title>")
+    hint = "hint: --force replaces it; or name another file: -o compared.html\n"
+    assert hint in trained.fails("plots", "show", "-o", "mine.html", code=3).err
+    trained.run("plots", "show", "-o", "mine.html", "--force")
+    assert len(trained.read("mine.html")) > 10_000
+    assert "is tracked by Git" in trained.fails("plots", "show", "-o", "loss.csv", "--force", code=3).err
+
+
+@pytest.mark.parametrize("form", ["svg", "png"])
+def test_pictures_replace_pictures_of_plots_only(trained: Repo, tmp_path: Path, form: str) -> None:
+    name = f"mine/01-loss.csv.{form}"
+    notes = png(2, 2) if form == "png" else b"<svg/>"
+    trained.write(name, notes)
+    show = ("plots", "show", "--format", form, "-o")
+    assert "is no plot of vml" in trained.fails(*show, "mine", code=3).err
+    assert trained.read(name) == notes
+    for _ in range(2):
+        trained.run(*show, "new/deep")
+    (trained.path / "pics").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside").mkdir()
+    assert "pics is a link" in trained.fails(*show, "pics/new", code=3).err
+    assert list((tmp_path / "outside").iterdir()) == []
+    for place in ("loss.csv", f"x.{form}", "-"):
+        result = trained.fails(*show, place, code=2)
+        assert f"hint: name a directory: --format {form} -o DIR\n" in result.err, place
+        assert not (trained.path / f"x.{form}").exists()
+    assert f"--format {form} -o DIR" in trained.fails("plots", "show", "-o", f"x.{form}", code=2).err
 
 
 def test_into_a_pipe_and_not_through_a_link(trained: Repo, tmp_path: Path) -> None:
@@ -509,8 +535,13 @@ def test_svg_png_and_json(trained: Repo) -> None:
     width, height = struct.unpack_from(">II", raw, 16)
     assert width > height > 300
     assert trained.run("plots", "show", "--format", "json").out == trained.run("plots", "show", "--json").out
-    trained.run("plots", "show", "--format", "json", "-o", "out.json")
+    for _ in range(2):
+        trained.run("plots", "show", "-o", "out.json")
     assert json.loads(trained.read("out.json"))["plots"][0]["id"] == "loss.csv"
+    assert trained.run("plots", "show", "-o", "-").out.startswith("<!DOCTYPE html>")
+    assert trained.run("plots", "show", "--json", "-o", "-").out == trained.run("plots", "show", "--json").out
+    assert not (trained.path / "-").exists()
+    assert "leave the format out" in trained.fails("plots", "show", "--open", "-o", "-", code=2).err
 
 
 def test_no_plots(repo: Repo) -> None:

@@ -84,7 +84,7 @@ def diff(
     store = opening.open_store(project, session.note)
     if b is None and project.git.worktree is None:
         raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
-    if a == WORKSPACE and not asked.is_commit(project.git, a):
+    if a == WORKSPACE:
         hint = shlex.join(["vml", "diff", b or "HEAD"])
         raise UsageError("the workspace is the newer of the two: name the other first", hint=hint)
     read = opening.page_reader(project, store, fetch=fetch, at_once=False)

@@ -35,10 +35,14 @@ _KEPT_MAX: Final = 32_000_000  # bytes of files whose tables are kept for other 
 
 
 class Gathered(NamedTuple):
-    """Figures in the order in which they are declared, and what could not be read: errors by revision and file."""
+    """Figures in the order in which they are declared, and what could not be read: errors by revision and file.
+
+    `changed` are the ids of those whose files have not the same bytes at all revisions, as far as they were read.
+    """
 
     figures: list[Chart | Images]
     errors: dict[tuple[str, str], VmlError]
+    changed: frozenset[str]
 
 
 def gather(
@@ -72,7 +76,7 @@ def gather(
         except (UserError, CorruptError) as error:
             work.errors["", id] = error
             made.append(figures.failed(id, str(source.props.get("title", "")), _said(error)))
-    return Gathered(made, work.errors)
+    return Gathered(made, work.errors, frozenset(work.changed))
 
 
 def name(source: PlotSource) -> str:
@@ -135,7 +139,9 @@ class _Work:
         self._reader, self._revisions = reader, revisions
         self._tables: dict[tuple[str, bytes, tuple[str, ...], bool], tuple[Table, int]] = {}
         self._room = images.PAGE_MAX
+        self._digests: dict[str, set[bytes | None]] = {}  # of a file, None where there is none
         self.errors: dict[tuple[str, str], VmlError] = {}
+        self.changed: set[str] = set()
 
     def bring(self, sources: Iterable[PlotSource]) -> None:
         """Fetch what all of these need at once, if anything is to be fetched."""
@@ -176,6 +182,7 @@ class _Work:
             for file, columns in plot.sources.items():
                 if (table := self._table(at, file, tuple(columns), header=plot.header)) is not None:
                     tables[at.label][file] = table
+        self._compare(id, plot.sources)
         return figures.draw(plot, tables, self._template(id, source, plot.template))
 
     def images(self, id: str, source: PlotSource) -> Images:
@@ -183,6 +190,7 @@ class _Work:
         if self._room == 0:  # then none is read
             return images.left_out(id, title=title)
         made = images.compare(id, {at.label: self._read(at, id) for at in self._revisions}, title=title)
+        self._compare(id, [id])
         length = sum(len(each.raw) for each in made.shown)
         if length > self._room:
             self._room = 0
@@ -195,7 +203,7 @@ class _Work:
         raw = self._read(at, file, _SIZE_MAX if is_table else _DOCUMENT_MAX)
         if not isinstance(raw, bytes):
             return raw
-        key = (file, hashlib.sha256(raw).digest(), () if is_table else columns, header)
+        key = (file, _digest(raw), () if is_table else columns, header)
         try:
             if key not in self._tables:
                 self._tables[key] = series.read(raw, file, header=header, columns=columns), len(raw)
@@ -216,10 +224,16 @@ class _Work:
         try:
             if (stored := at.stored(file)) is not None:
                 self._reader.bring([stored])
-            return revision.read(at, file, limit)
+            raw = revision.read(at, file, limit)
         except (UserError, CorruptError) as error:
             self.errors[at.label, file] = error
             return error.message
+        self._digests.setdefault(file, set()).add(None if raw is None else _digest(raw))
+        return raw
+
+    def _compare(self, id: str, files: Iterable[str]) -> None:
+        if any(len(self._digests.get(file, ())) > 1 for file in files):
+            self.changed.add(id)
 
     def _template(self, id: str, source: PlotSource, name: str) -> Template | None:
         """The project's own template of this name, from the last revision that has it; None for one of ours.
@@ -246,6 +260,10 @@ class _Work:
             f"there is no template {quote(path if is_path else name)}, which {STAGES} names for the plot {quote(id)}",
             hint=hint,
         )
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
 
 
 def _path(source: PlotSource, written: str) -> str:
