@@ -68,6 +68,7 @@ COMMANDS: Final = {
     "params": Command("Compare", "Compare params between revisions.", "params"),
     "plots": Command("Compare", "Draw plots, and compare them.", "plots"),
     "report": Command("Compare", "Show what a pull request changes, and check its gates.", "report"),
+    "merge-driver": Command("Git", "Merge pointers and lock files, when Git calls it.", "merge_driver"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.
