@@ -169,7 +169,7 @@ def _nothing(there: Open, target: str) -> UserError:
                 hint=f"git add {quote(source)} tells Git; vml checkout --merge {quote(source)} begins again",
             )
     for source, error in there.broken.items():
-        if target.startswith(f"{source.removesuffix(SUFFIX)}/") or target == source:
+        if _is_meant(source, target) or target.startswith(f"{source.removesuffix(SUFFIX)}/"):
             return error
     return UserError(f"{name} has no conflicts", hint="vml status lists them")
 
