@@ -670,6 +670,26 @@ def test_killed_at_any_moment_there_is_our_version_or_the_merged_one(ready: Repo
         assert ready.read("ours").decode() == merged
 
 
+def test_a_gc_before_git_has_written_the_result(ready: Repo) -> None:
+    diverge(ready, {"data/a.csv": "theirs", "data/t": "t"}, {"data/a.csv": "ours", "data/o": "o"})
+    base = ready.git("merge-base", "main", "topic").strip()
+    for name, rev in (("base", base), ("ours", "main"), ("theirs", "topic")):
+        ready.write(name, ready.git("show", f"{rev}:data.vml"))
+    ready.run("merge-driver", "base", "ours", "theirs", "7", "data.vml", ok=False)
+    ready.run("gc", "--force", "--include-unpushed")
+    ready.write("data.vml", ready.read("ours"))
+    ready.run("checkout")
+    assert is_true(ready)
+    assert ready.run("checkout", "--saved").err == "nothing is kept\n"
+
+
+def test_a_gc_where_a_killed_driver_named_what_it_never_stored(ready: Repo) -> None:
+    record = {"merged": [{"hash": f"tree:sha256:{'0' * 64}", "path": "data"}], "schema": 1, "time": 1}
+    ready.write(".vml/saved/00000000000000000000000000.json", json.dumps(record))
+    ready.run("gc", "--force", "--include-unpushed")
+    assert ready.run("fsck").code == 0
+
+
 def test_an_interrupt_leaves_git_with_a_conflict_and_not_with_a_wrong_merge(ready: Repo, tmp_path: Path) -> None:
     diverge(ready, {"data/t": "t"}, {"data/o": "o"})
     script = tmp_path / "die"

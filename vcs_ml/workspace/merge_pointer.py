@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store import merge as trees
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import conflicts, pointer
 from vcs_ml.workspace.conflicts import Conflicts
 from vcs_ml.workspace.item import Item
@@ -24,8 +25,11 @@ class Merged(NamedTuple):
     notes: list[str]
 
 
-def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore) -> Merged:
+def merge(
+    base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore, keep: Callable[[ObjectId], None]
+) -> Merged:
     """Merge `theirs` into `ours`, and store the lists of files that this makes; `base` None: both sides added it.
+    `keep` is told of a new tree before it is in the store, so that no gc can take it for garbage.
 
     Raises MissingObject where a list of files that is needed is not in the store, CorruptError where it is damaged,
     and UserError where a side has conflicts itself, which were never settled.
@@ -37,7 +41,7 @@ def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStor
                 hint=f"vml checkout --ours {quote(ours.path)} (or --theirs) on that branch settles them; commit that",
             )
     extra, notes = _extra(base, ours, theirs)
-    content, unsettled = _content(base, ours, theirs, store)
+    content, unsettled = _content(base, ours, theirs, store, keep)
     if unsettled is None:
         return Merged(ours._replace(**content._asdict(), extra=extra), notes)
     found = ours._replace(**content._asdict(), extra=extra | {conflicts.KEY: unsettled.fields(store.algorithm)})
@@ -58,7 +62,9 @@ def _whole(base: Pointer | None, ours: Pointer, theirs: Pointer) -> Conflicts:
     return Conflicts(base.oid if base else None, _item(theirs), {"": word})
 
 
-def _content(base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore) -> tuple[Item, Conflicts | None]:
+def _content(
+    base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore, keep: Callable[[ObjectId], None]
+) -> tuple[Item, Conflicts | None]:
     # Where the base is a merge itself, of several merge bases, its conflicts tell nothing of what was before.
     doubtful = base.conflicts if base else {}
     before = None if base is None or "" in doubtful else base[1:3]  # id and kind
@@ -67,7 +73,7 @@ def _content(base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalS
     if mine == other or not (both or doubtful):
         return _item(ours if chosen == mine else theirs), None
     if ours.kind == theirs.kind == "tree":
-        return _tree(base, ours, theirs, store)
+        return _tree(base, ours, theirs, store, keep)
     if before is not None and "tree" not in (before[1], ours.kind, theirs.kind):
         oid, both = trees.pick(before[0], ours.oid, theirs.oid)
         if not both:  # one side changed the content, the other whether it may be executed
@@ -76,7 +82,9 @@ def _content(base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalS
     return _item(ours), _whole(base, ours, theirs)
 
 
-def _tree(base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore) -> tuple[Item, Conflicts | None]:
+def _tree(
+    base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore, keep: Callable[[ObjectId], None]
+) -> tuple[Item, Conflicts | None]:
     before = base.oid if base and base.kind == "tree" and "" not in base.conflicts else None
     with store.batch() as batch:
         found = trees.merge(
@@ -88,6 +96,8 @@ def _tree(base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStor
             write=batch.add,
             unsure=[path.encode() for path in base.conflicts] if before and base else (),
         )
+        if found.summary.root not in (ours.oid, theirs.oid):
+            keep(found.summary.root)
     content = Item(found.summary.root, "tree", found.summary.size, found.summary.count)
     left = Conflicts(before, _item(theirs), trees.words(found.conflicts)) if found.conflicts else None
     return content, left

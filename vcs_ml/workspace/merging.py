@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import git
 from vcs_ml.store.local import LocalStore
-from vcs_ml.workspace import gitignore, lockfile, merge_lock, merge_pointer, pointer, sources
+from vcs_ml.workspace import gitignore, lockfile, merge_lock, merge_pointer, pointer, saved, sources
 from vcs_ml.workspace.lockfile import LockFile
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -43,7 +44,9 @@ def merge(project: Project, store: LocalStore, source: str, versions: tuple[byte
     def read(raw: bytes) -> Pointer:
         return pointer.parse(raw, source, algorithm)
 
-    found, notes = merge_pointer.merge(None if base is None else read(base), read(ours), read(theirs), store)
+    mine = read(ours)
+    keep = partial(saved.merged, project, path=mine.path)
+    found, notes = merge_pointer.merge(None if base is None else read(base), mine, read(theirs), store, keep)
     return Merged(pointer.serialize(found, algorithm), conflicts_of(found), notes)
 
 
