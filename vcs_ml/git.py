@@ -377,9 +377,12 @@ def merge_file(base: bytes, ours: bytes, theirs: bytes, *, scratch: Path, marker
         args = ["merge-file", "-p", "-q", f"--marker-size={marker_size}", "ours", "base", "theirs"]
         process = popen(args, place, stdin=subprocess.DEVNULL)
         with process:
-            out, err = process.communicate()
+            out, _ = process.communicate()
         if not 0 <= process.returncode <= 127:
-            raise _failure(args, place, err)
+            raise UserError(
+                "git merge-file cannot merge these versions: not all are text",
+                hint="git checkout --ours PATH, or --theirs PATH, takes one of them",
+            )
         return out, process.returncode
     finally:
         fs.remove(str(place))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import merges, oscalls
+from tests import merges, mutations, oscalls
 from tests.conftest import Repo
 from tests.merges import branch, conflicts, diverge, git, is_true, pointer, record
 from vcs_ml.cli import main
@@ -74,7 +75,7 @@ def test_conflicts_file_by_file_and_everything_else_merged(ready: Repo) -> None:
     }  # fmt: skip
     assert is_true(ready)
     shown = ready.run("status").out
-    assert "\tboth modified:    data/a.csv\n" in shown
+    assert "\tboth modified:   data/a.csv\n" in shown
     assert "vml checkout --ours PATH or --theirs PATH" in shown
     assert ready.run("status", "--exit-code", ok=False).code == 1
     said = ready.run("checkout", "--theirs", "data/b.csv", "data/in").err
@@ -510,7 +511,7 @@ def test_a_clone_without_the_lists_of_files(ready: Repo, remote: Path) -> None:
     assert "hint: vml fetch --metadata data; git checkout -m -- data.vml then merges it again" in said
     assert b"<<<<<<< ours\n" in clone.read("data.vml")
     shown = clone.run("status", ok=False)
-    assert "\tboth modified:  data.vml\n" in shown.out
+    assert "\tboth modified: data.vml\n" in shown.out
     assert "vml checkout --merge data.vml" in shown.err
     refused = clone.fails("checkout", "--merge", "data.vml", code=3)
     assert "hint: vml fetch --metadata data" in refused.err
@@ -557,6 +558,19 @@ def test_one_side_of_a_file_with_markers(ready: Repo, side: str) -> None:
     assert ready.read("data.vml") == ready.git("show", f":{2 if side == 'ours' else 3}:data.vml").encode()
     assert is_true(ready)
     assert conflicts(ready) == {"data.vml": "settled"}
+
+
+def test_different_pointers_merge_as_text(ready: Repo) -> None:
+    for name in ("data2", "data3"):
+        ready.write(name, name)
+    ready.run("add", "data2", "data3")
+    ready.commit("more")
+    ready.git("config", "--remove-section", "merge.vml")
+    diverge(ready, {"data/a.csv": "theirs", "data3": "theirs"}, {"data2": "ours"})
+    assert git(ready, "merge", "topic")[0] == 0
+    ready.run("checkout")
+    assert [ready.read(path) for path in ("data/a.csv", "data2", "data3")] == [b"theirs", b"ours", b"theirs"]
+    assert ready.json("status")["clean"]
 
 
 def test_markers_that_somebody_committed(ready: Repo) -> None:
@@ -635,6 +649,29 @@ def test_no_path_leads_out(ready: Repo, tmp_path: Path) -> None:
     for path in ("../x.vml", "/x.vml", "a/../../x.vml"):
         ready.fails("merge-driver", "o", "a", "b", "7", path, code=2)
     assert not list(tmp_path.glob("*.vml"))
+
+
+def test_any_versions_end_in_a_result_or_in_an_error(ready: Repo, chance: random.Random) -> None:
+    diverge(ready, {"data/a.csv": "theirs", "data/t": "t"}, {"data/a.csv": "ours", "data/o": "o"})
+    base = ready.git("merge-base", "main", "topic").strip()
+    good = {
+        name: ready.git("show", f"{rev}:data.vml").encode()
+        for name, rev in (("o", base), ("a", "main"), ("b", "topic"))
+    }
+    good["a"] = good["a"].replace(b"{", b'{"x": {"y": [1]},', 1)
+    for _ in range(60):
+        for name, raw in good.items():
+            bad = mutations.in_json if chance.random() < 0.7 else mutations.damage
+            ready.write(name, bad(raw, chance) if chance.random() < 0.6 else raw)
+        ours = ready.read("a")
+        code = ready.run("merge-driver", "o", "a", "b", "7", "data.vml", ok=False).code
+        assert code in (0, 1, 2, 3)  # conflicts of text are counted
+        found = ready.read("a")
+        if code == 3 and found == ours:
+            continue  # what Git takes for no text
+        if code == 0 or b"<<<<<<<" not in found:
+            ready.write("data.vml", found)
+            ready.run("status", ok=False)
 
 
 # --- Killed ----------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def test_a_lock_file_with_markers(ready: Repo) -> None:
     ready.run("repro")
     ready.commit("ours")
     assert git(ready, "merge", "topic")[0] == 1
-    assert "both modified:  vml.lock" in ready.run("status", ok=False).out
+    assert "both modified: vml.lock" in ready.run("status", ok=False).out
     ready.run("checkout", "--merge", "vml.lock")
     assert lock(ready)["b"]["merged"] is True
     assert lock(ready)["a"]["params"] == {"p.yaml": {"a": 2}}

@@ -288,7 +288,7 @@ def _section(session: Session, title: str, hint: str, rows: list[tuple[str, str]
     if not rows:
         return
     session.out(f"{title}\n  ({hint})")
-    width = max(12, *(len(label) + 3 for label, _ in rows))
+    width = max(12, *(len(label) + 2 for label, _ in rows))
     for label, text in rows:
         session.out(f"\t{output.paint(f'{label + chr(58):<{width}}{text}', colour, on=session.colour)}")
     session.out("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, NamedTuple, NoReturn, get_args
 
 from vcs_ml import paths
@@ -67,11 +67,19 @@ def without(extra: Mapping[str, object], settled: Collection[str] | None = None)
     conflicts = extra.get(KEY)
     if not isinstance(conflicts, dict):
         return dict(extra)
-    left = {} if settled is None else {at: word for at, word in conflicts["paths"].items() if not covers(settled, at)}
+    places = frozenset([""] if settled is None else settled)
+    left = {at: word for at, word in conflicts["paths"].items() if not covers(places, at)}
     rest = {key: value for key, value in extra.items() if key != KEY}
     return rest | {KEY: {**conflicts, "paths": left}} if left else rest
 
 
 def covers(places: Collection[str], path: str) -> bool:
     """Whether a path in the data is one of `places`, or lies below one; "" is above all."""
-    return any(each in ("", path) or path.startswith(f"{each}/") for each in places)
+    return path in places or any(each in places for each in above(path))
+
+
+def above(path: str) -> Iterator[str]:
+    """The directories that a path in the data lies in, the nearest first, up to "" for the data as a whole."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path

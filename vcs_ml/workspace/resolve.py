@@ -122,27 +122,33 @@ class _Chosen(NamedTuple):
 
 
 def _chosen(there: Open, targets: Sequence[str]) -> _Chosen:
-    found = _Chosen({}, [])
+    parts: dict[str, dict[str, None]] = {}
+    files: dict[str, None] = {}
+    holding = {
+        path: {*each.conflicts, *(above for at in each.conflicts for above in conflicts.above(at))}
+        for path, each in there.pointers.items()
+    }
     for target in targets:
-        before = len(found.pointers), len(found.files), sum(map(len, found.pointers.values()))
+        meant = [source for source in there.files if source in there.broken and _is_meant(source, target)]
+        files |= dict.fromkeys(meant)
+        is_something = bool(meant)
         for path, each in there.pointers.items():
             inner = _inside(target, each)
-            if inner is not None and (not inner or any(conflicts.covers([inner], at) for at in each.conflicts)):
-                found.pointers.setdefault(path, []).append(inner)
-            elif inner is not None and (around := [at for at in each.conflicts if conflicts.covers([at], inner)]):
+            if inner is None:
+                continue
+            if inner in holding[path]:
+                parts.setdefault(path, {})[inner] = None
+                is_something = True
+            elif around := [above for above in conflicts.above(inner) if above in each.conflicts]:
                 name = quote(f"{path}/{around[0]}".rstrip("/"))
                 raise UserError(
                     f"{quote(target)} is only a part of the conflict {name}",
                     hint=f"vml checkout --ours {name}, or --theirs {name}, settles it",
                 )
-        for source in there.files:
-            if source in there.broken and _is_meant(source, target):
-                found.files.append(source)
-        if before == (len(found.pointers), len(found.files), sum(map(len, found.pointers.values()))):
+        if not is_something:
             raise _nothing(there, target)
     # A part of what is taken whole needs no look of its own.
-    whole = {path: [""] if "" in inner else list(dict.fromkeys(inner)) for path, inner in found.pointers.items()}
-    return _Chosen(whole, list(dict.fromkeys(found.files)))
+    return _Chosen({path: [""] if "" in inner else list(inner) for path, inner in parts.items()}, list(files))
 
 
 def _inside(target: str, each: Pointer) -> str | None:
