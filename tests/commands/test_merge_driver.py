@@ -156,6 +156,29 @@ def test_both_added_the_directory(ready: Repo) -> None:
     assert is_true(ready, "new")
 
 
+def test_one_side_renamed_what_the_other_changed(ready: Repo) -> None:
+    with branch(ready, "topic"):
+        record(ready, {"data/a.csv": "theirs", "data/t": "t"})
+    ready.run("mv", "data", "photos")
+    ready.commit("ours")
+    code, said = git(ready, "merge", "topic")
+    assert (code, "warning" in said) == (0, False), said
+    ready.run("checkout")
+    assert pointer(ready, "photos")["path"] == "photos"
+    assert ready.files("photos") == {
+        "a.csv": b"theirs", "b.csv": b"b", "in/c.csv": b"c", "in/d.csv": b"d", "t": b"t",
+    }  # fmt: skip
+    assert is_true(ready, "photos")
+
+
+def test_a_path_that_is_removed_is_settled(ready: Repo) -> None:
+    diverge(ready, {"data/a.csv": "theirs", "data/b.csv": "theirs"}, {"data/a.csv": "ours", "data/b.csv": "ours"})
+    git(ready, "merge", "topic")
+    ready.run("rm", "data/a.csv")
+    assert conflicts(ready) == {"data/b.csv": "both modified"}
+    assert "a.csv" not in ready.files("data")
+
+
 def test_equal_changes_are_no_conflict(ready: Repo) -> None:
     same: dict[str, str | None] = {"data/a.csv": "same", "data/b.csv": None, "data/new": "same"}
     diverge(ready, {**same, "data/t": "t"}, {**same, "data/o": "o"})
@@ -518,6 +541,7 @@ def test_a_clone_without_the_lists_of_files(ready: Repo, remote: Path) -> None:
     clone.run("fetch", "--metadata", "data")
     assert git(clone, "checkout", "-m", "--", "data.vml")[0] == 0
     assert conflicts(clone) == {"data/a.csv": "both modified"}
+    clone.run("pull", "data/b.csv")
     refused = clone.fails("checkout", "--theirs", "data", code=3)
     assert "hint: vml fetch data brings both sides" in refused.err
     clone.run("fetch", "data")
@@ -528,6 +552,23 @@ def test_a_clone_without_the_lists_of_files(ready: Repo, remote: Path) -> None:
     clone.commit("merged")
     clone.run("push")
     assert clone.run("status", "--remote", "--exit-code").code == 0
+
+
+def test_who_has_no_data_settles_the_pointer_alone(ready: Repo, remote: Path) -> None:
+    diverge(ready, {"data/a.csv": "theirs", "data/t": "t"}, {"data/a.csv": "ours", "data/o": "o"})
+    ready.run("push", "--all-commits")
+    clone = ready.clone("clone")
+    clone.git("branch", "-q", "topic", "origin/topic")
+    merges.install(clone)
+    git(clone, "merge", "topic")
+    clone.run("fetch", "--metadata")
+    clone.run("checkout", "--merge", "data")
+    clone.run("checkout", "--theirs", "data/a.csv")
+    assert not (clone.path / "data").exists()
+    clone.commit("merged")
+    clone.run("pull")
+    assert clone.files("data")["a.csv"] == b"theirs"
+    assert is_true(clone)
 
 
 def test_without_the_driver_and_merged_by_hand(ready: Repo) -> None:

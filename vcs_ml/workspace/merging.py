@@ -42,7 +42,8 @@ def merge(project: Project, store: LocalStore, source: str, versions: tuple[byte
         return Merged(lockfile.serialize(lock, algorithm), {}, notes)
 
     def read(raw: bytes) -> Pointer:
-        return pointer.parse(raw, source, algorithm)
+        # One side may have renamed it, which Git follows.
+        return pointer.parse(raw, source, algorithm, moved=True)
 
     mine = read(ours)
     keep = partial(saved.merged, project, path=mine.path)

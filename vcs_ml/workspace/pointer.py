@@ -95,8 +95,10 @@ def pointer_path(data_path: str) -> str:
     return data_path + SUFFIX
 
 
-def parse(raw: bytes, source: str, algorithm: Algorithm) -> Pointer:
-    """The pointer in `raw`, found at the project-relative `source`; UserError for what we never write."""
+def parse(raw: bytes, source: str, algorithm: Algorithm, *, moved: bool = False) -> Pointer:
+    """The pointer in `raw`, found at the project-relative `source`; UserError for what we never write. One that was
+    `moved` there may still have the name that it had elsewhere.
+    """
     data_path = source.removesuffix(SUFFIX)
     if data_path == source or data_path.rpartition("/")[2] == "":
         _refuse(source, f"the name of a pointer ends in {SUFFIX}", hint=f"rename it to NAME{SUFFIX}")
@@ -110,7 +112,7 @@ def parse(raw: bytes, source: str, algorithm: Algorithm) -> Pointer:
         _refuse(source, why)
 
     item.check_schema(fields, SCHEMA, "pointer", source, refuse)
-    if fields.get("path") != data_path.rpartition("/")[2]:
+    if fields.get("path") != data_path.rpartition("/")[2] and not moved:
         name = data_path.rpartition("/")[2]
         refuse(f"its path is {fields.get('path')!r}, but beside it lies {name!r}")
     found = item.parse(fields, algorithm, source=source, refuse=refuse)

@@ -14,7 +14,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, merge
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.workspace import checkout, conflicts, groups, lock_files, merging, pointer, pointer_files, sources, tracked
+from vcs_ml.workspace import checkout, conflicts, lock_files, merging, pointer, pointer_files, sources, tracked
 from vcs_ml.workspace import unmerged as unmerged_files
 from vcs_ml.workspace.merging import Merged
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -52,7 +52,8 @@ def settle(
     project: Project, store: LocalStore, targets: Sequence[str], side: Side, *, force: bool, meter: Meter
 ) -> tuple[list[Settled], checkout.Result]:
     """Take one side of every conflict at, below or above the targets (project-relative; "" is the project), bring that
-    into the workspace, and write it down, in this order: killed in between, it can be repeated.
+    into the workspace, and write it down, in this order: killed in between, it can be repeated. Data that is not in the
+    workspace, and of which the store lacks something, stays away.
 
     UserError for a target without conflicts, and for a file that one side deleted; errors of checkout.checkout, with
     nothing changed. The caller holds the worktree's lock.
@@ -64,15 +65,15 @@ def settle(
     for path, inner in chosen.pointers.items():
         old = there.pointers[path]
         changed[path] = new = _settled(project, store, old, inner, side)
-        if not groups.is_left_out(project, new):
+        if os.path.lexists(project.root / path) or not store.missing(new.oid):
             wanted += [(new, part) for part in inner if _is_somewhere(project, store, new, part)]
     files = {source: _version(project, source, there.files[source], side) for source in chosen.files}
     for source, raw in files.items():
-        wanted += [
-            (each, "")
-            for each in sources.parse(raw, source, project.algorithm)
-            if not groups.is_left_out(project, each) and not (each.stays and store.missing(each.oid))
-        ]
+        for each in sources.parse(raw, source, project.algorithm):
+            # What a stage made can be made again; and who has none of the data needs none to say which is right.
+            can_wait = each.lock or not os.path.lexists(project.root / each.path)
+            if not (can_wait and store.missing(each.oid)):
+                wanted.append((each, ""))
     try:
         done = checkout.checkout(project, store, wanted, force=force, meter=meter)
     except MissingObject as error:
@@ -109,6 +110,9 @@ def merge_again(project: Project, store: LocalStore, targets: Sequence[str]) -> 
                 continue
             raise _deleted(source, "ours" if ours is None else "theirs")
         done[source] = _merged(project, store, source, (base, ours, theirs))
+    if chosen and not done:
+        source = next(iter(chosen))
+        raise _deleted(source, "ours" if there.files[source].ours is None else "theirs")
     for source, merged in done.items():
         _write(project, source, merged.raw, add=not merged.conflicts)
     return done
