@@ -73,11 +73,12 @@ def _pushed(
         return
     with naming_the_way_past(names[0], "git push"):
         push = told(root)
-        found = (
-            pushing.of_head(root, session.env)
-            if push is None
-            else pushing.of_push(root, session.env, push, session.warn)
-        )
+        if push is not None:
+            found = pushing.of_push(root, session.env, push, session.warn)
+            for data in found:
+                act(data)
+    if push is None:  # by hand
+        found = pushing.of_head(root, session.env)
         for data in found:
             act(data)
     if not found:

@@ -98,7 +98,7 @@ def verify(data: Data, *, note: Say, warn: Warn) -> None:
         lacked = {each.path for each in pointers} if there is None else opening.lacking(store, there, pointers)
         if lacked:
             command = _push_command(data, [each for each in pointers if each.path in lacked], config)
-            raise Blocked(f"{config.name} does not have all of {_listed(lacked)}", hint=command)
+            raise Blocked(f"{config.name} does not have all data of {_listed(lacked)}", hint=command)
         note(f"{config.name} has everything")
 
 
@@ -137,7 +137,7 @@ def _nowhere(store: LocalStore, there: Remote, pointers: Sequence[Pointer], erro
     lacked = opening.lacking(store, there, doubtful)
     shown = _listed(lacked) if lacked else error.message
     return Blocked(
-        f"neither the local store nor {there.name} has all of {shown}",
+        f"neither the local store nor {there.name} has all data of {shown}",
         hint="push from a clone that has it, or vml fetch --all-commits from another remote",
     )
 
