@@ -331,7 +331,7 @@ def test_the_directory_of_all_repositories_is_no_longer_set(
     settings_of_the_user(monkeypatch, tmp_path, f'[core]\n\thooksPath = "{tmp_path}/all"\n')
     repo.run("install")
     settings_of_the_user(monkeypatch, tmp_path, "")
-    assert "hooks: not installed" in repo.run("doctor").out
+    assert "warning  hooks: pre-commit, pre-push, " in repo.run("doctor").out
 
     repo.run("install")
 
