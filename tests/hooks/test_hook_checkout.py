@@ -316,6 +316,25 @@ def test_all_projects_of_a_repository_are_served(repo: Repo) -> None:
     assert "vml: sub/inner: 1 file written" in said.err
 
 
+def test_a_project_with_broken_settings_is_told_and_the_others_are_served(repo: Repo) -> None:
+    (repo.path / "sub").mkdir()
+    repo.run("init", cwd="sub")
+    install(repo)
+    versions = []
+    for content in ("1", "2"):
+        for folder in ("", "sub/"):
+            repo.write(f"{folder}x", content)
+            repo.run("add", "x", cwd=folder)
+        versions.append(commit(repo))
+    repo.write("sub/.vml/config.toml", "[core\n")
+
+    said = git(repo, "checkout", "-q", versions[0])
+
+    assert data(repo, "x", "sub/x") == ["1", "2"]
+    assert "warning: " in said.err
+    assert "sub/.vml/config.toml" in said.err
+
+
 def test_a_random_walk_ends_as_the_commit_says(repo: Repo, chance: random.Random) -> None:
     install(repo)
     places = ["a", "b", "d/a", "d/b", "d/e/f"]

@@ -30,7 +30,12 @@ app = typer.Typer(
 
 @app.command("push")
 def push(ctx: typer.Context) -> None:
-    """Send the data of the commits that are pushed; by hand, that of HEAD. (pre-commit framework)"""
+    """Send the data of the commits that are pushed; by hand, that of HEAD. (pre-commit framework)
+
+    \b
+    Examples:
+      vml hook push
+    """
     _pushed(ctx.obj, ("push",), lambda root: updates.of_framework(root, ctx.obj.env), _send(ctx.obj))
 
 
@@ -51,7 +56,14 @@ def pre_push(
 
 @app.command("verify-remote")
 def verify_remote(ctx: typer.Context) -> None:
-    """Look whether the data of the commits that are pushed, or of HEAD, is on the remote. (pre-commit framework)"""
+    """Look whether the data of the commits that are pushed, or of HEAD, is on the remote. (pre-commit framework)
+
+    No data moves. Exit code 1: something is not there.
+
+    \b
+    Examples:
+      vml hook verify-remote
+    """
     session: Session = ctx.obj
     _pushed(
         session,
@@ -90,7 +102,12 @@ def _pushed(
 
 @app.command("checkout")
 def checkout(ctx: typer.Context) -> None:
-    """Bring the data that a checkout, merge or rebase changed, from the local store. (pre-commit framework)"""
+    """Bring the data that a checkout, merge or rebase changed, from the local store. (pre-commit framework)
+
+    \b
+    Examples:
+      vml hook checkout
+    """
     _moved(ctx.obj, "checkout", lambda root: moves.of_framework(root, ctx.obj.env))
 
 
