@@ -50,7 +50,7 @@ def follow(
     broken: dict[str, UserError] = {}
     todo: list[tuple[Project, Callable[[], Changes]]] = []
     if None in known:
-        todo = [(each, _everything(each)) for each in projects.here(root, env, broken).values()]
+        todo = [(one, _everything(one)) for one in projects.here(root, env, broken).values()]
     else:
         replaced: dict[str, Replaced] = {}
         for old in filter(None, known):
@@ -74,8 +74,8 @@ def follow(
             _bring(project, find, note, warn, show)
         except VmlError as error:
             warn(error.message, error.hint)
-    for error in broken.values():
-        warn(error.message, error.hint)
+    for each in broken.values():
+        warn(each.message, each.hint)
 
 
 def _everything(project: Project) -> Callable[[], Changes]:
