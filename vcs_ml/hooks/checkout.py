@@ -172,7 +172,8 @@ def _bring(project: Project, find: Callable[[], Changes], note: Say, warn: Warn,
         parts.append(f"{count(done.written, 'file')} written ({size(done.bytes)})")
     if done.removed:
         parts.append(f"{count(done.removed, 'file')} removed")
-    note(f"{where}{', '.join(parts) or 'nothing to do'}")
+    if parts or not (left or changes.broken):
+        note(f"{where}{', '.join(parts) or 'nothing to do'}")
     for error in changes.broken:
         warn(error.message, error.hint)
     stayed = [path for path in changes.gone or () if os.path.lexists(project.root / path) and not is_owned(path)]
