@@ -68,6 +68,9 @@ COMMANDS: Final = {
     "params": Command("Compare", "Compare params between revisions.", "params"),
     "plots": Command("Compare", "Draw plots, and compare them.", "plots"),
     "report": Command("Compare", "Show what a pull request changes, and check its gates.", "report"),
+    "install": Command("Git", "Put Git's hooks and the merge driver in place.", "install"),
+    "uninstall": Command("Git", "Take them out again.", "uninstall"),
+    "hook": Command("Git", "What Git's hooks call.", "hook"),
     "merge-driver": Command("Git", "Merge pointers and lock files, when Git calls it.", "merge_driver"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }

@@ -135,6 +135,69 @@ def contents(
     return found
 
 
+def introduced(
+    root: GitRoot, revs: Sequence[str], patterns: Sequence[str], *, unknown_to: str | None = None
+) -> set[tuple[str, str]]:
+    """(path from the top, blob id) of all file contents at matching paths that a commit in the history of `revs` has
+    and none of its parents.
+
+    `revs` are commit ids; the history of those behind a `^` is left out, and that of the remote-tracking branches of
+    the remote `unknown_to`.
+    """
+    more = ["--not", f"--remotes={unknown_to}"] if unknown_to else []
+    out = run(
+        [
+            *("-c", "log.follow=false", "-c", "log.showSignature=false", "--no-replace-objects"),
+            # Of a merge, what it has from one of its parents is that parent's (-c).
+            *("log", "--raw", "-c", "-z", "--no-abbrev", "--no-renames", "--root", "--format=", "--full-history"),
+            *("--stdin", *more, "--", *patterns),
+        ],
+        root.cwd,
+        input="".join(f"{rev}\n" for rev in revs).encode(),
+    )
+    found: set[tuple[str, str]] = set()
+    tokens = iter(out.split(b"\0"))
+    for token in tokens:
+        meta = token.lstrip(b"\n")
+        if meta.startswith(b":"):
+            # A colon for each parent; their modes, the new one, their ids, the new one, letters (git-diff(1)).
+            parents = len(meta) - len(meta.lstrip(b":"))
+            fields, path = meta[parents:].split(b" "), next(tokens)
+            if fields[parents].startswith(b"100"):
+                found.add((os.fsdecode(path), fields[2 * parents + 1].decode()))
+    return found
+
+
+class Replaced(NamedTuple):
+    """A file that two commits do not have alike: its path from the top, its blob in each, None where it is not."""
+
+    path: str
+    old: str | None
+    new: str | None
+
+
+def apart(root: GitRoot, old: str, new: str | None, patterns: Sequence[str]) -> list[Replaced]:
+    """The files at matching paths in which two commits (full ids) differ, or a commit and, without `new`, the index."""
+    how = ["diff-index", "--cached", old] if new is None else ["diff-tree", "-r", old, new]
+    out = run([*how[:-1], "--raw", "-z", "--no-abbrev", "--no-renames", *how[-1:], "--", *patterns], root.cwd)
+    return [
+        Replaced(
+            os.fsdecode(path),
+            before.decode() if old_mode.startswith(b"100") else None,
+            after.decode() if mode.startswith(b"100") else None,
+        )
+        for (old_mode, mode, before, after, _), path in _raw_records(out)
+    ]
+
+
+def commits(root: GitRoot, names: Sequence[str]) -> list[str | None]:
+    """The full id of the commit that each of these ids or tags leads to, None for what leads to none here."""
+    asked = "".join(f"{name}^{{commit}}\n" for name in names).encode()
+    out = run(["cat-file", "--batch-check=%(objecttype) %(objectname)"], root.cwd, input=asked) if names else b""
+    lines = (line.split(" ") for line in out.decode().splitlines())
+    return [each[1] if each[0] == "commit" and len(each) == 2 else None for each in lines]
+
+
 def staged(root: GitRoot, patterns: Sequence[str]) -> list[tuple[str, str]]:
     """(path from the top, blob id) of every file in Git's index that matches, all sides of a conflict included."""
     out = run(["ls-files", "-s", "-z", "--", *patterns], root.cwd)
