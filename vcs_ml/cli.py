@@ -66,6 +66,7 @@ COMMANDS: Final = {
     "params": Command("Compare", "Compare params between revisions.", "params"),
     "plots": Command("Compare", "Draw plots, and compare them.", "plots"),
     "report": Command("Compare", "Show what a pull request changes, and check its gates.", "report"),
+    "hook": Command("Git", "What Git's hooks call.", "hook"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.

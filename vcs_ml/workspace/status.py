@@ -59,7 +59,8 @@ class Status(NamedTuple):
 
     `tracked` are the pointers that were looked at, `broken` files that cannot be read, `optional` pointers of data
     that nobody asked for here, `partial` directories of which only a part was, `unmade` outputs that no remote gets
-    and that were not made here: nothing of that is missing. `survey` is what was seen in the workspace, all of it.
+    and that were not made here: nothing of that is missing. `survey` is what was seen in the workspace, all of it, and
+    `git_says` what Git says of the files there that record something, where these differ from its index or HEAD.
     """
 
     data: list[Change]
@@ -71,6 +72,7 @@ class Status(NamedTuple):
     partial: list[Part]
     unmade: list[Pointer]
     survey: Survey
+    git_says: list[git.FileStatus]
 
     @property
     def clean(self) -> bool:
@@ -86,8 +88,12 @@ def status(
     rehash: bool = False,
     refresh: bool = False,
     keep: bool = True,
+    ask_store: bool = True,
 ) -> Status:
-    """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index."""
+    """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index.
+
+    Without `ask_store`, nothing is known of what the store lacks.
+    """
     ignore = Ignore(project.root)
     pathspecs = ["--", *tracked.pathspecs(project)]
     with (
@@ -103,7 +109,7 @@ def status(
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
         missing: list[Missing] = []
         partial: list[Part] = []
-        for each in _not_here(store, {each.path: each for each, _ in wanted}.values()):
+        for each in _not_here(store, {each.path: each for each, _ in wanted}.values()) if ask_store else ():
             _look_into_store(project, store, each, missing, partial)
         git_says = git.parse_status(changes.wait())
         in_git = git.listed(in_index.wait())
@@ -112,7 +118,8 @@ def status(
     unreadable = [(path, error) for path, error in sorted(broken.items()) if _speaks_of(path, targets or [""])]
     looked_at = [each for each, _ in wanted]
     left_out = list(optional.values())
-    return Status(data, to_commit, missing, looked_at, unreadable, left_out, partial, list(unmade.values()), survey)
+    never_made = list(unmade.values())
+    return Status(data, to_commit, missing, looked_at, unreadable, left_out, partial, never_made, survey, git_says)
 
 
 def is_unmade(project: Project, store: LocalStore, each: Pointer) -> bool:

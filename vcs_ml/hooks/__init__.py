@@ -1,0 +1,1 @@
+"""What Git's hooks do for a project, and how they are put in place."""
