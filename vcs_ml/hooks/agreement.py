@@ -103,11 +103,11 @@ def _of_lock(staged: Staged, project: str, built: Graph, lock: LockFile) -> Iter
         what = _differs(found, record) if found else f"{quote(in_git(project, file))} has no such stage"
         if what:
             line = line_of(staged.read(path) or b"", ["stages", name])
-            repro = staged.typed.vml("repro", project=project)
-            hint = f"{repro}, then {staged.typed.git('add', paths=[path])}"
-            if kept := [] if found else [out for out, each in record.outs.items() if each.flags.cache]:
-                gone = staged.typed.vml("rm", "--cached", paths=[in_git(project, out) for out in kept], project=project)
-                hint = f"{gone} ends tracking what it made, {hint} otherwise"
+            hint = staged.typed.vml("repro", project=project)
+            outs = () if found else [out for out, each in record.outs.items() if each.flags.cache]
+            if left := [in_git(project, out) for out in outs if not built.outputs.makers(out)]:
+                hint = staged.typed.vml("rm", "--cached", paths=left, project=project)
+            hint = f"{hint} && {staged.typed.git('add', paths=[path])} makes it so"
             yield Problem(path, f"stage {quote(name)}: {what}", hint, line, (address,))
 
 

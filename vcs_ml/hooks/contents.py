@@ -37,8 +37,8 @@ def settings(staged: Staged, project: str) -> tuple[Algorithm | None, list[Probl
         found.append(Problem(path, what, each.hint or "", int(at[1]) if at else _line_of_key(text, what)))
     values = {key: str(entries[key].value) for key in FIXED if key in entries}
     before = _at_head(staged, path)
-    for key in () if wrong else FIXED:
-        if before.get(key, values.get(key)) != values.get(key):
+    for key in FIXED:
+        if key in before and values.get(key) != before[key] and (key in values or not wrong):
             what = f"{key} was {before[key]}, and is fixed when the project is made"
             found.append(Problem(path, what, f"set it to {before[key]!r} again", _line_of_key(text, key)))
     if not wrong and "core.id" not in values:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vcs_ml import git, output
 from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.staged import CONFIG, Staged, in_git
-from vcs_ml.hooks.stale import stale_for_commit
+from vcs_ml.hooks.stale import lock_of, stale_for_commit
 from vcs_ml.hooks.verdict import Verdict, going_past
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
@@ -104,7 +104,9 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
         rows += [("broken", error.message) for error in stages.broken]
     hints = [*_data_hints(staged, project, found, data), *_unstaged_hints(staged, unstaged)]
     if stale:
-        hints.append(f"{staged.typed.vml('repro', project=project.prefix)} runs stages")
+        locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
+        repro = staged.typed.vml("repro", project=project.prefix)
+        hints.append(f"{repro} && {staged.typed.git('add', paths=locks)} makes stages anew")
     notes = [f"{quote(path)} is not in Git ({staged.typed.git('add', paths=[path])})" for path in _new(project, found)]
     total = stages.total if stages else 0
     return _Seen(rows, hints, notes[:_SHOWN], len(found.tracked), total)
@@ -129,11 +131,10 @@ def _unstaged(project: Project, found: Status) -> list[str]:
 
 def _new(project: Project, found: Status) -> list[str]:
     """Pointers and lock files that the index does not have."""
-    known = {each.path for each in found.git_says}
-    paths = (
-        each.path if sources.is_lock(each.path) else each.path + SUFFIX for each in found.pointers if not each.staged
-    )
-    return [path for own in paths if (path := in_git(project.prefix, own)) not in known]
+    known, tracked = {each.path for each in found.git_says}, found.survey.tracked
+    paths = [each.path for each in found.pointers if not each.staged]
+    own = dict.fromkeys(tracked[path].source if path in tracked else path + SUFFIX for path in paths)
+    return [path for each in own if (path := in_git(project.prefix, each)) not in known]
 
 
 def _data_hints(staged: Staged, project: Project, found: Status, data: Sequence[Change]) -> list[str]:

@@ -58,8 +58,9 @@ def look(staged: Staged, *, files: Iterable[str] | None = None, limit: int | Non
         project = staged.typed.project_around(path.rpartition("/")[0])
         if (size := sizes.get(oid, 0)) > limit_of(project):
             found.append(_Large(path, size, project, limit_of(project)))
-    hint = f"vml config hooks.large_files SIZE sets the limit; {going_past(NAME)}"
-    fine = f"{count(len(blobs), 'file')} small enough for Git"
+    where = "" if any(each.project is not None for each in found) else "--global "
+    hint = f"vml config {where}hooks.large_files SIZE sets the limit; {going_past(NAME)}"
+    fine = f"{count(len(blobs), 'file')} small enough"
     return Verdict(NAME, fine, ((_message(found, staged.typed), hint),) if found else ())
 
 

@@ -121,11 +121,12 @@ def _in_git(staged: Staged, claim: Claim, files: list[str]) -> Problem:
     else:
         shown = ", ".join([*map(quote, files[:_SHOWN]), *(["..."] if len(files) > _SHOWN else [])])
         named = f"{count(len(files), 'file')} of it ({shown})"
-    whose = f", the output of {quote(claim.maker)}" if claim.maker else ""
-    what = f"{quote(claim.path)}{whose}, is tracked here, and Git has {named}, too"
+    whose = f", the output of {quote(claim.maker)}," if claim.maker else ""
+    what = f"{quote(claim.path)}{whose} is tracked here, and Git has {named}, too"
     few = files if len(files) <= _SHOWN else [claim.path]
     command = staged.typed.git("rm", "-r", "-q", "--cached", paths=few)
-    return Problem(claim.source, what, f"{command} leaves it to vml", _line(staged, claim))
+    stages = (claim.maker,) if claim.maker else ()
+    return Problem(claim.source, what, f"{command} leaves it to vml", _line(staged, claim), stages)
 
 
 def _line(staged: Staged, claim: Claim) -> int | None:

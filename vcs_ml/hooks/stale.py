@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vcs_ml import git
 from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.staged import Staged, in_git
+from vcs_ml.workspace import lockfile
 from vcs_ml.workspace.project import Project
 
 if TYPE_CHECKING:
@@ -34,13 +35,12 @@ def _files(each: StageState) -> list[str]:
     """The files and directories that Git may have, and that are why a stage would run; empty where there is another
     reason.
     """
-    file = f"{each.name.rpartition('/')[0]}/vml.yaml" if "/vml.yaml:" in each.name else "vml.yaml"
     found = []
     for reason in each.reasons:
         if reason.kind in ("dep", "param"):
             found.append(reason.name)
         elif reason.kind in ("cmd", "shell", "wdir", "never", "callback"):
-            found.append(file)
+            found.append(f"{_folder(each)}{lockfile.STAGES}")
         else:
             return []
     return found if each.state in ("stale", "frozen") else []
@@ -55,3 +55,14 @@ def _differs_there_alone(path: str, here: Mapping[str, git.FileStatus]) -> bool:
     """Whether a file or directory differs from the index, and the index not from HEAD."""
     inside = [each for name, each in here.items() if name == path or name.startswith(f"{path}/")]
     return bool(inside) and all(each.staged in ".?" for each in inside)
+
+
+def lock_of(each: StageState) -> str:
+    """The lock file of a stage."""
+    return f"{_folder(each)}{lockfile.NAME}"
+
+
+def _folder(each: StageState) -> str:
+    """The directory of its vml.yaml, with a slash at the end; "" for the top."""
+    file, colon, _ = each.name.rpartition(f"/{lockfile.STAGES}:")
+    return f"{file}/" if colon else ""

@@ -27,7 +27,7 @@ def look(staged: Staged, *, files: Iterable[str] = ()) -> tuple[Verdict, list[Pr
     checked = {path for path in files if path in staged.index} | {each.path for each in staged.changes}
     problems = sorted(set(find(staged, checked)), key=lambda each: (each.path, each.line or 0, each.what))
     ours = sum(sources.is_source(path) or path.rpartition("/")[2] == lockfile.STAGES for path in checked)
-    fine = f"{count(ours, 'file')} of vml as they should be"
+    fine = f"{count(ours, 'file')} of vml valid"
     errors = [(str(each), each.hint) for each in problems]
     if problems:
         errors.append((f"{count(len(problems), 'problem')} in what is staged", going_past(NAME)))
