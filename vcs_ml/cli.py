@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "commit": Command("Data", "Record changed data in its pointers.", "commit"),
     "unprotect": Command("Data", "Make linked files private and writable.", "unprotect"),
     "ls": Command("Data", "List tracked data.", "ls"),
+    "log": Command("Data", "Show the versions of tracked data.", "log"),
     "du": Command("Data", "Show how much room data takes.", "du"),
     "remote": Command("Remotes", "Set up the places where data is shared.", "remote"),
     "push": Command("Remotes", "Send data to a remote.", "push"),
@@ -66,6 +67,8 @@ COMMANDS: Final = {
     "params": Command("Compare", "Compare params between revisions.", "params"),
     "plots": Command("Compare", "Draw plots, and compare them.", "plots"),
     "report": Command("Compare", "Show what a pull request changes, and check its gates.", "report"),
+    "install": Command("Git", "Put Git's hooks and the merge driver in place.", "install"),
+    "uninstall": Command("Git", "Take them out again.", "uninstall"),
     "hook": Command("Git", "What Git's hooks call.", "hook"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }

@@ -54,6 +54,11 @@ class GitRoot(NamedTuple):
         """Where git is run for this repository."""
         return self.worktree or self.git_dir
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether its history was cut off by `--depth` (gitrepository-layout(5))."""
+        return (self.common_dir / "shallow").exists()
+
 
 class FileStatus(NamedTuple):
     """One path against HEAD and the index, with the letters of `git status --porcelain=v2` (`?` untracked).
@@ -296,7 +301,7 @@ def _too_far(root: GitRoot, rev: str) -> str | None:
     if not out.strip():
         return None
     before = int(out) - 1
-    if (root.common_dir / "shallow").exists():
+    if root.is_shallow:
         return f"the clone is shallow and ends before {start}~{before + 1}: git fetch --unshallow"
     return f"{start} is the first commit" if before == 0 else f"the first commit is {start}~{before}"
 

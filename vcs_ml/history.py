@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -19,6 +20,7 @@ _EMPTY_TREE: Final = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
+_COMMIT: Final = ("%H", "%P", "%aN", "%aE", "%aI", "%s")  # git-log(1), PRETTY FORMATS
 _WINDOW: Final = 1 << 20  # bytes
 
 
@@ -28,6 +30,17 @@ class Ref(NamedTuple):
     name: str
     commit: str
     kind: Literal["branch", "remote", "tag"]
+
+
+class Commit(NamedTuple):
+    """A commit: full ids of it and its parents, its author, when that was (ISO 8601), its first line."""
+
+    oid: str
+    parents: tuple[str, ...]
+    author: str
+    email: str
+    date: str
+    subject: str
 
 
 def ls_tree(root: GitRoot, rev: str, patterns: Sequence[str]) -> list[tuple[bytes, int, str]]:
@@ -112,6 +125,69 @@ def contents(
     return found
 
 
+def introduced(
+    root: GitRoot, revs: Sequence[str], patterns: Sequence[str], *, unknown_to: str | None = None
+) -> set[tuple[str, str]]:
+    """(path from the top, blob id) of all file contents at matching paths that a commit in the history of `revs` has
+    and none of its parents.
+
+    `revs` are commit ids; the history of those behind a `^` is left out, and that of the remote-tracking branches of
+    the remote `unknown_to`.
+    """
+    more = ["--not", f"--remotes={unknown_to}"] if unknown_to else []
+    out = run(
+        [
+            *("-c", "log.follow=false", "-c", "log.showSignature=false", "--no-replace-objects"),
+            # Of a merge, what it has from one of its parents is that parent's (-c).
+            *("log", "--raw", "-c", "-z", "--no-abbrev", "--no-renames", "--root", "--format=", "--full-history"),
+            *("--stdin", *more, "--", *patterns),
+        ],
+        root.cwd,
+        input="".join(f"{rev}\n" for rev in revs).encode(),
+    )
+    found: set[tuple[str, str]] = set()
+    tokens = iter(out.split(b"\0"))
+    for token in tokens:
+        meta = token.lstrip(b"\n")
+        if meta.startswith(b":"):
+            # A colon for each parent; their modes, the new one, their ids, the new one, letters (git-diff(1)).
+            parents = len(meta) - len(meta.lstrip(b":"))
+            fields, path = meta[parents:].split(b" "), next(tokens)
+            if fields[parents].startswith(b"100"):
+                found.add((os.fsdecode(path), fields[2 * parents + 1].decode()))
+    return found
+
+
+class Replaced(NamedTuple):
+    """A file that two commits do not have alike: its path from the top, its blob in each, None where it is not."""
+
+    path: str
+    old: str | None
+    new: str | None
+
+
+def apart(root: GitRoot, old: str, new: str | None, patterns: Sequence[str]) -> list[Replaced]:
+    """The files at matching paths in which two commits (full ids) differ, or a commit and, without `new`, the index."""
+    how = ["diff-index", "--cached", old] if new is None else ["diff-tree", "-r", old, new]
+    out = run([*how[:-1], "--raw", "-z", "--no-abbrev", "--no-renames", *how[-1:], "--", *patterns], root.cwd)
+    return [
+        Replaced(
+            os.fsdecode(path),
+            before.decode() if old_mode.startswith(b"100") else None,
+            after.decode() if mode.startswith(b"100") else None,
+        )
+        for (old_mode, mode, before, after, _), path in raw_records(out)
+    ]
+
+
+def commits(root: GitRoot, names: Sequence[str]) -> list[str | None]:
+    """The full id of the commit that each of these ids or tags leads to, None for what leads to none here."""
+    asked = "".join(f"{name}^{{commit}}\n" for name in names).encode()
+    out = run(["cat-file", "--batch-check=%(objecttype) %(objectname)"], root.cwd, input=asked) if names else b""
+    lines = (line.split(" ") for line in out.decode().splitlines())
+    return [each[1] if each[0] == "commit" and len(each) == 2 else None for each in lines]
+
+
 def staged(root: GitRoot, patterns: Sequence[str]) -> list[tuple[str, str]]:
     """(path from the top, blob id) of every file in Git's index that matches, all sides of a conflict included."""
     out = run(["ls-files", "-s", "-z", "--", *patterns], root.cwd)
@@ -141,6 +217,50 @@ def last(root: GitRoot, tip: str, n: int) -> list[str]:
     return run(["rev-list", f"--max-count={n}", tip], root.cwd).decode().split()
 
 
+def log(root: GitRoot, revs: Sequence[str], patterns: Sequence[str], *, every_ref: bool = False) -> Iterator[Commit]:
+    """The commits in the history of `revs` (revisions and ranges), or of every ref, that changed matching paths, the
+    newest first. UserError for a revision that Git does not know.
+    """
+    for each in revs:
+        for rev in filter(None, re.split(r"\.{2,3}", each.removeprefix("^"))):
+            resolve(root, rev)
+    out = run(
+        [
+            *("-c", "log.follow=false", "-c", "log.showSignature=false"),
+            *("log", "-z", f"--format={'%x00'.join(_COMMIT)}", "--no-show-signature"),
+            *["--all"] * every_ref,
+            *("--end-of-options", *revs, "--", *patterns),
+        ],
+        root.cwd,
+    )
+    fields = iter(out.decode("utf-8", "replace").split("\0"))
+    for oid, parents, *more in zip(*[fields] * len(_COMMIT), strict=False):
+        yield Commit(oid, tuple(parents.split()), *more)
+
+
+def renamed(root: GitRoot, commit: Commit, pattern: str) -> list[tuple[str, str]]:
+    """(old, new) path from the top of every matching file that a commit renamed, against its first parent."""
+    if not commit.parents:
+        return []
+    out = run(
+        [
+            "diff-tree",
+            "-r",
+            "-z",
+            "-M",
+            "--diff-filter=R",
+            "--name-status",
+            commit.parents[0],
+            commit.oid,
+            "--",
+            pattern,
+        ],
+        root.cwd,
+    )
+    tokens = iter(listed(out))
+    return [(old, new) for _, old, new in zip(tokens, tokens, tokens, strict=True)]
+
+
 def merge_base(root: GitRoot, one: str, other: str) -> str | None:
     """The best commit that two commits (full ids) both come from; None if none is known here."""
     return run(["merge-base", one, other], root.cwd, ok=(0, 1)).decode().strip() or None
@@ -158,7 +278,7 @@ def setting(root: GitRoot, key: str) -> str | None:
 
 def lacks_history(root: GitRoot) -> tuple[str, str] | None:
     """Why this clone does not know every commit of where it came from, and what to do; None if it does."""
-    if (root.common_dir / "shallow").exists():
+    if root.is_shallow:
         return "it is shallow", "git fetch --unshallow"
     out = run(["config", "--null", "--get-regexp", r"^remote\..*\.(fetch|promisor)$"], root.cwd, ok=(0, 1))
     branches: dict[str, list[str]] = {}

@@ -43,7 +43,7 @@ def add(
       vml add --no-pull --group raw data/raw
     """
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
+    project = Project.with_worktree(session.directory, session.env)
     store = opening.open_store(project, session.note)
     labels = Labels(pull, group or (), no_group or ())
     check_names(labels.join)

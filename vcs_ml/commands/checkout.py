@@ -59,7 +59,7 @@ def checkout(
     if relink and (rev is not None or force):
         raise UsageError("--relink changes no content", hint="vml checkout first, then vml checkout --relink")
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
+    project = Project.with_worktree(session.directory, session.env)
     store = opening.open_store(project, session.note)
     if saved:
         _saved(session, project, store, paths or ())

@@ -41,7 +41,7 @@ def commit(
       vml commit train
     """
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
+    project = Project.with_worktree(session.directory, session.env)
     store = opening.open_store(project, session.note)
     taken: list[Committed] = []
     with opening.changing(project, session.note):

@@ -1,31 +1,38 @@
-"""`vml hook`: what Git's hooks call."""
+"""`vml hook`: what Git's hooks and the pre-commit framework call."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from vcs_ml import git
-from vcs_ml.errors import UsageError, UserError
+from vcs_ml.errors import UsageError, UserError, VmlError
 from vcs_ml.git import GitRoot
-from vcs_ml.hooks import differences, large_files, skip, validate
+from vcs_ml.hooks import checkout as checking
+from vcs_ml.hooks import differences, large_files, moves, projects, updates, validate
+from vcs_ml.hooks import push as pushing
+from vcs_ml.hooks.moves import Move
 from vcs_ml.hooks.problem import Problem
+from vcs_ml.hooks.push import Data
+from vcs_ml.hooks.skip import Blocked, is_skipped, naming_the_way_past
 from vcs_ml.hooks.staged import Staged
+from vcs_ml.hooks.updates import Push
 from vcs_ml.hooks.verdict import Verdict
 from vcs_ml.output import quote
 from vcs_ml.session import Session
 from vcs_ml.settings import parse_size
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    help="What Git's hooks call. `vml install` puts them in place; VML_SKIP_HOOKS=1, or names of hooks, skips them.",
+)
 
-
-@app.callback()
-def hook() -> None:
-    """What Git's hooks call; vml install and the pre-commit framework put the calls in place."""
+# ---------------------------------------------------------------------- before a commit
 
 
 class _Files(TyperCommand):
@@ -57,7 +64,7 @@ def large(
       vml hook large-files --limit 500kB
     """
     session: Session = ctx.obj
-    if skip.is_skipped(session.env, large_files.NAME):
+    if is_skipped(session.env, large_files.NAME):
         return
     try:
         most = None if limit is None else parse_size(limit)
@@ -82,7 +89,7 @@ def valid(
       git ls-files -z | xargs -0 vml hook validate
     """
     session: Session = ctx.obj
-    if skip.is_skipped(session.env, validate.NAME):
+    if is_skipped(session.env, validate.NAME):
         return
     with Staged(_root(session), session.env) as staged:
         verdict, _ = validate.look(staged, files=_in_index(session, staged, files) or ())
@@ -98,7 +105,7 @@ def status(ctx: typer.Context) -> None:
       vml hook status
     """
     session: Session = ctx.obj
-    if skip.is_skipped(session.env, differences.NAME):
+    if is_skipped(session.env, differences.NAME):
         return
     with Staged(_root(session), session.env) as staged, session.progress("hashing") as meter:
         verdict = differences.look(staged, meter=meter)
@@ -117,7 +124,7 @@ def pre_commit(ctx: typer.Context) -> None:
     wanted = [
         name
         for name in (large_files.NAME, validate.NAME, differences.NAME)
-        if not skip.is_skipped(session.env, name, "pre-commit")
+        if not is_skipped(session.env, name, "pre-commit")
     ]
     if not wanted:
         return
@@ -134,7 +141,7 @@ def pre_commit(ctx: typer.Context) -> None:
 
 
 def _root(session: Session) -> GitRoot:
-    root = git.root(session.directory.resolve())
+    root = projects.repository(session.directory)
     if root is None or root.worktree is None:
         raise UserError(f"{quote(session.directory)} is not in a working tree of Git", hint="cd to one")
     return root
@@ -163,4 +170,123 @@ def _end(session: Session, verdicts: Sequence[Verdict]) -> None:
     for message, hint in errors[:-1]:
         session.error(message, hint)
     message, hint = errors[-1]
-    raise skip.Blocked(message, hint=hint)
+    raise Blocked(message, hint=hint)
+
+
+# ---------------------------------------------------------------------- pushes
+
+
+@app.command("push")
+def push(ctx: typer.Context) -> None:
+    """Send the data of the commits that are pushed; by hand, that of HEAD. (pre-commit framework)"""
+    _pushed(ctx.obj, ("push",), lambda root: updates.of_framework(root, ctx.obj.env), _send(ctx.obj))
+
+
+@app.command("pre-push")
+def pre_push(
+    ctx: typer.Context,
+    remote: Annotated[str, typer.Argument(metavar="NAME", help="Git's name of the other repository.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where it is.")],
+) -> None:
+    """Send the data of the commits that are pushed, which Git tells on stdin. (Git)"""
+    _pushed(
+        ctx.obj,
+        ("push", "pre-push"),
+        lambda root: updates.of_hook(remote, url, sys.stdin.buffer.read()),
+        _send(ctx.obj),
+    )
+
+
+@app.command("verify-remote")
+def verify_remote(ctx: typer.Context) -> None:
+    """Look whether the data of the commits that are pushed, or of HEAD, is on the remote. (pre-commit framework)"""
+    session: Session = ctx.obj
+    _pushed(
+        session,
+        ("verify-remote",),
+        lambda root: updates.of_framework(root, session.env),
+        lambda data: pushing.verify(data, note=_noting(session), warn=session.warn),
+    )
+
+
+def _send(session: Session) -> Callable[[Data], None]:
+    return lambda data: pushing.send(data, note=_noting(session), warn=session.warn, show=session.progress)
+
+
+def _pushed(
+    session: Session, names: tuple[str, ...], told: Callable[[GitRoot], Push | None], act: Callable[[Data], None]
+) -> None:
+    root = projects.repository(session.directory)
+    if root is None or is_skipped(session.env, *names):
+        return
+    with naming_the_way_past(names[0], "git push"):
+        push = told(root)
+        found = (
+            pushing.of_head(root, session.env)
+            if push is None
+            else pushing.of_push(root, session.env, push, session.warn)
+        )
+        for data in found:
+            act(data)
+    if not found:
+        _noting(session)(pushing.NOTHING)
+
+
+# ---------------------------------------------------------------------- what comes after a checkout, merge or rebase
+
+
+@app.command("checkout")
+def checkout(ctx: typer.Context) -> None:
+    """Bring the data that a checkout, merge or rebase changed, from the local store. (pre-commit framework)"""
+    _moved(ctx.obj, "checkout", lambda root: moves.of_framework(root, ctx.obj.env))
+
+
+@app.command("post-checkout")
+def post_checkout(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The commit before.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The commit now.")],
+    kind: Annotated[str, typer.Argument(metavar="FLAG", help="1 for a branch, 0 for files.")],
+) -> None:
+    """Bring the data in which two commits differ, from the local store. (Git)"""
+    _moved(ctx.obj, "post-checkout", lambda root: moves.of_checkout(root, old, new, kind))
+
+
+@app.command("post-merge")
+def post_merge(
+    ctx: typer.Context,
+    squash: Annotated[str, typer.Argument(metavar="FLAG", help="1 for a squash merge.")] = "0",
+) -> None:
+    """Bring the data that a merge changed, from the local store. (Git)"""
+    _moved(ctx.obj, "post-merge", lambda root: moves.of_merge(root, squash))
+
+
+@app.command("post-rewrite")
+def post_rewrite(
+    ctx: typer.Context,
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="amend or rebase.")],
+) -> None:
+    """Bring the data that a rebase changed, from the local store. (Git)"""
+    _moved(ctx.obj, "post-rewrite", lambda root: moves.of_rewrite(root, command))
+
+
+def _moved(session: Session, name: str, told: Callable[[GitRoot], Move | None]) -> None:
+    """Never fails: what went wrong is a warning."""
+    root = projects.repository(session.directory)
+    if root is None or root.worktree is None or is_skipped(session.env, "checkout", name):
+        return
+    note = _noting(session)
+    try:
+        if (move := told(root)) is not None:
+            checking.follow(
+                root, session.env, move, note=note, warn=session.warn, show=lambda: session.progress("checking out")
+            )
+    except VmlError as error:
+        session.warn(error.message, error.hint)
+    except OSError as error:
+        session.warn(f"no data was checked out: {error}", "vml checkout does it later")
+
+
+def _noting(session: Session) -> Callable[[str], None]:
+    """Messages among those of Git say whose they are."""
+    return lambda text: session.note(f"vml: {text}")

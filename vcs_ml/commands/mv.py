@@ -29,7 +29,7 @@ def mv(
       vml mv data/a.png data/b.png  (inside one tracked directory)
     """
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
+    project = Project.with_worktree(session.directory, session.env)
     store = opening.open_store(project, session.note)
     source = project.relative(old, session.directory)
     with opening.changing(project, session.note):

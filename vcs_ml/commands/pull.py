@@ -47,7 +47,7 @@ def pull(
       vml pull data/train/0.png
     """
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
+    project = Project.with_worktree(session.directory, session.env)
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     name = sync.remote_name(project, remote)

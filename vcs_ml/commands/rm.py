@@ -33,7 +33,7 @@ def rm(
       vml rm data/broken.csv        (data stays tracked, without this file)
     """
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
+    project = Project.with_worktree(session.directory, session.env)
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths]
 

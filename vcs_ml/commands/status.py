@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vcs_ml import output
-from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.session import Session
 from vcs_ml.store import objects
@@ -53,9 +52,7 @@ def status(
       vml status --exit-code --remote origin
     """
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
-    if project.git.worktree is None:
-        raise UserError("a bare repository has no workspace", hint="vml ls and vml diff A B work here")
+    project = Project.with_worktree(session.directory, session.env)
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths or ()]
     stages: Staleness | None = None

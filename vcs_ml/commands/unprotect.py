@@ -29,7 +29,7 @@ def unprotect(
       vml unprotect data/labels data/index.csv
     """
     session: Session = ctx.obj
-    project = Project.find(session.directory, session.env)
+    project = Project.with_worktree(session.directory, session.env)
     targets = [project.relative(path, session.directory) for path in paths]
     with opening.changing(project, session.note), session.progress("copying") as meter:
         pointers = tracked.in_workspace(project)

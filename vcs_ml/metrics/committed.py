@@ -4,103 +4,42 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Final
 
 from vcs_ml.errors import UserError
-from vcs_ml.gittree import DIRECTORY, FILE, LINK, Node, Trees
+from vcs_ml.gittree import DIRECTORY, FILE, LINK, Node
 from vcs_ml.metrics import naming
 from vcs_ml.metrics.naming import Area
 from vcs_ml.metrics.stored import Data, Opener, Stored
 from vcs_ml.output import quote, size
-from vcs_ml.pipeline.stage import FILE as STAGES
 from vcs_ml.values import MAX_SIZE
-from vcs_ml.workspace import lockfile, sources, tracked
-from vcs_ml.workspace.pointer import SUFFIX, Pointer
+from vcs_ml.workspace import sources
+from vcs_ml.workspace.committed import Committed, Sources
+from vcs_ml.workspace.pointer import SUFFIX
 
 LARGEST: Final = 1 << 30  # bytes of a file in Git that are looked at: they are in memory
-
-_CONFIG: Final = "config.toml"
-_PROJECT: Final = f".vml/{_CONFIG}"
-_NAMES: Final = frozenset((STAGES, lockfile.NAME, _CONFIG))
-
-
-class Pointers:
-    """Reads pointers and lock files of commits, each version of a file once."""
-
-    def __init__(self, data: Data, trees: Trees) -> None:
-        self._algorithm, self._trees = data.project.algorithm, trees
-        self._parsed: dict[tuple[str, str], list[Pointer]] = {}
-
-    def of(self, node: Node, source: str) -> list[Pointer]:
-        """What a pointer or lock file records. UserError where it cannot be read."""
-        key = (node.oid, source)
-        if key not in self._parsed:
-            raw = self._trees.read(node.oid, sources.MAX_SIZE).data
-            self._parsed[key] = sources.parse(raw, source, self._algorithm)
-        return self._parsed[key]
 
 
 class Commit:
     """The files of a commit, as `Revision`; of the project it was asked for, none of others that lie in that."""
 
-    def __init__(self, data: Data, trees: Trees, pointers: Pointers, label: str, commit: str) -> None:
+    def __init__(self, data: Data, sources: Sources, label: str, commit: str) -> None:
         self.label, self.commit = label, commit
-        self._data, self._trees, self._pointers = data, trees, pointers
-
-    @cached_property
-    def _top(self) -> str | None:
-        """The tree of the project's directory, None where the commit has none."""
-        found = self._trees.find(self._trees.top(self.commit), self._data.project.prefix)
-        return found.oid if found is not None and found.mode == DIRECTORY else None
-
-    @cached_property
-    def _named(self) -> list[tuple[str, Node]]:
-        """Every vml.yaml and vml.lock, but for those of projects that lie in this one."""
-        found = self._trees.named(self._top, _NAMES) if self._top is not None else ()
-        others = tuple(path.removesuffix(_PROJECT) for path, _ in found if path.endswith(f"/{_PROJECT}"))
-        return [(path, node) for path, node in found if not path.endswith(_CONFIG) and not path.startswith(others)]
-
-    def stage_files(self) -> list[str]:
-        return [path for path, _ in self._named if path.endswith(STAGES)]
-
-    @cached_property
-    def _recorded(self) -> tuple[dict[str, Pointer], UserError | None]:
-        """The outputs of stages, and what is wrong with a lock file that cannot be read."""
-        found: dict[str, Pointer] = {}
-        wrong = None
-        for path, node in self._named:
-            if path.endswith(lockfile.NAME):
-                try:
-                    found.update((each.path, each) for each in self._pointers.of(node, path))
-                except UserError as error:
-                    wrong = error
-        return found, wrong
-
-    def find(self, path: str) -> Node | None:
-        """What Git has at a path."""
-        return self._trees.find(self._top, path) if self._top is not None else None
+        self._data, self._trees = data, sources.trees
+        self._committed = Committed(sources, commit)
+        self.stage_files = self._committed.stage_files
+        self.find = self._committed.find
 
     def stored(self, path: str) -> Stored | None:
         naming.refuse_outside(path)
         found = self.find(path)
         if found is not None and found.mode != DIRECTORY:
             return None
-        end = path.find("/")
-        while True:  # from the top: in a tracked directory, what is named like a pointer is data
-            above = path if end < 0 else path[:end]
-            node = self.find(above + SUFFIX)
-            if above and node is not None and node.mode in FILE:
-                return Stored(self._pointers.of(node, above + SUFFIX)[0], path[len(above) + 1 :])
-            if end < 0:
-                break
-            end = path.find("/", end + 1)
-        outs, wrong = self._recorded
-        if owner := tracked.owner(path, outs):
+        if owner := self._committed.owner(path):
             return Stored(*owner)
         if found is None:
             self._refuse_link_above(path)
-            if wrong is not None:  # nobody knows whether it names this path
+            if (wrong := self._committed.outs[1]) is not None:  # nobody knows whether it names this path
                 raise wrong
         return None
 
@@ -143,8 +82,8 @@ class Commit:
                 if not sources.is_source(path) or sources.is_lock(path):
                     yield path
                 elif area.enters(path.removesuffix(SUFFIX)):
-                    yield from self._data.files(Stored(self._pointers.of(node, path)[0], ""))
-        outs, wrong = self._recorded
+                    yield from self._data.files(Stored(self._committed.pointers_of(node, path)[0], ""))
+        outs, wrong = self._committed.outs
         if wrong is not None:
             raise wrong
         for out in outs.values():

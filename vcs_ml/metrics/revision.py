@@ -9,12 +9,13 @@ from typing import Final, Protocol, Self
 from vcs_ml import git, values
 from vcs_ml.errors import UserError
 from vcs_ml.gittree import Trees
-from vcs_ml.metrics.committed import LARGEST, Commit, Pointers
+from vcs_ml.metrics.committed import LARGEST, Commit
 from vcs_ml.metrics.stored import Data, Opener, Stored
 from vcs_ml.metrics.working import WORKSPACE, Workspace, unreadable
 from vcs_ml.output import quote, size
 from vcs_ml.store.local import LocalStore
 from vcs_ml.workspace import sync
+from vcs_ml.workspace.committed import Sources
 from vcs_ml.workspace.project import Project
 
 __all__ = ["LARGEST", "WORKSPACE", "Commit", "Reader", "Revision", "Stored", "Workspace", "read"]
@@ -68,7 +69,7 @@ class Reader:
         self.project, self.store = project, store
         self.trees = Trees(project.git)
         self._data = Data(project, store, show)
-        self._pointers = Pointers(self._data, self.trees)
+        self._sources = Sources(project, self.trees)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +94,7 @@ class Reader:
 
     def commit(self, label: str, commit: str) -> Commit:
         """A commit by its full id, and what it is called here."""
-        return Commit(self._data, self.trees, self._pointers, label, commit)
+        return Commit(self._data, self._sources, label, commit)
 
     def workspace(self) -> Workspace:
         """What is in the working tree now. UserError in a bare repository."""

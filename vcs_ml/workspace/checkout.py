@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,15 @@ from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.snapshot import Snapshot
 
 
+class Gone(NamedTuple):
+    """Paths of which an earlier checkout may have put data here, and that nothing names any more; `is_owned` tells of a
+    path whether it is, or lies in, something that is tracked now.
+    """
+
+    paths: Sequence[str]
+    is_owned: Callable[[str], bool]
+
+
 class Result(NamedTuple):
     """Files written and removed, bytes written, and what `--force` put into the store first."""
 
@@ -40,23 +49,29 @@ def checkout(
     wanted: Iterable[tuple[Pointer, str]],
     *,
     now: Mapping[str, Pointer] | None = None,
+    gone: Gone | None = None,
+    left: list[tuple[Pointer, UserError]] | None = None,
     force: bool = False,
     meter: Meter,
 ) -> Result:
     """Write what `wanted` names (a pointer, and a path inside its data or ""), touching only what differs.
 
     With `now`, all pointers there are, what was checked out here before and none of them names is removed where
-    it is unchanged and in the store. Untracked files are left alone. Nothing is touched at all if something is missing
-    (MissingObject), or if bytes that no store has are in the way and `force` is not set (UserError); with
-    `force` those are stored first. Git ignores outputs of stages before they come. The caller holds the worktree's
-    lock, and read the pointers under it.
+    it is unchanged and in the store; of that, `gone` names some instead. Untracked files are left alone. Nothing is
+    touched at all if something is missing (MissingObject), or if bytes that no store has are in the way and `force` is
+    not set (UserError); with `force` those are stored first. With `left`, such a thing is put there and left as it is,
+    and all others are written. Git ignores outputs of stages before they come. The caller holds the worktree's lock,
+    and read the pointers under it.
     """
     litter.clean_scratch(project)
     store.enter()
     files = single.Files(project)
     work = Work(project, store, files, Ignore(project.root), meter)
-    plans = [planning.plan(work, each, os.fsencode(inner)) for each, inner in wanted]
-    planning.check_present(store, plans)
+    if left is None:
+        plans = [planning.plan(work, each, os.fsencode(inner)) for each, inner in wanted]
+        planning.check_present(store, plans)
+    else:
+        plans = list(_possible(work, wanted, left))
     kept = planning.save_or_refuse(project, store, plans, force=force, meter=meter)
     _ignore(project, [plan.each.path for plan in plans if plan.each.lock and plan.puts])
     written = removed = size = 0
@@ -71,9 +86,26 @@ def checkout(
         removed += len(plan.removals)
         size += sum(entry.size for entry in plan.puts)
     if now is not None:
-        removed += _remove_gone(work, now)
+        gone = _gone(work, now)
+    if gone is not None:
+        removed += _remove_gone(work, gone)
     files.save()
     return Result(written, removed, size, kept)
+
+
+def _possible(
+    work: Work, wanted: Iterable[tuple[Pointer, str]], left: list[tuple[Pointer, UserError]]
+) -> Iterator[Plan]:
+    """The plans that can be carried out without anybody's help; what cannot goes to `left`."""
+    for each, inner in wanted:
+        try:
+            plan = planning.plan(work, each, os.fsencode(inner))
+            planning.check_present(work.store, [plan])
+            planning.save_or_refuse(work.project, work.store, [plan], force=False, meter=work.meter)
+        except UserError as error:
+            left.append((each, error))
+        else:
+            yield plan
 
 
 def _ignore(project: Project, outs: Sequence[str]) -> None:
@@ -224,20 +256,26 @@ def _new_base(store: LocalStore, plan: Plan, index: Index) -> ObjectId:
 # ---------------------------------------------------------------------- no longer tracked
 
 
-def _remove_gone(work: Work, now: Mapping[str, Pointer]) -> int:
-    """Remove what an earlier checkout put here and no pointer names; files removed."""
+def _gone(work: Work, now: Mapping[str, Pointer]) -> Gone:
+    """What an earlier checkout put here and no pointer names."""
     project = work.project
     indexes = {index.tracked for index in Index.all(project.index_dir, project.algorithm) if index.tracked}
-    gone = sorted((indexes | work.files.paths()) - now.keys())
-    if not gone:
+    paths = sorted((indexes | work.files.paths()) - now.keys())
+    return Gone(paths, lambda path: tracked.owner(path, now) is not None)
+
+
+def _remove_gone(work: Work, gone: Gone) -> int:
+    """Remove what an earlier checkout put here; files removed."""
+    project = work.project
+    if not gone.paths:
         return 0
     in_git = set(git.run(["ls-files", "-z"], project.git.cwd).split(b"\0"))
 
     def is_ours(path: str) -> bool:
         # Since then it may have become part of something else that is tracked, or a file of Git's.
-        return tracked.owner(path, now) is None and os.fsencode(project.in_git(path)) not in in_git
+        return not gone.is_owned(path) and os.fsencode(project.in_git(path)) not in in_git
 
-    return sum(_remove_gone_thing(work, path, is_ours) for path in gone)
+    return sum(_remove_gone_thing(work, path, is_ours) for path in gone.paths)
 
 
 def _remove_gone_thing(work: Work, path: str, is_ours: Callable[[str], bool]) -> int:

@@ -81,9 +81,20 @@ class Project:
         directory = start
         while not os.path.exists(f"{directory}/.vml/config.toml"):
             if directory == top:
-                raise UserError(f"there is no vml project in {quote(top)}", hint="vml init")
+                raise _no_project(repository, start)
             directory = directory.parent
         return cls(directory, repository, env)
+
+    @classmethod
+    def with_worktree(cls, start: Path, env: Mapping[str, str]) -> Project:
+        """The same where there is a working tree. UserError in a bare repository."""
+        project = cls.find(start, env)
+        if project.git.worktree is None:
+            raise UserError(
+                "a bare repository has no workspace",
+                hint="work in a clone or a worktree; vml ls, log and diff A B work here",
+            )
+        return project
 
     @classmethod
     def init(cls, directory: Path, env: Mapping[str, str], hash: str = hashing.DEFAULT) -> Project:
@@ -298,6 +309,27 @@ def _link_of_ours(place: str | Path) -> UserError:
         f"{quote(place)} is a symlink: vml does not write through it",
         hint="remove it; vml config --local cache.dir DIR puts the store elsewhere",
     )
+
+
+def _no_project(repository: git.GitRoot, start: Path) -> UserError:
+    """Why none was found: perhaps Git knows one that is not in the working tree."""
+    top = repository.cwd
+    above = [folder.relative_to(top).as_posix() for folder in (start, *start.parents) if folder.is_relative_to(top)]
+    lines = git.listed(git.run(["ls-files", "-t", "-z", "--", *(f":(literal){each}/.vml" for each in above)], top))
+    for folder in above:
+        place = f"{folder}/.vml".removeprefix("./")
+        letters = {line[0] for line in lines if line[2:].startswith(f"{place}/")}
+        if "S" in letters:
+            return UserError(
+                f"the sparse checkout of {quote(top)} leaves out {quote(place)}, and with it the project",
+                hint=f"git sparse-checkout add {quote(place)}",
+            )
+        if letters:
+            return UserError(
+                f"{quote(place)} is gone from the working tree, and with it the project and its local store",
+                hint=f"git checkout -- {quote(place)} brings the project back, vml pull its data",
+            )
+    return UserError(f"there is no vml project in {quote(top)}", hint="vml init")
 
 
 def _no_repository(directory: Path) -> UserError:

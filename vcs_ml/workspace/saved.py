@@ -39,13 +39,17 @@ class Saved(NamedTuple):
         return _line(self.path, objects.format_hash(self.oid, algorithm))
 
 
-def refusal(paths: Sequence[str], what: str, *, hint: str) -> UserError:
+class Unsaved(UserError):
+    """Files are in the way whose bytes would be lost."""
+
+
+def refusal(paths: Sequence[str], what: str, *, hint: str) -> Unsaved:
     """The error for files in the way whose bytes would be lost; it lists them."""
     shown = [f"  {quote(path)}" for path in paths[:_SHOWN]]
     if len(paths) > _SHOWN:
         shown.append(f"  ... and {len(paths) - _SHOWN} more")
     lines = "\n".join(shown)
-    return UserError(f"{count(len(paths), 'file')} would be {what}, and the bytes are in no store:\n{lines}", hint=hint)
+    return Unsaved(f"{count(len(paths), 'file')} would be {what}, and the bytes are in no store:\n{lines}", hint=hint)
 
 
 def keep(project: Project, store: LocalStore, files: Sequence[str], meter: Meter) -> list[Saved]:

@@ -208,8 +208,12 @@ def push(
     jobs: int,
     show: Show,
     check: bool = False,
+    commit: str | None = None,
 ) -> Pushed:
-    """Make `wanted` complete on the remote and write that down there; with `check`, believing no record of it."""
+    """Make `wanted` complete on the remote and write that down there; with `check`, believing no record of it.
+
+    `commit` is the one that names it, where that is not HEAD.
+    """
 
     def send(needs: Sequence[Need], doomed: Collection[bytes]) -> Moved:
         with show(f"pushing to {remote.name}") as meter:
@@ -217,7 +221,7 @@ def push(
             return upload.push(store, remote, needs, doomed, jobs=jobs, meter=meter)
 
     start = time.monotonic()
-    record = Record(project.id, git.head(project.git), tuple(wanted))
+    record = Record(project.id, commit or git.head(project.git), tuple(wanted))
     moved, roots = upload.make_complete(store, remote, record, send, check=check)
     return Pushed(_measured(moved, remote, start), roots)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -125,10 +125,12 @@ def refuse_out(each: Pointer, what: str) -> None:
         )
 
 
-def pathspecs(project: Project) -> list[str]:
-    """What Git is asked about for this project: every file below it that records something, and where others begin."""
+def pathspecs(project: Project, names: Iterable[str] = (f"*{SUFFIX}", lockfile.NAME, _CONFIG)) -> list[str]:
+    """What Git is asked about for this project: the files of these names below it. Without `names`, every file that
+    records something, and where others begin.
+    """
     top = _glob_escape(f"{project.prefix}/" if project.prefix else "")
-    return [f":(glob,top){top}**/{name}" for name in (f"*{SUFFIX}", lockfile.NAME, _CONFIG)]
+    return [f":(glob,top){top}**/{name}" for name in names]
 
 
 def sources_of(project: Project, paths: Iterable[str]) -> dict[str, str]:
@@ -204,14 +206,17 @@ def of_blobs(
     project: Project, pairs: Sequence[tuple[str, str]], takes: Callable[[Pointer], bool] = lambda each: True
 ) -> list[Root]:
     """Every root that these files of Git (path, blob id) name. Those that cannot be read are left out."""
+    return list(dict.fromkeys(roots(filter(takes, in_blobs(project, pairs)))))
+
+
+def in_blobs(project: Project, pairs: Sequence[tuple[str, str]]) -> Iterator[Pointer]:
+    """Everything that these files of Git (path, blob id) record. Those that cannot be read are left out."""
     ours = sources_of(project, [path for path, _ in pairs])
     wanted = [(ours[path], oid) for path, oid in pairs if path in ours]
     contents = history.read_blobs(project.git, [oid for _, oid in wanted], limit=sources.MAX_SIZE)
-    found: dict[Root, None] = {}
     for (source, _), raw in zip(wanted, contents, strict=True):
         with contextlib.suppress(UserError):
-            found |= dict.fromkeys(roots(filter(takes, sources.parse(raw, source, project.algorithm))))
-    return list(found)
+            yield from sources.parse(raw, source, project.algorithm)
 
 
 def commit_of(project: Project, root: Root) -> str | None:

@@ -1,0 +1,77 @@
+"""All projects of a repository, and to which of them a path belongs: a hook serves every one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+from vcs_ml import git, history
+from vcs_ml.git import GitRoot
+from vcs_ml.gittree import Trees
+from vcs_ml.workspace.project import Project
+
+CONFIG: Final = ".vml/config.toml"
+# What records something in any project, and where projects begin.
+PATTERNS: Final = tuple(f":(glob,top)**/{name}" for name in ("*.vml", "vml.lock", CONFIG))
+_CONFIG_MAX: Final = 1 << 20
+
+T = TypeVar("T")
+
+
+def repository(directory: Path) -> GitRoot | None:
+    """The repository in which a hook was started, with links followed."""
+    return git.root(directory.resolve())
+
+
+def prefixes(root: GitRoot) -> list[str]:
+    """Where projects begin, from the top of the working tree, as far as Git's index has them and they are there."""
+    if root.worktree is None:
+        return []
+    paths = [*git.listed(git.run(["ls-files", "-z", "--", PATTERNS[-1]], root.cwd)), CONFIG]
+    found = sorted({prefix_of(path) for path in paths if os.path.isfile(root.cwd / path)})
+    return [each for each in found if (root.cwd / each).resolve() == root.cwd / each]  # not through links
+
+
+def here(root: GitRoot, env: Mapping[str, str]) -> dict[str, Project]:
+    """The projects of the working tree by where they begin. UserError for one whose settings cannot be read."""
+    return {each: Project(root.cwd / each, root, env) for each in prefixes(root)}
+
+
+def elsewhere(root: GitRoot, env: Mapping[str, str], blobs: Mapping[str, str]) -> dict[str, Project]:
+    """Projects as commits have them, by where they begin; `blobs` are their settings, by path. UserError as `here`."""
+    texts = history.read_blobs(root, list(blobs.values()), limit=_CONFIG_MAX)
+    return {
+        prefix_of(path): Project(root.cwd / prefix_of(path), root, env, committed=raw.decode("utf-8", "replace"))
+        for path, raw in zip(blobs, texts, strict=True)
+    }
+
+
+def at(root: GitRoot, commits: Iterable[str]) -> dict[str, str]:
+    """The settings of the projects in these commits: path -> blob id, as the first of them has it that has one."""
+    found: dict[str, str] = {}
+    with Trees(root) as trees:
+        for commit in commits:
+            for path, node in trees.named(trees.top(commit), {"config.toml"}):
+                if f"/{path}".endswith(f"/{CONFIG}"):
+                    found.setdefault(path, node.oid)
+    return found
+
+
+def prefix_of(config: str) -> str:
+    """Where the project begins whose settings these are."""
+    return config.removesuffix(CONFIG).rstrip("/")
+
+
+def by_project(known: Iterable[str], paths: Mapping[str, T]) -> Iterator[tuple[str, dict[str, T]]]:
+    """What lies in each of the `known` projects and in none further inside: where it begins, what is there."""
+    found: dict[str, dict[str, T]] = {each: {} for each in sorted(known)}
+    for path, what in paths.items():
+        above = path
+        while above:
+            above = above.rpartition("/")[0]
+            if above in found:
+                found[above][path] = what
+                break
+    yield from ((each, inside) for each, inside in found.items() if inside)

@@ -1,0 +1,156 @@
+"""What a push of commits means for their data: it is sent to where it belongs, or looked for there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from vcs_ml import git
+from vcs_ml.config import NoRemote, RemoteConfig
+from vcs_ml.git import GitRoot
+from vcs_ml.hooks import projects, updates
+from vcs_ml.hooks.skip import Blocked
+from vcs_ml.hooks.updates import Push
+from vcs_ml.output import count, quote
+from vcs_ml.store.local import LocalStore
+from vcs_ml.store.objects import MissingObject
+from vcs_ml.store.remote import Remote
+from vcs_ml.workspace import opening, sync, tracked
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
+
+NOTHING: Final = "these commits name no new data"
+_SHOWN: Final = 10  # paths
+
+# Told to people; a warning with what to do.
+Say = Callable[[str], None]
+Warn = Callable[[str, str | None], None]
+
+
+class Data(NamedTuple):
+    """What commits record in one project, and the commit that is named where it is pushed."""
+
+    project: Project
+    pointers: list[Pointer]
+    commit: str | None
+
+
+def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> list[Data]:
+    """What the commits of a push record that the other repository does not have, also where it is not checked out.
+
+    Raises UserError for a project whose settings cannot be read.
+    """
+    pushed = updates.files(root, push)
+    if not pushed.files:
+        return []
+    known = projects.here(root, env)
+    head = git.head(root) if root.worktree is not None else None
+    committed = projects.at(root, [tip for tip in pushed.tips if tip != head])
+    others = {path: oid for path, oid in committed.items() if projects.prefix_of(path) not in known}
+    known |= projects.elsewhere(root, env, others)
+    blobs: dict[str, set[str]] = {}
+    for path, oid in pushed.files:
+        blobs.setdefault(path, set()).add(oid)
+    found = []
+    for prefix, inside in projects.by_project(known, blobs):
+        project = known[prefix]
+        pairs = sorted((path, oid) for path, oids in inside.items() for oid in oids)
+        pointers = list(tracked.in_blobs(project, pairs))
+        if pointers and not project.main_state_dir.is_dir():
+            where = quote(prefix or ".")
+            warn(f"{_named(pointers)} was not looked at: the project {where} is not in this clone", None)
+        elif pointers:
+            found.append(Data(project, pointers, pushed.tips[0]))
+    return found
+
+
+def of_head(root: GitRoot, env: Mapping[str, str]) -> list[Data]:
+    """What HEAD records, in every project of the working tree. UserError where that cannot be read."""
+    head = git.resolve(root, "HEAD")
+    every = projects.here(root, env) or projects.elsewhere(root, env, projects.at(root, [head]))
+    return [Data(each, list(tracked.at_revision(each, head).values()), head) for each in every.values()]
+
+
+def send(data: Data, *, note: Say, warn: Warn, show: sync.Show) -> None:
+    """Make it complete on the remotes where it belongs. Blocked where that is not possible; RemoteError, UserError."""
+    project = data.project
+    store = opening.open_store(project, note)
+    for config, pointers in _by_remote(data, warn):
+        there = opening.remote_at(project, config, create=True, note=note)
+        roots = list(dict.fromkeys(tracked.roots(pointers)))
+        jobs = sync.jobs(project, None)
+        try:
+            done = sync.push(project, store, there, roots, jobs=jobs, show=show, commit=data.commit)
+        except MissingObject as error:
+            raise _nowhere(store, there, pointers, error) from None
+        if done.moved.objects:
+            note(f"pushed to {there.name}: {sync.summary(done.moved, sent=True)}")
+        else:
+            note(f"{there.name} has everything already")
+
+
+def verify(data: Data, *, note: Say, warn: Warn) -> None:
+    """Look whether the remotes have all of it; no data moves. Blocked where something is not there; RemoteError."""
+    project = data.project
+    store = opening.open_store(project, note)
+    for config, pointers in _by_remote(data, warn):
+        there = opening.remote_if_set_up(project, config)
+        lacked = {each.path for each in pointers} if there is None else opening.lacking(store, there, pointers)
+        if lacked:
+            command = _push_command(data, [each for each in pointers if each.path in lacked], config)
+            raise Blocked(f"{config.name} does not have all of {_listed(lacked)}", hint=command)
+        note(f"{config.name} has everything")
+
+
+def _by_remote(data: Data, warn: Warn) -> list[tuple[RemoteConfig, list[Pointer]]]:
+    """The remotes that this data goes to, and what goes there. Outputs that go to one that is not set up are told.
+
+    Blocked where there is none at all.
+    """
+    project = data.project
+    moving = [each for each in data.pointers if not each.stays]
+    for message, hint in sync.nowhere(project, moving):
+        warn(message, hint)
+    names = project.config.remotes()
+    found: dict[str, tuple[RemoteConfig, list[Pointer]]] = {}
+    for each in moving:
+        if each.remote is None or each.remote in names:
+            try:
+                config = project.remote(each.remote)
+            except NoRemote as error:
+                raise Blocked(f"{_named(moving)} has no remote to go to: {error.message}", hint=error.hint) from None
+            found.setdefault(config.name, (config, []))[1].append(each)
+    return list(found.values())
+
+
+def _push_command(data: Data, lacked: Sequence[Pointer], config: RemoteConfig) -> str:
+    """What sends this: all versions, where it is not what the workspace names."""
+    project = data.project
+    here = {each.oid for each in tracked.in_workspace(project, broken={}).values()} if project.root.is_dir() else set()
+    every = "" if all(each.oid in here for each in lacked) else " --all-commits"
+    remote = "" if config.name == sync.remote_name(project, None) else f" -r {config.name}"
+    return f"vml{f' -C {quote(project.root)}' if project.prefix else ''} push{every}{remote}"
+
+
+def _nowhere(store: LocalStore, there: Remote, pointers: Sequence[Pointer], error: MissingObject) -> Blocked:
+    doubtful = [each for each in pointers if store.missing(each.oid)]
+    lacked = opening.lacking(store, there, doubtful)
+    shown = _listed(lacked) if lacked else error.message
+    return Blocked(
+        f"neither the local store nor {there.name} has all of {shown}",
+        hint="push from a clone that has it, or vml fetch --all-commits from another remote",
+    )
+
+
+def _listed(paths: Iterable[str]) -> str:
+    """Paths, one below the other."""
+    every = sorted(set(paths))
+    more = [f"  and {count(len(every) - _SHOWN, 'more path')}"] if len(every) > _SHOWN else []
+    return "\n".join([f"{count(len(every), 'path')}:", *(f"  {quote(path)}" for path in every[:_SHOWN]), *more])
+
+
+def _named(pointers: Sequence[Pointer]) -> str:
+    """A few pointers in a sentence."""
+    first = quote(min(each.path for each in pointers))
+    more = len({each.path for each in pointers}) - 1
+    return f"{first} (and {count(more, 'more path')})" if more else first

@@ -1,0 +1,121 @@
+"""Our block in `.gitattributes`, and the merge driver that it names, in Git's own settings."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from vcs_ml import fs, git, history
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+from vcs_ml.workspace import pointer_files
+from vcs_ml.workspace.project import Project
+
+NAME: Final = ".gitattributes"
+BEGIN: Final = "# >>> vml"
+END: Final = "# <<< vml"
+LINES: Final = ("*.vml merge=vml", "vml.lock merge=vml", ".gitignore merge=vml")
+DRIVER: Final = {
+    "merge.vml.name": "pointers, lock files and ignored data of vml",
+    # gitattributes(5): the common version, ours, theirs, the length of conflict markers, the path from the top.
+    "merge.vml.driver": "vml merge-driver %O %A %B %L %P",
+}
+
+
+def install(project: Project) -> list[str]:
+    """Let Git merge this project's pointers, lock files and our blocks in `.gitignore` by `vml merge-driver`: a block
+    in the `.gitattributes` at the project's top, and the driver in the settings that all worktrees of the clone share.
+
+    Returns the files that this changed, from the project's top. UserError where `.gitattributes` is a link or no file.
+    """
+    changed = _update(project, wanted=True)
+    for key, value in DRIVER.items():
+        if history.setting(project.git, key) != value:
+            git.run(["config", "--local", "--replace-all", key, value], project.git.cwd)
+    return changed
+
+
+def uninstall(project: Project) -> list[str]:
+    """Take that back; the driver stays where another project of the working tree has such a block. Returns and raises
+    as `install`.
+    """
+    changed = _update(project, wanted=False)
+    if not any(BEGIN in text.splitlines() for text in _others(project)):
+        git.run(["config", "--local", "--remove-section", "merge.vml"], project.git.cwd, ok=(0, 128))
+    return changed
+
+
+def is_installed(project: Project) -> bool:
+    """Whether merges in this clone run the driver."""
+    text = _read(project)
+    return text is not None and BEGIN in text.splitlines() and bool(history.setting(project.git, "merge.vml.driver"))
+
+
+def with_block(text: str, *, wanted: bool) -> str:
+    """The `text` of a `.gitattributes` with our block where it is already, else at the end, or without it.
+
+    All other lines stay. Blocks that a merge left twice become one.
+    """
+    ending = "\r\n" if "\r\n" in text else "\n"
+    kept: list[str] = []
+    at: int | None = None
+    inside = False
+    for line in text.splitlines(keepends=True):
+        bare = line.rstrip("\r\n")
+        if bare == BEGIN:
+            at, inside = len(kept) if at is None else at, True
+        elif inside and bare == END:
+            inside = False
+        elif not (inside and bare in LINES):  # somebody else's lines stay, also those inside the block
+            kept.append(line)
+    if not wanted:
+        return "".join(kept)
+    if at is None:
+        at = len(kept)
+        if kept and not kept[-1].endswith("\n"):
+            kept[-1] += ending
+    kept[at:at] = [line + ending for line in (BEGIN, *LINES, END)]
+    return "".join(kept)
+
+
+def _update(project: Project, *, wanted: bool) -> list[str]:
+    path = project.root / NAME
+    before = _read(project)
+    after = with_block(before or "", wanted=wanted)
+    if project.git.worktree is None or after == (before or ""):
+        return []
+    if after:
+        mode = None if before is None else stat.S_IMODE(path.stat().st_mode) & 0o777
+        fs.write_atomic(path, after.encode("utf-8", "surrogateescape"), mode=mode, scratch=project.tmp_dir)
+    else:
+        path.unlink()
+        fs.fsync_dir(project.root)
+    pointer_files.stage(project, [NAME])
+    return [NAME]
+
+
+def _read(project: Project) -> str | None:
+    """The project's own `.gitattributes`, None if there is none."""
+    path = project.root / NAME
+    try:
+        st = path.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(st.st_mode):
+        what = "a symlink" if stat.S_ISLNK(st.st_mode) else "no regular file"
+        raise UserError(f"{quote(path)} is {what}, which Git does not read as {NAME}", hint="replace it by a file")
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return file.read()
+
+
+def _others(project: Project) -> list[str]:
+    """What the other `.gitattributes` of the working tree hold, as far as Git has them."""
+    if project.git.worktree is None:
+        return []
+    found = []
+    for path in git.listed(git.run(["ls-files", "-z", "--", f":(top,glob)**/{NAME}"], project.git.cwd)):
+        place = project.git.cwd / path
+        if place != project.root / NAME and os.path.isfile(place) and not place.is_symlink():
+            found.append(place.read_text("utf-8", "surrogateescape"))
+    return found
