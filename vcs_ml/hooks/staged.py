@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -12,7 +13,8 @@ from vcs_ml import git, gitindex, history
 from vcs_ml.git import GitRoot
 from vcs_ml.gitindex import Change, Index
 from vcs_ml.hooks.typed import Typed
-from vcs_ml.workspace import sources
+from vcs_ml.workspace import lockfile, sources
+from vcs_ml.workspace.pointer import SUFFIX
 
 CONFIG: Final = ".vml/config.toml"
 
@@ -52,6 +54,10 @@ class Staged:
     def changes(self) -> list[Change]:
         """What differs from HEAD."""
         return gitindex.changes(self._changes.wait())
+
+    def blobs(self) -> dict[str, str]:
+        """The ids of all files that record something, and of settings."""
+        return self.index.blobs((os.fsencode(SUFFIX), os.fsencode(lockfile.NAME), os.fsencode(CONFIG)))
 
     @cached_property
     def projects(self) -> frozenset[str]:
