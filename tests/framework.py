@@ -34,21 +34,22 @@ class Framework(NamedTuple):
         return "\n".join([*rows, *(f"    {line}" for line in lines), ""])
 
     def environment(self) -> dict[str, str]:
-        """The environment in which git and the framework find each other, and a shell finds `vml`."""
+        """What lets git and the framework find each other, and a shell find `vml`."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PRE_COMMIT_HOME": str(self.home), "PATH": path}
-
-    def run(self, *args: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """`pre-commit ARGS`, whatever it ends with."""
-        return shell([sys.executable, "-m", "pre_commit", *args], cwd=cwd, env={**self.environment(), **(env or {})})
+        return {"PRE_COMMIT_HOME": str(self.home), "PATH": path}
 
 
-def shell(command: Sequence[str] | str, *, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """What a command, or a line for the shell, writes to both streams, in order; nobody answers its questions."""
+def shell(
+    command: Sequence[str] | str, *, cwd: Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What a command, or a line for the shell, writes to both streams, in order; nobody answers its questions.
+
+    `env` is what it has beside our environment.
+    """
     return subprocess.run(
         command if not isinstance(command, str) else ["bash", "-ec", command],
         cwd=cwd,
-        env=env,
+        env={**os.environ, **(env or {})},
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -93,12 +94,10 @@ def _install(place: Path) -> str:
     scratch = place / "scratch"
     subprocess.run(["git", "init", "-q", str(scratch)], env=env, check=True)
     (scratch / ".pre-commit-config.yaml").write_text(made.config("vml-status"))
-    done = shell(
-        [sys.executable, "-m", "pre_commit", "install-hooks"],
-        cwd=scratch,
-        env={**env, "PRE_COMMIT_HOME": str(made.home)},
-    )
+    command = [sys.executable, "-m", "pre_commit", "install-hooks"]
+    env["PRE_COMMIT_HOME"] = str(made.home)
+    done = subprocess.run(command, cwd=scratch, env=env, check=False, capture_output=True, text=True)
     if done.returncode == 0:
         return made.rev
-    tail = "\n".join(done.stdout.strip().splitlines()[-5:])
+    tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
     return f"{made.rev}\npre-commit could not install this package, which takes an index of packages:\n{tail}"

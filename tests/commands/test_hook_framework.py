@@ -20,13 +20,11 @@ TYPES = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"
 
 
 class Project(Repo):
-    """A project whose hooks the framework has installed; every git and vml is a process of its own."""
-
-    framework: Framework
+    """A project whose hooks the framework has installed."""
 
     def sh(self, line: str, *, cwd: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         """A line as people type it, in the project."""
-        return shell(line, cwd=self.path / cwd, env={**self.framework.environment(), **env})
+        return shell(line, cwd=self.path / cwd, env=env)
 
     def done(self, line: str, *, cwd: str = "", **env: str) -> str:
         """What a line writes, which must not fail."""
@@ -43,12 +41,13 @@ class Project(Repo):
 
 
 @pytest.fixture
-def start(repo: Repo, framework: Framework) -> Callable[..., Project]:
+def start(repo: Repo, framework: Framework, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Project]:
     """Install these hooks in `repo`."""
+    for name, value in framework.environment().items():
+        monkeypatch.setenv(name, value)
 
     def install(*hooks: str, lines: tuple[str, ...] = ()) -> Project:
         made = Project(repo.path, repo._capture)
-        made.framework = framework
         made.write(".pre-commit-config.yaml", framework.config(*hooks, lines=lines))
         made.commit()
         types = " ".join(f"--hook-type {name}" for name in TYPES)
@@ -63,9 +62,8 @@ def commands(text: str) -> str:
     return "\n".join(re.findall(r"^    ((?:git|vml) .*)$", text, re.MULTILINE))
 
 
-def test_manifest_is_one_and_names_commands(framework: Framework, repo: Repo) -> None:
-    found = framework.run("validate-manifest", str(ROOT / ".pre-commit-hooks.yaml"), cwd=repo.path)
-    assert found.returncode == 0, found.stdout
+def test_manifest_is_one_and_names_commands(start: Callable[..., Project], repo: Repo) -> None:
+    start("vml-validate").done(f"python -m pre_commit validate-manifest {ROOT}/.pre-commit-hooks.yaml")
 
     hooks = yaml.parse((ROOT / ".pre-commit-hooks.yaml").read_bytes(), "manifest").value
     shown = repo.run("hook", "--help").out
@@ -177,24 +175,22 @@ def test_hooks_can_be_skipped(start: Callable[..., Project], variable: dict[str,
     project.done("git commit --allow-empty -m two", **variable)
 
 
-def test_ci_looks_at_all_files(start: Callable[..., Project], framework: Framework, tmp_path: Path) -> None:
+def test_ci_looks_at_all_files(start: Callable[..., Project]) -> None:
     project = start(*BEFORE_COMMIT)
     project.write("data/a", "1")
     project.run("add", "data")
     project.commit()
-    clone = tmp_path / "clone"
-    project.done(f"git clone -q . {clone}")
-    assert framework.run("run", "--all-files", cwd=clone).returncode == 0
+    clone = project.clone("clone")
+    project.done("python -m pre_commit run --all-files", cwd="../clone")
 
-    broken = json.loads(project.read("data.vml")) | {"size": -1}
-    (clone / "data.vml").write_text(json.dumps(broken))
-    (clone / "big.bin").write_bytes(b"\0" * 5_000_001)
-    shell("git add -A && git commit -qnm wrong", cwd=clone, env=framework.environment())
-    found = framework.run("run", "--all-files", cwd=clone)
+    broken = json.loads(clone.read("data.vml")) | {"size": -1}
+    clone.write("data.vml", json.dumps(broken))
+    clone.write("big.bin", b"\0" * 5_000_001)
+    clone.commit("wrong")
+    text = project.refused("python -m pre_commit run --all-files", cwd="../clone")
 
-    assert found.returncode == 1
-    assert "data.vml: its size" in found.stdout
-    assert "big.bin  (5.0 MB)" in found.stdout
+    assert "data.vml: its size" in text
+    assert "big.bin  (5.0 MB)" in text
 
 
 def test_a_checkout_brings_the_data(start: Callable[..., Project]) -> None:
