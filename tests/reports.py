@@ -40,6 +40,7 @@ def empty(**parts: Any) -> Report:
 def full(words: Iterator[str]) -> Report:
     """A report in which everything happened, with strangers' words in each place where there may be some."""
     gate = Gate(next(words), next(words), {"equals": next(words), "better": "higher"})
+    figures = [_chart(words), images.compare(next(words), {next(words): PIXEL, f"{next(words)} ": None})]
     trees = [Pointer("tree", objects.node(bytes([n]) * 32), "tree", n, 1, {}) for n in (1, 2)]
     return Report(
         title=next(words),
@@ -73,7 +74,8 @@ def full(words: Iterator[str]) -> Report:
         ],
         problems=[Problem(next(words), next(words), next(words))],
         drawing=Drawing([Node(next(words), "data"), Node(next(words), "stage")], [[], [0]]),
-        figures=[_chart(words), images.compare(next(words), {next(words): PIXEL, f"{next(words)} ": None})],
+        figures=figures,
+        changed_plots=[each.id for each in figures],
     )
 
 

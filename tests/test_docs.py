@@ -39,7 +39,7 @@ def test_every_command_has_a_page_and_every_page_a_command() -> None:
     pages = {page.stem for page in (DOCS / "commands").glob("*.md")} - {"README"}
 
     assert pages == set(COMMANDS)
-    listed = re.findall(r"\[[a-z]+\]\(([a-z]+)\.md\)", text_of(DOCS / "commands/README.md"))
+    listed = re.findall(r"\[[a-z-]+\]\(([a-z-]+)\.md\)", text_of(DOCS / "commands/README.md"))
     assert listed == list(COMMANDS)
 
 
@@ -180,7 +180,7 @@ def test_pages_show_every_key_of_comparisons(repo: Repo) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_in_examples_exist(page: Path) -> None:
     for block in re.findall(r"^```(?:console|text)\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):
-        for word in re.findall(r"^(?:\$ )?vml ([a-z]\w*)", block, re.MULTILINE):
+        for word in re.findall(r"^(?:\$ )?vml ([a-z][\w-]*)", block, re.MULTILINE):
             assert word in COMMANDS
 
 

@@ -211,6 +211,14 @@ def test_select() -> None:
             values.select(TREE, key)
 
 
+@pytest.mark.parametrize("name", ["m.json", "m.toml", "m.py", "m.yaml"])
+def test_conflict_markers_are_named(name: str) -> None:
+    raw = b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n"
+    with pytest.raises(UserError, match=f"^{name} has conflict markers of a merge$") as caught:
+        values.parse(raw, name)
+    assert "git status" in str(caught.value.hint)
+
+
 @given(
     st.recursive(
         st.integers(),

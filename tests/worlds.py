@@ -170,6 +170,26 @@ def behind_and_edited(world: World) -> None:
     unsaved(world)
 
 
+def conflicted(world: World) -> None:
+    """A merge has left conflicts, one of them a directory where we have a file; the workspace is as it was."""
+    tracked(world)
+    world.git("checkout", "-q", "-b", "theirs")
+    second(world)
+    world.ok("commit")
+    world.commit()
+    world.git("checkout", "-q", "main")
+    world.ok("checkout")
+    write(world, "data/a/1", b"ours")
+    write(world, "data/a/2", b"ours, where they have a directory")
+    write(world, "data/c/7", b"ours, which they deleted")
+    write(world, "data/ours", b"ours")
+    write(world, "one", b"3" * 5000)
+    world.ok("commit")
+    world.commit()
+    subprocess.run(["git", "merge", "theirs"], cwd=world.project, check=False, capture_output=True)
+    world.ok("checkout", "--merge", ".")
+
+
 def fresh(world: World) -> None:
     pushed_before(world)
     world.ok("push")
@@ -297,6 +317,10 @@ CASES = {
     "checkout another": Case(behind, ("checkout",)),
     "checkout part": Case(behind, ("checkout", "data/a")),
     "checkout --force": Case(behind_and_edited, ("checkout", "--force")),
+    "checkout --ours": Case(conflicted, ("checkout", "--ours", ".")),
+    "checkout --theirs": Case(conflicted, ("checkout", "--theirs", ".")),
+    "checkout --theirs inside": Case(conflicted, ("checkout", "--theirs", "data/a")),
+    "checkout --merge": Case(conflicted, ("checkout", "--merge", ".")),
     "push": Case(recorded, ("push",)),
     "push more": Case(pushed_before, ("push",)),
     "push --all-commits": Case(recorded, ("push", "--all-commits")),

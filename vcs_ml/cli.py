@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import gc
 import importlib
 import os
@@ -17,7 +18,7 @@ from types import FrameType, ModuleType
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 from typer.main import get_command
 
@@ -70,6 +71,7 @@ COMMANDS: Final = {
     "install": Command("Git", "Put Git's hooks and the merge driver in place.", "install"),
     "uninstall": Command("Git", "Take them out again.", "uninstall"),
     "hook": Command("Git", "What Git's hooks call.", "hook"),
+    "merge-driver": Command("Git", "Merge pointers and lock files, when Git calls it.", "merge_driver"),
     "get": Command("Share", "Download data of another repository.", "get"),
 }
 # Options whose value may be left out: they become `--option=` before the parser, which cannot do that.
@@ -80,8 +82,8 @@ OPTIONAL_VALUES: Final[Mapping[str, frozenset[str]]] = {
     "status": frozenset({"--remote"}),
 }
 
-# Options that stand before the command, and how.
-_GLOBAL: Final = {"-q": "-q", "--quiet": "-q", "-v": "-v", "--verbose": "-v", "-C": "-C DIR"}
+# Global options that may stand behind the command, too, and what of the session they set.
+_ANYWHERE: Final = {"quiet": ("-q", "--quiet"), "verbose": ("-v", "--verbose")}
 _AGAIN: Final = 0.01  # seconds until an exception that was dropped is raised again
 
 
@@ -100,11 +102,18 @@ class Commands(TyperGroup):
         command = get_command(_module(cmd_name).app)
         assert isinstance(command, TyperCommand | TyperGroup)
         command.name = cmd_name
+        _take_global_options(command)
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] in COMMANDS or ctx.resilient_parsing:
-            return super().resolve_command(ctx, args)
+            name, command, rest = super().resolve_command(ctx, args)
+            is_enough = rest or ctx.resilient_parsing
+            if isinstance(command, TyperGroup) and not (is_enough or command.invoke_without_command):
+                help = typer.Context(command, parent=ctx, info_name=name).get_help()
+                output.write(f"{help}\n", sys.stderr)
+                raise typer.Exit(2)
+            return name, command, rest
         near = difflib.get_close_matches(args[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "vml --help lists the commands"
         raise UsageError(f"there is no command {args[0]!r}", hint=hint)
@@ -274,6 +283,27 @@ def _ending(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
+def _take_global_options(command: TyperCommand | TyperGroup) -> None:
+    """Let a command, and those below it, take those of _ANYWHERE of which it has no option of its own."""
+    own = {name for each in command.params for name in each.opts}
+    for setting, every in _ANYWHERE.items():
+        names = [name for name in every if name not in own]
+        if names:
+            words = [f"also_{setting}", *names]  # the first is a name for the parser
+            take = functools.partial(_set_global, setting)
+            command.params.append(
+                TyperOption(param_decls=words, is_flag=True, hidden=True, expose_value=False, callback=take)
+            )
+    for each in command.commands.values() if isinstance(command, TyperGroup) else ():
+        assert isinstance(each, TyperCommand | TyperGroup)
+        _take_global_options(each)
+
+
+def _set_global(setting: str, ctx: Any, param: Any, value: bool | None) -> None:
+    if value and ctx.obj is not None:
+        setattr(ctx.obj, setting, True)
+
+
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"vcs_ml.commands.{COMMANDS[name].module}")
 
@@ -346,8 +376,8 @@ def _sentence(message: str) -> str:
 def _help_hint(error: TyperException, args: Sequence[str]) -> str:
     ctx, option = getattr(error, "ctx", None), str(getattr(error, "option_name", ""))
     command = ctx.command_path if ctx else " ".join(("vml", *_command_words(args)))
-    if option in _GLOBAL:
-        return f"it stands before the command: vml {_GLOBAL[option]}{command.removeprefix('vml')}"
+    if option == "-C":
+        return f"it stands before the command: vml -C DIR{command.removeprefix('vml')}"
     if option[1:].isdecimal():
         return f"a value that begins with - stands behind --, and the options before it: {command} -- ..."
     return f"{command} --help"

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from vcs_ml import fs
 from vcs_ml.errors import UserError
 
 # What Git exports to hooks (git rev-parse --local-env-vars). These decide which repository or which paths are
@@ -371,6 +372,49 @@ def parse_status(out: bytes) -> list[FileStatus]:
             _, letters, _, _, _, _, _, _, ours, _, path = record.split(" ", 10)
             found.append(FileStatus(path, letters[0], letters[1], None, _blob(ours)))
     return found
+
+
+class Unmerged(NamedTuple):
+    """A path that a merge left to be settled: the blobs of its versions in Git's index, None where there is none."""
+
+    base: str | None
+    ours: str | None
+    theirs: str | None
+
+
+def unmerged(root: GitRoot, pathspecs: Sequence[str]) -> dict[str, Unmerged]:
+    """The unmerged files in Git's index that match, from the top of the worktree; links and submodules left out."""
+    stages: dict[str, dict[str, str]] = {}
+    for record in listed(run(["ls-files", "-u", "-z", "--", *pathspecs], root.cwd)):
+        fields, _, path = record.partition("\t")
+        mode, oid, stage = fields.split(" ")
+        if mode.startswith("100"):
+            stages.setdefault(path, {})[stage] = oid
+    return {path: Unmerged(*map(found.get, "123")) for path, found in stages.items()}
+
+
+def merge_file(base: bytes, ours: bytes, theirs: bytes, *, scratch: Path, marker_size: int = 7) -> tuple[bytes, int]:
+    """`git merge-file` of three texts: the result, and how many conflicts it has (127: as many, or more).
+
+    `scratch` is a directory for temporary files. UserError for what Git takes for no text.
+    """
+    place = scratch / fs.tmp_name()
+    place.mkdir(parents=True)
+    try:
+        for name, raw in (("ours", ours), ("base", base), ("theirs", theirs)):
+            (place / name).write_bytes(raw)
+        args = ["merge-file", "-p", "-q", f"--marker-size={marker_size}", "ours", "base", "theirs"]
+        process = popen(args, place, stdin=subprocess.DEVNULL)
+        with process:
+            out, _ = process.communicate()
+        if not 0 <= process.returncode <= 127:
+            raise UserError(
+                "git merge-file cannot merge these versions: not all are text",
+                hint="git checkout --ours PATH, or --theirs PATH, takes one of them",
+            )
+        return out, process.returncode
+    finally:
+        fs.remove(str(place))
 
 
 def _blob(oid: str) -> str | None:

@@ -63,6 +63,16 @@ def parse(raw: bytes, source: str) -> Any:
     The suffix of `source` says which format: .json, .toml, .py, and YAML for any other. Dates are text. UserError
     naming the file, and the line where it is known, for what is not of its format.
     """
+    try:
+        return _parse(raw, source)
+    except UserError:
+        if yaml.CONFLICT.search(raw) is None:
+            raise
+    hint = "settle the merge first: git status names its files"
+    raise UserError(f"{quote(source)} has conflict markers of a merge", hint=hint)
+
+
+def _parse(raw: bytes, source: str) -> Any:
     suffix = os.path.splitext(source)[1]
     try:
         if suffix == ".json":

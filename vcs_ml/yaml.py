@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from yaml.events import Event
 
 DEPTH_MAX: Final = 100
+CONFLICT: Final = re.compile(rb"^<{7} ", re.MULTILINE)  # of a merge
 DIGITS_MAX: Final = 1_000
 # How many values aliases may add: nine levels of nine aliases, which fit on nine lines, would be 400 million.
 ALIASED_MAX: Final = 1_000_000
@@ -41,7 +42,6 @@ _FLOAT: Final = re.compile(
 _NUMBER_BEGINS: Final = frozenset("0123456789+-.")
 _TAG: Final = "tag:yaml.org,2002:"
 _SCALAR_TAGS: Final = {"int": int, "float": float, "bool": bool, "null": NoneType}
-_CONFLICT: Final = re.compile(rb"^<{7} ", re.MULTILINE)
 _MERGE: Final = object()
 
 
@@ -105,7 +105,7 @@ def parse(raw: bytes, source: str) -> Document:
         elif mark and why.startswith("mapping values are not allowed"):
             before = _line(raw, mark.line).decode(errors="replace")[: mark.column]
             hint = "text with ': ' in it has to be quoted" if ": " in before else "is a line indented too far?"
-        if _CONFLICT.search(raw):
+        if CONFLICT.search(raw):
             hint = "it has conflict markers: settle the merge first"
         raise UserError(f"{where}: this is not YAML: {why}", hint=hint) from None
 

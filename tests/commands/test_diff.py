@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 from tests.conftest import Repo
@@ -154,8 +156,9 @@ def test_names_of_both_sides(repo: Repo) -> None:
     assert repo.json("diff", "HEAD", "workspace", "--rows") == repo.json("diff", "--rows")
     assert "hint: vml diff HEAD\n" in repo.fails("diff", "workspace", "HEAD", code=2).err
     repo.git("branch", "workspace", first)
-    assert repo.json("diff", "workspace", second)["modified"] == both["modified"]
-    assert repo.json("diff", second, "workspace")["b"] == "workspace"
+    assert repo.json("diff", "heads/workspace", second)["modified"] == both["modified"]
+    assert repo.json("diff", second, "workspace")["b"] is None
+    assert "hint: vml diff HEAD\n" in repo.fails("diff", "workspace", "HEAD", code=2).err
 
 
 def test_from_where_both_parted(repo: Repo) -> None:
@@ -209,3 +212,34 @@ def test_a_target_that_is_nowhere(repo: Repo) -> None:
     repo.write("data/.vmlignore", "x\n")
     repo.write("data/x", "left out")
     repo.run("diff", "-t", "data/x")
+
+
+def test_as_a_diff_command_of_git(repo: Repo) -> None:
+    repo.write("sub/data/a", "1")
+    repo.run("add", "sub/data")
+    repo.commit()
+    repo.write("sub/data/b", "22")
+    repo.run("add", "sub/data")
+    vml = f"{shlex.quote(sys.executable)} -m vcs_ml diff --files"
+    repo.git("config", "diff.vml.command", vml)
+    repo.write(".git/info/attributes", "*.vml diff=vml\n")
+
+    shown = "sub/data.vml\nadded:     sub/data/b  (2 B)\n"
+    assert repo.git("diff") == shown
+    assert repo.git("difftool", "-y", "-x", vml) == shown
+    repo.commit()
+    assert repo.git("diff", "HEAD~1", "HEAD") == shown
+    assert repo.git("diff", "HEAD", "HEAD~1") == shown.replace("added:  ", "deleted:")
+    repo.git("mv", "sub/data.vml", "other.vml")
+    assert "other.vml" in repo.git("diff", "-M", "HEAD")
+    repo.write("other.vml", "<<<<<<< ours\n")
+    assert repo.git("diff") == "other.vml\n"
+
+
+def test_versions_of_a_pointer_as_files(repo: Repo, tmp_path: Path) -> None:
+    repo.write("data/a", "1")
+    repo.run("add", "data")
+    assert repo.run("diff", "--files", "/dev/null", "data.vml").out == "data.vml\nadded:     data/a  (1 B)\n"
+    assert "--files takes two files" in repo.fails("diff", "--files", "data.vml", code=2).err
+    assert "--files shows plain lines" in repo.fails("diff", "--files", "--json", "data.vml", "data.vml", code=2).err
+    assert "'c' is a third" in repo.fails("diff", "a", "b", "c", code=2).err

@@ -386,6 +386,20 @@ def test_a_renamed_file(trained: Repo) -> None:
     assert found["n.json"]["accuracy"] == {"new": 0.93}
 
 
+def test_names_that_were_probably_meant(trained: Repo) -> None:
+    def hint(*args: str, code: int = 3) -> str:
+        return trained.fails("metrics", *args, code=code).err.partition("hint: ")[2]
+
+    trained.write("vml.yaml", "metrics: [m.json, results/eval.json]")
+    trained.write("results/eval.json", '{"loss": 1}')
+    assert hint("show", "-t", "eval.json") == "did you mean results/eval.json?\n"
+    assert hint("diff", "-t", "n.json") == "did you mean m.json?\n"
+    assert hint("show", "-t", "nosuch") == "metrics are in m.json, results/eval.json\n"
+    assert hint("show", "--sort-by", "acuracy", code=2) == "did you mean accuracy?\n"
+    assert hint("show", "--sort-by", "m.json:acuracy", code=2) == "did you mean m.json:accuracy?\n"
+    assert hint("show", "--sort-by", "nosuch", code=2) == "vml metrics show lists what there is\n"
+
+
 def test_colour_is_not_used(trained: Repo) -> None:
     assert wants_colour({}, tty=True)
     assert "\x1b" not in trained.run("metrics", "diff").out

@@ -84,7 +84,8 @@ def test_the_page_says_what_it_compares(trained: Repo) -> None:
 
 def test_a_branch_that_is_called_workspace(trained: Repo) -> None:
     trained.git("branch", "workspace", "v0")
-    found = points(figures(trained, "diff", "workspace")["loss.csv"])
+    assert [each["loss"] for each in points(figures(trained, "show", "workspace")["loss.csv"])] == [1, 0.3]
+    found = points(figures(trained, "diff", "refs/heads/workspace", "workspace")["loss.csv"])
     assert [each["loss"] for each in found] == [1, 0.5, 1, 0.3]
     assert len({each["rev"] for each in found}) == 2
 
@@ -171,6 +172,7 @@ def test_targets_that_are_nowhere(several: Repo) -> None:
     assert "there is no plot nosuch" in several.fails("plots", "show", "-t", "nosuch", code=3).err
     several.write("vml.yaml", "plots:\n  - both: {title: My loss, y: {loss.csv: loss}}\n")
     assert "hint: it is the title of a plot: -t both" in several.fails("plots", "show", "-t", "My loss", code=3).err
+    assert "hint: did you mean both?" in several.fails("plots", "show", "-t", "bth", code=3).err
     assert "there is no plot *.svg" in several.fails("plots", "show", "-t", "*.svg", code=3).err
     assert "outside of the project" in several.fails("plots", "show", "-t", "../x", code=3).err
     several.fails("plots", "show", "-t", ".git/config", code=3)
@@ -289,10 +291,10 @@ def test_a_template_of_the_project(trained: Repo) -> None:
     assert "hint: did you mean mne?" in trained.run("plots", "show").err
     trained.write(".vml/plots/xyzzy.json", json.dumps(mine))
     (trained.path / ".vml/plots/mne.json").unlink()
-    assert "xyzzy" in trained.run("plots", "show").err
+    assert "xyzzy" in trained.run("plots", "show", "--json").err
     trained.commit("without it")
     trained.write(".vml/plots/mine.json", json.dumps(mine))
-    assert "hint: it is in the workspace" in trained.run("plots", "show", "HEAD").err
+    assert "hint: it is in the workspace" in trained.run("plots", "show", "HEAD", "--json").err
 
 
 def test_templates_that_are_wrong(repo: Repo) -> None:
@@ -315,9 +317,28 @@ def test_templates_that_are_wrong(repo: Repo) -> None:
     assert "did you mean confusion?" in result.err
     assert "there is no template deep/none.json" in result.err
     assert "tracker.example" not in result.out
-    assert "no plot can be drawn" in repo.run("plots", "show", "-t", "p0").err
+    repo.run("plots", "show", "-t", "p1")
+    page = repo.read("plots.html").decode()
+    assert '<section id="p1" aria-label="p1"><h2>p1</h2><p>Nothing to draw.</p><p class="note">there is no t' in page
+    assert "hint: did you mean confusion?" in page
     failed = repo.fails("plots", "templates", "confusoin", code=3)
     assert "did you mean confusion?" in failed.err
+
+
+def test_templates_of_the_project_are_listed_and_printed(repo: Repo, tmp_path: Path) -> None:
+    assert repo.run("plots", "templates").out.split() == list(templates.NAMES)
+    text = templates.text("scatter")
+    for name in ("mine", "linear"):  # of the latter name, ours is drawn
+        repo.write(f".vml/plots/{name}.json", text)
+    (tmp_path / "far.json").write_text(text)
+    (repo.path / ".vml/plots/far.json").symlink_to(tmp_path / "far.json")
+    repo.write("sub/x", "")
+    assert repo.run("plots", "templates", cwd="sub").out.split() == [*templates.NAMES, "far", "mine"]
+    assert repo.run("plots", "templates", "mine", cwd="sub").out == text
+    assert repo.run("plots", "templates", "linear").out == templates.text("linear")
+    assert "did you mean mine?" in repo.fails("plots", "templates", "mnie", code=3).err
+    repo.fails("plots", "templates", "far", code=3)
+    repo.fails("plots", "templates", "../../x", code=3)
 
 
 # --- Data ------------------------------------------------------------------------------------------------
@@ -370,8 +391,29 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_shown(trained: Repo) -> Non
     trained.run("plots", "diff")
     page = trained.read("plots.html").decode()
     assert page.count("<h2") == 8
+    for words in (
+        "HEAD, workspace: bin.csv is no plot: it is b",
+        "HEAD: bad.json is n",
+        "HEAD, workspace: model is no plot",
+    ):
+        assert f'<p class="note">{words}' in page
+    assert "there is no bin.csv" not in page
     trained.run("plots", "diff", "--format", "svg", "-o", "drawn")
     assert len(list((trained.path / "drawn").iterdir())) == 4
+
+
+def test_what_nobody_can_look_at_is_told_on_the_page(repo: Repo, tmp_path: Path) -> None:
+    for name in ("far.csv", "far.png"):
+        (tmp_path / name).write_text("a\n1\n")
+        (repo.path / name).symlink_to(tmp_path / name)
+    repo.write("open.csv", 'a,b\n1,"2\n')
+    repo.write("bare.csv", "a,b\n")
+    repo.write("vml.yaml", "plots: [far.csv, far.png, open.csv, bare.csv]\n")
+    said = [re.sub(r"^warning: | \(at workspace\)$", "", each) for each in repo.run("plots", "show").err.splitlines()]
+    notes = re.findall('<p class="note">(.*?)</p>', repo.read("plots.html").decode())
+    assert len(notes) == 4
+    assert notes[3] == "workspace: bare.csv has no rows"
+    assert {note.removeprefix("workspace: ") for note in notes[:3]} <= set(said)
 
 
 def test_data_that_is_in_the_store_only(repo: Repo, remote: Path) -> None:
@@ -423,7 +465,7 @@ def test_a_file_that_is_no_page_is_not_overwritten(trained: Repo) -> None:
     before = trained.read("loss.csv")
     trained.write("mine.csv", "a\n")
     for form in ("html", "json"):
-        for name, why in (("loss.csv", "is tracked by Git"), ("mine.csv", "is there, and no plots")):
+        for name, why in (("loss.csv", "is tracked by Git"), ("mine.csv", "is there, and is no plot of vml")):
             assert why in trained.fails("plots", "show", "--format", form, "-o", name, code=3).err
         assert trained.read("mine.csv") == b"a\n"
         assert trained.read("loss.csv") == before
@@ -435,8 +477,33 @@ def test_a_file_that_is_no_page_is_not_overwritten(trained: Repo) -> None:
     trained.fails("plots", "show", "-o", "nosuch/x.html", code=3)
     (trained.path / "folder").mkdir()
     trained.fails("plots", "show", "-o", "folder", code=3)
-    trained.fails("plots", "show", "--format", "svg", "-o", "loss.csv", code=3)
-    assert trained.read("loss.csv") == before
+    trained.write("mine.html", "<!DOCTYPE html>\n<title>mine</title>")
+    hint = "hint: --force replaces it; or name another file: -o compared.html\n"
+    assert hint in trained.fails("plots", "show", "-o", "mine.html", code=3).err
+    trained.run("plots", "show", "-o", "mine.html", "--force")
+    assert len(trained.read("mine.html")) > 10_000
+    assert "is tracked by Git" in trained.fails("plots", "show", "-o", "loss.csv", "--force", code=3).err
+
+
+@pytest.mark.parametrize("form", ["svg", "png"])
+def test_pictures_replace_pictures_of_plots_only(trained: Repo, tmp_path: Path, form: str) -> None:
+    name = f"mine/01-loss.csv.{form}"
+    notes = png(2, 2) if form == "png" else b"<svg/>"
+    trained.write(name, notes)
+    show = ("plots", "show", "--format", form, "-o")
+    assert "is no plot of vml" in trained.fails(*show, "mine", code=3).err
+    assert trained.read(name) == notes
+    for _ in range(2):
+        trained.run(*show, "new/deep")
+    (trained.path / "pics").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside").mkdir()
+    assert "pics is a link" in trained.fails(*show, "pics/new", code=3).err
+    assert list((tmp_path / "outside").iterdir()) == []
+    for place in ("loss.csv", f"x.{form}", "-"):
+        result = trained.fails(*show, place, code=2)
+        assert f"hint: name a directory: --format {form} -o DIR\n" in result.err, place
+        assert not (trained.path / f"x.{form}").exists()
+    assert f"--format {form} -o DIR" in trained.fails("plots", "show", "-o", f"x.{form}", code=2).err
 
 
 def test_into_a_pipe_and_not_through_a_link(trained: Repo, tmp_path: Path) -> None:
@@ -468,8 +535,13 @@ def test_svg_png_and_json(trained: Repo) -> None:
     width, height = struct.unpack_from(">II", raw, 16)
     assert width > height > 300
     assert trained.run("plots", "show", "--format", "json").out == trained.run("plots", "show", "--json").out
-    trained.run("plots", "show", "--format", "json", "-o", "out.json")
+    for _ in range(2):
+        trained.run("plots", "show", "-o", "out.json")
     assert json.loads(trained.read("out.json"))["plots"][0]["id"] == "loss.csv"
+    assert trained.run("plots", "show", "-o", "-").out.startswith("<!DOCTYPE html>")
+    assert trained.run("plots", "show", "--json", "-o", "-").out == trained.run("plots", "show", "--json").out
+    assert not (trained.path / "-").exists()
+    assert "leave the format out" in trained.fails("plots", "show", "--open", "-o", "-", code=2).err
 
 
 def test_no_plots(repo: Repo) -> None:

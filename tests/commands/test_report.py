@@ -12,6 +12,7 @@ import pytest
 
 from tests import pipelines
 from tests.conftest import Repo
+from tests.plots.charts import png
 
 GOLDEN = Path(__file__).parents[1] / "report" / "golden.md"
 
@@ -125,6 +126,29 @@ def test_into_a_file(project: Repo) -> None:
     assert b"new Function" not in project.read("report.html")
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("r.md", b"## r"),
+        ("r.html", b"<!DOCTYPE html>"),
+        ("r.JSON", b'{\n  "schema": 1'),
+        ("r.xml", b"<?xml "),
+        ("r.prom", b"# TYPE vml_"),
+        ("r", b"## r"),
+    ],
+)
+def test_the_name_of_the_file_says_which_form(project: Repo, name: str, begin: bytes) -> None:
+    report(project, "main", "-o", name, "--title", "r", code=1)
+    assert project.read(name).startswith(begin)
+    report(project, "main", "-o", name, "--format", "json", code=1)
+    assert project.read(name).startswith(b"{\n")
+
+
+def test_a_dash_is_standard_output(project: Repo) -> None:
+    assert report(project, "main", "--format", "json", "-o", "-", code=1).startswith("{\n")
+    assert not (project.path / "-").exists()
+
+
 def test_nothing_but_an_earlier_report_is_overwritten(project: Repo, tmp_path: Path) -> None:
     project.write("notes.md", "## Notes\n\nmine\n")
     (project.path / "link.md").symlink_to(tmp_path / "elsewhere")
@@ -168,6 +192,29 @@ def test_nothing_changed(project: Repo) -> None:
     assert "<summary>Unchanged metrics</summary>" in text
 
 
+def test_only_plots_changed(repo: Repo) -> None:
+    repo.write("vml.yaml", "plots: [imgs, confusion.csv: {template: confusion, x: is, y: said}, loss.csv]\n")
+    for name in ("same", "one", "two|"):
+        repo.write(f"imgs/{name}.png", png(6, 6, 1))
+    repo.write("confusion.csv", "is,said\n0,1\n")
+    repo.write("loss.csv", "loss\n1\n")
+    repo.git("add", "-A")
+    repo.commit()
+    for name in ("one", "two|", "new"):
+        repo.write(f"imgs/{name}.png", png(6, 6, 200))
+    text = report(repo)
+    assert "**No gates.** 3 plots changed.\n" in text
+    assert "\nChanged: `imgs/new.png`, `imgs/one.png`, <code>imgs&#47;two&#124;&#46;png</code>\n" in text
+    assert "draws 6 plots, also `imgs/new.png`, `imgs/one.png`, `imgs/same.png`, " in text
+    assert "`confusion.csv`." in text
+    answer = found(repo)
+    assert answer["plots_changed"] == ["imgs/new.png", "imgs/one.png", "imgs/two|.png"]
+    assert answer["summary"] == "3 plots changed."
+    repo.commit()
+    repo.write("loss.csv", "loss\n1\n2\n")
+    assert found(repo)["plots_changed"] == ["loss.csv"]
+
+
 def test_without_pipeline_and_data(repo: Repo) -> None:
     assert report(repo) == f"## vml report\n\n**No gates.** Nothing changed.\n\n{head(repo)} → `workspace`\n"
 
@@ -202,7 +249,8 @@ def test_default_revisions(project: Repo, monkeypatch: pytest.MonkeyPatch) -> No
     before = project.git("rev-parse", "main~1").strip()
     assert found(project)["base"] == {"rev": before[:7], "commit": before, "about": "the commit before"}
     project.git("branch", "workspace", "feature")
-    assert found(project, "main", "workspace")["head"]["commit"] is not None
+    assert found(project, "main", "workspace")["head"]["commit"] is None
+    assert "hint: vml report HEAD workspace\n" in project.fails("report", "workspace", "feature", code=2).err
 
 
 def test_both_revisions_in_one_word(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,6 +407,34 @@ def test_a_pipeline_that_does_not_parse_fails(project: Repo) -> None:
     answer = found(project, "HEAD~1", "HEAD")
     assert [each["where"] for each in answer["problems"]] == ["HEAD~1"]
     assert answer["gates"][0]["passed"]
+
+
+def test_a_gate_that_is_wrong_leaves_the_others(project: Repo) -> None:
+    bad = YAML.replace("drop: 2%", "drp: 2%") + "  eval.json: {min: 1}\n  eval.json:by: {equals: '${no}'}\n"
+    project.write("vml.yaml", bad)
+    metrics = project.run("metrics", "show")
+    assert ("accuracy" in metrics.out, metrics.err) == (True, "")
+    assert "unknown key" in project.fails("status", code=3).err
+    answers = [found(project, "main", "workspace")]
+    project.commit("gates")
+    answers.append(found(project, "main", "HEAD"))
+    for answer in answers:
+        assert answer["problems"] == []
+        gates = {f"{each['file']}:{each['key']}": each for each in answer["gates"]}
+        assert gates["eval.json:accuracy"]["faults"] == [
+            'vml.yaml:17: gates."eval.json:accuracy".max_drp: unknown key; did you mean max_drop?'
+        ]
+        assert [len(gates[each]["faults"]) for each in ("eval.json:", "eval.json:by", "eval.json:f1")] == [1, 1, 0]
+        assert "rose" in gates["eval.json:loss"]["faults"][0]
+        assert answer["gates_removed"] == []
+        assert {each["name"] for each in answer["stale"]} == {"prepare", "train"}
+    assert "`must be readable`" in report(project, "main", code=1)
+
+
+def test_the_same_problem_is_told_once(project: Repo) -> None:
+    project.write("vml.yaml", "stages: {a: {cmd: x, dep: [y]}}")
+    messages = [each["message"] for each in found(project, "main", "workspace")["problems"]]
+    assert len(messages) == len(set(messages)) == 1
 
 
 def test_a_lock_file_that_does_not_parse(project: Repo) -> None:

@@ -71,7 +71,7 @@ def test_json_shape(repo: Repo, remote: Path) -> None:
     repo.write("one", "1")
     repo.run("add", "data", "one")
     found = repo.json("status")
-    keys = "schema clean data pointers missing not_pushed stages optional partial unmade left"
+    keys = "schema clean conflicts data pointers missing not_pushed stages optional partial unmade left"
     assert list(found) == keys.split()
     assert found["clean"] is False
     assert found["pointers"] == [

@@ -1,4 +1,4 @@
-"""Tables in a browser: a click sorts, and without a script they are tables."""
+"""Tables in a browser: a click sorts, rows fit a phone, and without a script they are tables."""
 
 from __future__ import annotations
 
@@ -30,3 +30,26 @@ def test_click_sorts_by_a_column_and_the_other_way(chromium: Browser, tmp_path: 
     assert page.run(NAMES) == "f10 F1 f9"
     assert page.run("[...document.querySelectorAll('th')].map((each) => each.ariaSort).join()") == ",descending,,,"
     assert page.problems == page.requests == []
+
+
+def test_on_a_phone_a_row_has_all_its_cells_with_their_headings(chromium: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    columns = [*COLUMNS, *(Column(f"<b>{at}", number=True) for at in range(9))]
+    rows = [[*row, *(Cell("12345.67", 1) for _ in range(8)), ""] for row in ROWS]
+    text = document.write("T", [Section("S", table.write(columns, rows, caption="Changes"))])
+    path.write_text(text)
+    page = chromium.open(path, 360)
+    fits = "(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.scroll'))"
+
+    assert page.run(fits)
+    assert page.run(
+        "Array.from(document.querySelector('tbody tr').cells, (each) => getComputedStyle(each, '::before').content)"
+    ) == ["none", *(f'"{each.title} "' for each in columns[1:])]
+    assert page.run("document.querySelector('tbody td:last-child').offsetHeight") == 0
+    page.size(1280)
+    assert page.run("getComputedStyle(document.querySelector('td'), '::before').content") == "none"
+
+    path.write_text(text.replace("<script>", '<script type="text/plain">'))
+    page = chromium.open(path, 360)
+    assert page.run("getComputedStyle(document.querySelector('tr')).display") == "table-row"
+    assert not page.run(fits)

@@ -49,9 +49,13 @@ def test_the_workspace_beside_others(history: tuple[Repo, list[str]], tmp_path: 
     with pytest.raises(UserError, match="a bare repository has no workspace"):
         labels(repo.beside("bare"), "workspace")
     repo.git("branch", "workspace", "v1")
+    repo.git("tag", "workspace", "v1")
     with reading(repo) as reader:
         (found,) = asked.revisions(reader, ["workspace"], Scope())
-        assert found.commit == repo.git("rev-parse", "v1^{commit}").strip()
+        assert found.commit is None
+        old, new = asked.two(reader, "refs/heads/workspace", "workspace")
+        assert (old.commit, new.commit) == (repo.git("rev-parse", "v1^{commit}").strip(), None)
+    assert {"refs/heads/workspace", "refs/tags/workspace"} < set(labels(repo, all_branches=True, all_tags=True))
 
 
 def test_ranges(history: tuple[Repo, list[str]]) -> None:

@@ -240,6 +240,18 @@ def test_too_many_values(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.errors["b.json"].message == "b.json was not read: those before it have more than 30 B"
 
 
+def test_a_name_with_dots_is_no_path(repo: Repo) -> None:
+    repo.write("vml.yaml", "metrics: [m.json]")
+    repo.write("m.json", '{"a": {"b": 6}}')
+    repo.commit()
+    repo.write("m.json", '{"a.b": 5, "a": 6}')
+    with reading(repo) as reader:
+        found = compare.between(reader, (reader.at("HEAD"), reader.workspace()), "metrics")
+    assert [(row.key, row.old, row.new) for row in found.rows] == [
+        ('["a.b"]', compare.MISSING, 5), ("a", compare.MISSING, 6), ("a.b", 6, compare.MISSING),
+    ]  # fmt: skip
+
+
 def test_too_many_values_are_refused_before_they_are_parsed(repo: Repo) -> None:
     repo.write("vml.yaml", "metrics: [m.json]\n")
     repo.write("m.json", "[" + "[]," * flat.ROWS_MAX + "]")  # no JSON, which nobody came to see

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -16,6 +17,10 @@ from vcs_ml.metrics import flat
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 NAMES = st.text("ab0_- é", min_size=1, max_size=3)
 ANY_NAMES = st.text('ab.[]"0', max_size=4)
+
+
+def flatten(content: Any, keys: Collection[str] | None = None) -> flat.Flat:
+    return flat.flatten(content, keys)[0]
 
 
 def nested(names: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -37,7 +42,7 @@ def leaves(content: Any) -> list[Any]:
 
 def test_values_have_keys() -> None:
     content = {"train": {"lr": 0.1, "layers": [{"size": 1}, {"size": 2}], "seeds": [1, 2]}, "name": "x", "none": None}
-    assert flat.flatten(content) == {
+    assert flatten(content) == {
         "train.lr": 0.1,
         "train.layers[0].size": 1,
         "train.layers[1].size": 2,
@@ -48,24 +53,59 @@ def test_values_have_keys() -> None:
 
 
 def test_what_is_empty_is_a_value_unless_it_is_the_file() -> None:
-    assert flat.flatten({"a": {}, "b": [], "c": [[], {}]}) == {"a": {}, "b": [], "c[0]": [], "c[1]": {}}
-    assert flat.flatten({}) == flat.flatten(None) == {}
-    assert flat.flatten(0.5) == {"": 0.5}
-    assert flat.flatten([1, 2]) == {"": [1, 2]}
-    assert flat.flatten([{"a": 1}]) == {"[0].a": 1}
+    assert flatten({"a": {}, "b": [], "c": [[], {}]}) == {"a": {}, "b": [], "c[0]": [], "c[1]": {}}
+    assert flatten({}) == flatten(None) == {}
+    assert flatten(0.5) == {"": 0.5}
+    assert flatten([1, 2]) == {"": [1, 2]}
+    assert flatten([{"a": 1}]) == {"[0].a": 1}
 
 
 def test_two_values_never_share_a_key() -> None:
-    assert flat.flatten({"map@0.5": 1, "a": {"b": 2}}) == {"map@0.5": 1, "a.b": 2}
-    assert flat.flatten({"a.b": 1, "a": {"b": 2}}) == {'["a.b"]': 1, "a.b": 2}
-    assert flat.flatten({"x": {"a.b": 1, "a": {"b": 2}}}) == {'x["a.b"]': 1, "x.a.b": 2}
-    assert flat.flatten({"": {"a": 1}, "a": 2}) == {".a": 1, "a": 2}
-    assert flat.flatten({"a[0]": 1, "a": [[], 1]}) == {'["a[0]"]': 1, "a[0]": [], "a[1]": 1}
+    assert flatten({"map@0.5": 1, "a": {"b": 2}}) == {"map@0.5": 1, "a.b": 2}
+    assert flatten({"a.b": 1, "a": {"b": 2}}) == {'["a.b"]': 1, "a.b": 2}
+    assert flatten({"x": {"a.b": 1, "a": {"b": 2}}}) == {'x["a.b"]': 1, "x.a.b": 2}
+    assert flatten({"": {"a": 1}, "a": 2}) == {".a": 1, "a": 2}
+    assert flatten({"a[0]": 1, "a": [[], 1]}) == {'["a[0]"]': 1, "a[0]": [], "a[1]": 1}
+
+
+def alike(*contents: Any) -> list[flat.Flat]:
+    return flat.alike([flat.flatten(each) for each in contents])
+
+
+def test_a_key_stands_for_one_place_in_all_tables() -> None:
+    nested, dotted = {"a": {"b": 6}}, {"a.b": 5, "a": 6}
+    assert alike(nested, dotted) == [{"a.b": 6}, {'["a.b"]': 5, "a": 6}]
+    assert alike(nested, dotted, nested) == [{"a.b": 6}, {'["a.b"]': 5, "a": 6}, {"a.b": 6}]
+    assert alike(dotted, {"a.b": 1}) == [{"a.b": 5, "a": 6}, {"a.b": 1}]
+    assert alike({"a.b": 1, "a": {"b": 2}}, {"a.b": 3}) == [{'["a.b"]': 1, "a.b": 2}, {'["a.b"]': 3}]
+    assert alike({"a.b": {"c": 1}}, {"a": {"b.c": 2}}) == [{'["a.b"].c': 1}, {'a["b.c"]': 2}]
+    assert alike({"x": {"a[0]": [{"b": 1}]}}, {"x": {"a": [[{"b": 2}]]}}) == [
+        {'x["a[0]"][0].b': 1}, {"x.a[0][0].b": 2},
+    ]  # fmt: skip
+    assert alike({'"': 1, "\n.": 1, "a.b": 1}, {"a": {"b": 1}})[0] == {'["\\""]': 1, '["\\n."]': 1, '["a.b"]': 1}
+    assert alike({"map@0.5": 1}, {"map@0.5": 2, "b": {"c.d": 3}}) == [{"map@0.5": 1}, {"map@0.5": 2, "b.c.d": 3}]
+
+
+@given(nested(ANY_NAMES), nested(ANY_NAMES))
+def test_keys_of_two_tables_are_places(one: Any, other: Any) -> None:
+    def places(content: Any, at: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        is_list = isinstance(content, list) and any(isinstance(each, dict | list) for each in content)
+        if not is_list and not (isinstance(content, dict) and content):
+            return [at] if at or content not in (None, {}) else []
+        pairs = content.items() if isinstance(content, dict) else enumerate(content)
+        return [place for key, each in pairs for place in places(each, (*at, key))]
+
+    both = [
+        dict(zip(places(each), table, strict=True)) for each, table in zip((one, other), alike(one, other), strict=True)
+    ]
+    for place, key in both[0].items():
+        for there, same in both[1].items():
+            assert (place == there) == (key == same)
 
 
 @given(nested(NAMES).filter(lambda content: content is not None))
 def test_every_key_is_found_again(content: Any) -> None:
-    for key, value in flat.flatten(content).items():
+    for key, value in flatten(content).items():
         if key:
             assert values.select(content, key) is value
 
@@ -73,24 +113,24 @@ def test_every_key_is_found_again(content: Any) -> None:
 @given(nested(ANY_NAMES))
 def test_no_value_is_lost(content: Any) -> None:
     expected = [] if content is None or content == {} else leaves(content)
-    found = list(flat.flatten(content).values())
+    found = list(flatten(content).values())
     assert len(found) == len(expected)
     assert all(one is other for one, other in zip(found, expected, strict=True))
 
 
 def test_some_keys_and_what_is_below_them() -> None:
     content = {"train": {"lr": 0.1, "layers": [{"size": 1}]}, "seeds": [7, 8], "x.y": 1, "trainer": 5}
-    assert flat.flatten(content, {"train"}) == {"train.lr": 0.1, "train.layers[0].size": 1}
-    assert flat.flatten(content, {"train", "train.lr"}) == flat.flatten(content, {"train"})
-    assert flat.flatten(content, {"seeds[1]", "x.y", "nosuch"}) == {"seeds[1]": 8, "x.y": 1}
-    assert flat.flatten(content, {"train.layers.0.size"}) == {"train.layers.0.size": 1}
-    assert flat.flatten({"a.b": 1, "a": {"b": 2}}, {"a.b", "a"}) == {'["a.b"]': 1, "a.b": 2}
-    assert flat.flatten([1], {"a"}) == {}
+    assert flatten(content, {"train"}) == {"train.lr": 0.1, "train.layers[0].size": 1}
+    assert flatten(content, {"train", "train.lr"}) == flatten(content, {"train"})
+    assert flatten(content, {"seeds[1]", "x.y", "nosuch"}) == {"seeds[1]": 8, "x.y": 1}
+    assert flatten(content, {"train.layers.0.size"}) == {"train.layers.0.size": 1}
+    assert flatten({"a.b": 1, "a": {"b": 2}}, {"a.b", "a"}) == {'["a.b"]': 1, "a.b": 2}
+    assert flatten([1], {"a"}) == {}
 
 
 @given(nested(NAMES), st.sets(st.sampled_from(["a", "b", "a.a", "a.b", "a[0]", "b[1]", "a.0"])))
 def test_some_keys_are_a_part_of_all(content: Any, keys: set[str]) -> None:
-    whole, part = list(flat.flatten(content).values()), flat.flatten(content, keys)
+    whole, part = list(flatten(content).values()), flatten(content, keys)
     for key, value in part.items():
         assert values.select(content, key) is value
         assert any(value is each for each in whole) or not isinstance(value, dict | list)
@@ -109,13 +149,13 @@ def test_some_keys_are_a_part_of_all(content: Any, keys: set[str]) -> None:
 )
 def test_what_would_grow_beyond_any_use_is_refused(content: Any) -> None:
     with pytest.raises(ValueError, match="more than"):
-        flat.flatten(content)
+        flatten(content)
 
 
 def test_what_is_empty_counts() -> None:
     for each in ([], {}):
         with pytest.raises(ValueError, match="more than 100,000 values"):
-            flat.flatten([each] * (flat.ROWS_MAX + 1))
+            flatten([each] * (flat.ROWS_MAX + 1))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +169,7 @@ def test_what_is_empty_counts() -> None:
 def test_json_that_is_not_too_much(text: str) -> None:
     flat.refuse_many(text.encode())
     flat.refuse_many(text.encode("utf-16"))
-    flat.flatten(json.loads(text))
+    flatten(json.loads(text))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +179,7 @@ def test_json_that_is_too_much(text: str) -> None:
     with pytest.raises(ValueError, match="more than 100,000 values"):
         flat.refuse_many(text.encode())
     with pytest.raises(ValueError, match="more than 100,000 values"):
-        flat.flatten(json.loads(text))
+        flatten(json.loads(text))
 
 
 def test_same() -> None:
@@ -178,5 +218,5 @@ def test_text() -> None:
 
 @given(nested(ANY_NAMES))
 def test_json_has_only_what_json_may_have(content: Any) -> None:
-    found = {key: flat.json_value(value) for key, value in flat.flatten(content).items()}
+    found = {key: flat.json_value(value) for key, value in flatten(content).items()}
     assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -64,6 +64,16 @@ def test_the_table_of_a_comparison() -> None:
     ]
 
 
+def test_text_beside_what_is_none_is_in_quotes() -> None:
+    cases: list[tuple[Any, Any, tuple[str, str]]] = [
+        (1.0, "1.0", ("1", '"1.0"')), ("relu", None, ('"relu"', "null")), ("true", False, ('"true"', "false")),
+        (["1"], [1.23456], ('["1"]', "[1.23]")), ("x", ["x"], ("x", "[x]")), ("1", MISSING, ("1", "-")),
+        ("1", "2", ("1", "2")), (["a", 1], ["a", 2], ("[a, 1]", "[a, 2]")), (1, 2.5, ("1", "2.5")),
+    ]  # fmt: skip
+    for old, new, shown in cases:
+        assert table.pair(row(old, new), 3) == shown, (old, new)
+
+
 def test_change_and_percent() -> None:
     cases: list[tuple[Any, Any, str, str]] = [
         (1, 2, "+1", "+100.0 %"), (2.0, 1, "-1", "-50.0 %"), (-1, 1, "+2", "+200.0 %"), (0, 1, "+1", ""),

@@ -190,6 +190,49 @@ def test_pointer_reads_every_line(chromium: Browser, tmp_path: Path) -> None:
     assert tab.run("document.querySelector('.tip').hidden")
 
 
+@pytest.mark.parametrize("template", ["linear", "scatter"])
+def test_points_at_the_edges_are_whole(chromium: Browser, tmp_path: Path, template: str) -> None:
+    raw = csv(["x", "y"], [(0, 0), (1, 5), (5, 2), (10, 10)])
+    made = chart({"x": "x", "y": "y", "template": template}, {"main": {"data.csv": raw}})
+    tab = opened(chromium, tmp_path / "page.html", page.write([made], title="T"))
+
+    edges = "(({left, top, right, bottom}) => [left, top, right, bottom])(%s.getBoundingClientRect())"
+    left, top, right, bottom = tab.run(edges % "document.querySelector('.chart .background')")
+    points = tab.run(
+        f"[...document.querySelectorAll('.mark-symbol path')].map((each) => {edges.replace('%s', 'each')})"
+    )
+    assert len(points) == 4
+    for point in points:
+        assert left <= point[0] < point[2] <= right
+        assert top <= point[1] < point[3] <= bottom
+    assert tab.run("document.querySelector('.chart').clientWidth") > 1100  # alone, it has the whole page
+
+
+def test_axes_are_numbered_as_people_count(chromium: Browser, tmp_path: Path) -> None:
+    epochs, flat = [(1, 0.25), (2, 1.5), (3, 0.5)], [(1, 0.5), (2, 0.5)]
+    plots: list[tuple[str, list[tuple[float, float]]]] = [
+        *((each, epochs) for each in ("linear", "simple", "smooth", "scatter")),
+        ("linear", flat),
+        ("scatter", [(2000, 5e-9)]),
+        ("bar_horizontal", [(1, 1), (2, 2)]),
+        ("bar_horizontal", [(0, 1), (0, 2)]),
+    ]
+    figures = [
+        chart({"x": "x", "y": "y", "template": name}, {"main": {"data.csv": csv(["x", "y"], rows)}})
+        for name, rows in plots
+    ]
+    tab = opened(chromium, tmp_path / "page.html", page.write(figures, title="T"))
+
+    labels = tab.run(
+        "[...document.querySelectorAll('.chart')].map((chart) => [...chart.querySelectorAll('.role-axis-label')]"
+        ".map((axis) => [...axis.querySelectorAll('text')].map((each) => each.textContent)))"
+    )
+    assert [each[0] for each in labels[:4]] == [["1", "2", "3"]] * 4
+    assert labels[4] == [["1", "2"], ["0.5"]]
+    assert labels[5] == [["2,000"], ["5e-9"]]
+    assert [each[0] for each in labels[6:]] == [["0", "1", "2"], ["0"]]
+
+
 def test_titles_like_our_own_names_do_no_harm(chromium: Browser, tmp_path: Path) -> None:
     titles = ["vega", "charts", "chart-0", "tip", "vml_vega", "scripts"]
     figures = [chart({"x": "step", "y": "loss", "title": each}, curves("main")) for each in titles]

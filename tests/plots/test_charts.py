@@ -89,6 +89,12 @@ def test_nothing_at_all_is_a_chart_of_nothing() -> None:
     ]
 
 
+def test_a_column_that_is_not_there_is_noted_with_the_nearest() -> None:
+    made = chart({"y": "los"}, {"main": {"data.csv": b"step,loss\n1,2\n"}})
+
+    assert made.notes == ["main: data.csv has no column los (did you mean loss?)"]
+
+
 def test_values_that_have_no_place_are_gaps_in_a_line_and_counted() -> None:
     made = chart({"x": "step", "y": "loss"}, {"main": {"data.csv": b"step,loss\n1,1\n2,nan\n3,inf\n,4\n5,5\n6,bad\n"}})
 

@@ -98,3 +98,13 @@ def test_tables_are_sorted_by_size(chromium: Browser, tmp_path: Path) -> None:
     assert tab.run(keys) == ["5", "100", "-20", "7"]
     tab.run("[...document.querySelectorAll('#metrics th button')].at(4).click()")
     assert tab.run(keys) == ["-20", "5", "7", "100"]
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_long_values_push_nothing_out_of_sight(chromium: Browser, tmp_path: Path, width: int) -> None:
+    lists = [[at + part / 7 for part in range(40)] for at in range(2)]
+    rows = [Row("results/metrics.json", "per_class", *lists), Row("results/metrics.json", "f1.macro", 0.1, 0.9)]
+    place = tmp_path / "report.html"
+    place.write_text(page.write(reports.empty(metrics=rows), precision=5), "utf-8")
+    tab = chromium.open(place, width)
+    assert tab.run("[...document.querySelectorAll('.scroll')].every((each) => each.scrollWidth <= each.clientWidth)")

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from tests.rows.tables import compare, model, opener
 from vcs_ml.errors import UserError
-from vcs_ml.rows import delimited, jsonl, lines, table
+from vcs_ml.rows import delimited, jsonl, lines, table, words
 from vcs_ml.rows import parquet as reader
 
 
@@ -115,9 +115,17 @@ def test_any_bytes_are_some_csv(tmp_path: Path, old: bytes, new: bytes, path: st
     assert counts(compare(tmp_path, new, new, path)) == (0, 0)
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
-VALUES = SCALARS | st.lists(st.integers(), max_size=2)
+NUMBERS = st.integers(-3, 3) | st.integers() | st.integers(-3, 3).map(float) | st.floats().map(lambda each: each + 0.0)
+SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=3)
+VALUES = SCALARS | st.lists(NUMBERS | st.sampled_from(["1.0", '"1.0, 2e+16']), max_size=2)
 OBJECTS = st.lists(st.fixed_dictionaries({"k": st.integers(0, 3)}, optional={"v": VALUES, "w": VALUES}), max_size=6)
+
+
+def plain(value: Any) -> str:
+    """The same text of a number that is equal, as an integer or as a float."""
+    if isinstance(value, list):
+        return str(list(map(plain, value)))
+    return repr(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e22 else value)
 
 
 @given(OBJECTS, OBJECTS, st.sampled_from([(), ("k",)]), st.booleans())
@@ -125,7 +133,7 @@ def test_json_lines_as_the_model(
     tmp_path: Path, old: list[dict[str, Any]], new: list[dict[str, Any]], key: tuple[str, ...], ascii: bool
 ) -> None:
     names = [name for name in ("k", "v", "w") if all(any(name in each for each in side) for side in (old, new))]
-    rows = [[tuple(repr(each.get(name)) for name in names) for each in side] for side in (old, new)]
+    rows = [[tuple(plain(each.get(name)) for name in names) for each in side] for side in (old, new)]
     texts = ["\n".join(json.dumps(each, ensure_ascii=ascii) for each in side) for side in (old, new)]
     raws = [text.encode("utf-8", "surrogatepass") for text in texts]
     found = compare(tmp_path, *raws, "a.jsonl", key=key if names else ())
@@ -142,6 +150,18 @@ def test_json_values_are_what_they_are(tmp_path: Path) -> None:
     (column,) = found.columns
     assert column.old and column.new
     assert (column.name, column.old.type, column.new.type, column.old.missing) == ("a", "mixed", "integer", 1)
+
+
+def test_json_numbers_that_are_equal(tmp_path: Path) -> None:
+    old = '{"id": 1, "v": 1, "box": [1, 25]}\n{"id": 2, "v": 2, "box": [3, 4.5]}\n{"id": 3, "v": 3}\n'
+    new = '{"id": 1.0, "v": 1.0, "box": [1.0, 2.5e1]}\n{"id": 2, "v": 2.0, "box": [3, 4.5]}\n{"id": 3, "v": 3.5}\n'
+    found = compare(tmp_path, old, new, "a.jsonl", key=["id"])
+    assert (*counts(found), found.changed) == (0, 0, 1)
+    assert found.examples.changed[0].cells == {"v": ("3", "3.5")}
+    assert [tuple(each) for each in found.retyped] == [("v", "integer", "number")]
+    assert counts(compare(tmp_path, '{"v": 1}', '{"v": true}', "a.jsonl")) == (1, 1)
+    floats = compare(tmp_path, '{"v": 1.0}\n{"v": 2.0}', '{"v": 1.0}\n{"v": 2.5}', "a.jsonl")
+    assert (floats.retyped, floats.examples.removed) == ((), ({"v": "2.0"},))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +201,35 @@ def test_parquet(tmp_path: Path) -> None:
     assert [row.cells["v"] for row in found.examples.changed] == [("0.5", "1.5"), ("0.5", None)]
     v = next(each.new for each in found.columns if each.name == "v")
     assert v and v.numbers and (v.type, v.missing, v.numbers.maximum) == ("double", 1, 1.5)
+
+
+def test_a_parquet_column_that_becomes_one_of_floats(tmp_path: Path) -> None:
+    ages = [at % 50 for at in range(1000)]
+    old = written({"id": range(1000), "age": ages, "boxes": [[1, 2]] * 1000})
+    floats = {"id": pyarrow.array(map(float, range(1000))), "boxes": [[1.0, 2.0]] * 1000}
+    same = written({**floats, "age": list(map(float, ages))})
+    less = written({**floats, "age": [*map(float, ages[:7]), None, *map(float, ages[8:])]})
+    for key in ([], ["id"]):
+        assert counts(compare(tmp_path, old, same, "a.parquet", key=key)) == (0, 0)
+    assert counts(compare(tmp_path, old, less, "a.parquet")) == (1, 1)
+    found = compare(tmp_path, old, less, "a.parquet", key=["id"])
+    assert (*counts(found), found.changed) == (0, 0, 1)
+    assert list(words.lines(found)) == [
+        "rows 1,000 -> 1,000: 1 changed (by id)",
+        "column id: int64 -> double",
+        "column boxes: list<element: int64> -> list<element: double>",
+        "column age: int64 -> double",
+        "age: 1 cell changed, mean 24.5 -> 24.518, std 14.438 -> 14.435, missing 0 -> 1",
+        "~ id=7: age 7 -> (none)",
+    ]
+
+
+def test_parquet_integers_that_no_float_holds(tmp_path: Path) -> None:
+    old = written({"v": [2**53, 2**53 + 1, -1, 0]})
+    new = written({"v": [2.0**53, float("nan"), -1.0, -0.0]})
+    found = compare(tmp_path, old, new, "a.parquet")
+    assert (found.examples.removed, found.examples.added) == (({"v": f"{2**53 + 1}"},), ({"v": "nan"},))
+    assert counts(compare(tmp_path, new, new, "a.parquet")) == (0, 0)
 
 
 def odd_columns(nanoseconds: int) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,11 +16,12 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import checkout as checking
-from vcs_ml.workspace import opening, recovery, sync, tracked
+from vcs_ml.workspace import opening, recovery, resolve, sources, sync, tracked
 from vcs_ml.workspace import relink as relinking
 from vcs_ml.workspace import saved as saving
 from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.resolve import Side
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -35,6 +38,9 @@ def checkout(
     saved: Annotated[
         bool, typer.Option("--saved", help="Bring back what a command took out; without PATH, list it.")
     ] = False,
+    ours: Annotated[bool, typer.Option("--ours", help="Settle conflicts of a merge: our version.")] = False,
+    theirs: Annotated[bool, typer.Option("--theirs", help="Settle conflicts of a merge: their version.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", "-m", help="Merge pointers and lock files again.")] = False,
 ) -> None:
     """Bring workspace data to what the pointers say, from the local store.
 
@@ -46,6 +52,10 @@ def checkout(
     --saved is about bytes that no pointer names: what --force replaced, and what vml repro took away. PATH may be a
     hash; what lies there is kept in its turn.
 
+    --ours and --theirs settle what a merge has left, in the pointer and in the workspace; `.` is all of it. As in Git,
+    ours is during a rebase the branch that is rebased onto, and theirs the commit that is moved. --merge makes the
+    merge again, from what Git's index has of the file.
+
     \b
     Examples:
       git checkout v1 && vml checkout
@@ -53,7 +63,20 @@ def checkout(
       vml checkout --rev HEAD~2 data
       vml checkout --relink
       vml checkout --saved labels.csv
+      vml checkout --theirs data/labels.csv
     """
+    if ours or theirs or merge:
+        others = relink or saved or group or rev is not None or (force and merge)
+        if others or ours + theirs + merge > 1 or not paths:
+            raise UsageError(
+                "--ours, --theirs and --merge stand alone, with paths",
+                hint="vml checkout --ours . settles all conflicts, vml checkout --merge . merges all again",
+            )
+        if merge:
+            _merge_again(ctx.obj, paths)
+        else:
+            _settle(ctx.obj, paths, "ours" if ours else "theirs", force=force)
+        return
     if saved and (relink or force or group or rev is not None):
         raise UsageError("--saved takes nothing but paths and hashes", hint="vml checkout --saved [PATH|HASH]...")
     if relink and (rev is not None or force):
@@ -83,6 +106,42 @@ def checkout(
     report(session, project, done)
     for said in filter(None, (absent, sync.left_out(project, pointers, selection))):
         session.note(said)
+
+
+def _settle(session: Session, paths: Sequence[str], side: Side, *, force: bool) -> None:
+    """Take a side of conflicts."""
+    project = Project.find(session.directory, session.env)
+    store = opening.open_store(project, session.note)
+    targets = [project.relative(path, session.directory) for path in paths]
+    with opening.changing(project, session.note), session.progress("checking out") as meter:
+        settled, done = resolve.settle(project, store, targets, side, force=force, meter=meter)
+    for each in settled:
+        left = f", {each.left:,} left" if each.left else ""
+        session.note(f"{output.quote(each.source)}: {output.count(each.settled, 'conflict')} settled{left}")
+    report(session, project, done)
+    _for_git(session, project, [each.source for each in settled if not each.left])
+
+
+def _merge_again(session: Session, paths: Sequence[str]) -> None:
+    project = Project.find(session.directory, session.env)
+    store = opening.open_store(project, session.note)
+    targets = [project.relative(path, session.directory) for path in paths]
+    with opening.changing(project, session.note):
+        merged = resolve.merge_again(project, store, targets)
+    for source, each in merged.items():
+        left = f", with {output.count(len(each.conflicts), 'conflict')}: vml status" if each.conflicts else ""
+        for note in (*each.notes, f"{output.quote(source)}: merged{left}"):
+            session.note(note)
+    if any(sources.is_source(source) for source in merged):
+        session.note("vml checkout brings what was merged into the workspace")
+    _for_git(session, project, [source for source, each in merged.items() if not each.conflicts])
+
+
+def _for_git(session: Session, project: Project, settled: Sequence[str]) -> None:
+    """Say how Git is told that files are settled, where core.autostage has not done it."""
+    if settled and not project.config.autostage:
+        files = shlex.join(os.path.relpath(project.root / source, session.directory) for source in settled)
+        session.note(f"\nTo tell Git that this is settled:\n  git add {files}")
 
 
 def _saved(session: Session, project: Project, store: LocalStore, wanted: Sequence[str]) -> None:

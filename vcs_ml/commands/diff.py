@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -21,7 +23,7 @@ from vcs_ml.store import objects
 from vcs_ml.store.manifest import Read
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import diff as comparing
-from vcs_ml.workspace import groups, opening
+from vcs_ml.workspace import groups, opening, sources
 from vcs_ml.workspace.diff import Pair
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -39,6 +41,7 @@ def diff(
     ctx: typer.Context,
     a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
     b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    others: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     target: Annotated[
@@ -50,6 +53,9 @@ def diff(
     ] = None,
     md: Annotated[bool, typer.Option("--md", help="A markdown table.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+    files: Annotated[
+        bool, typer.Option("--files", help="A and B are pointers or lock files; or what Git gives to a diff command.")
+    ] = False,
 ) -> None:
     """Show which files of tracked data changed, with sizes, from A (HEAD) to B (the workspace).
 
@@ -59,6 +65,7 @@ def diff(
       vml diff HEAD~1 HEAD
       vml diff main --md
       vml diff --rows --key id --target data/train.csv
+      git -c diff.external="vml diff --files" diff -- data.vml
     """
     session: Session = ctx.obj
     if json and md:
@@ -66,11 +73,18 @@ def diff(
     if key and not rows:
         raise UsageError("--key belongs to --rows", hint=f"vml diff --rows --key {key[0]}")
     project = Project.find(session.directory, session.env)
+    if files:
+        if json or md or rows or target:
+            raise UsageError("--files shows plain lines", hint="vml diff --files A B")
+        _print_files(session, project, [a, *([b] if b is not None else []), *(others or ())], fetch=fetch)
+        return
+    if others:
+        raise UsageError(f"two revisions are compared, and {others[0]!r} is a third", hint="-t PATH is for paths")
     a, b = asked.pair(project.git, a, b)
     store = opening.open_store(project, session.note)
     if b is None and project.git.worktree is None:
         raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
-    if a == WORKSPACE and not asked.is_commit(project.git, a):
+    if a == WORKSPACE:
         hint = shlex.join(["vml", "diff", b or "HEAD"])
         raise UsageError("the workspace is the newer of the two: name the other first", hint=hint)
     read = opening.page_reader(project, store, fetch=fetch, at_once=False)
@@ -110,6 +124,43 @@ def diff(
             again = shlex.join(["vml", "diff", *_revisions(a, b), *_options(target, key, rows=rows), "--fetch"])
             hint = f"{again} gets it from the default remote; vml fetch --metadata --all-commits keeps all of them here"
         raise UserError(_not_here(unlisted, a, b, read), hint=hint)
+
+
+def _print_files(session: Session, project: Project, words: Sequence[str], *, fetch: bool) -> None:
+    """Two versions of a file that records something: A B, as git difftool gives them; or PATH OLD-FILE OLD-HEX OLD-MODE
+    NEW-FILE NEW-HEX NEW-MODE [NEW-PATH HEADER], as Git gives them to an external diff (git(1), GIT_EXTERNAL_DIFF).
+    """
+    if len(words) in (7, 9):
+        old_path, old, new = words[0], words[1], words[4]
+        new_path = words[7] if len(words) == 9 else old_path
+    elif len(words) == 2:
+        old, new = words
+        old_path, new_path = (session.env.get("BASE", Path(each).name) for each in words)  # git difftool sets it
+    else:
+        raise UsageError("--files takes two files, or what Git gives to an external diff", hint="vml diff --files A B")
+    session.out(output.paint(output.quote(new_path), "bold", on=session.colour))
+    store = opening.open_store(project, session.note)
+    try:
+        before = _recorded(project, session.directory / old, old_path)
+        now = _recorded(project, session.directory / new, new_path)
+    except UserError as error:  # Git would take a failure for a fault of its own
+        session.warn(error.message, error.hint)
+        return
+    lost: dict[str, Pair] = {}
+    read = opening.page_reader(project, store, fetch=fetch, at_once=False)
+    _print(session, comparing.of_tracked(store, before, now, read, lost), {}, lost)
+    for path in lost:
+        session.warn(f"the list of files of {output.quote(path)} is not here", "vml fetch --metadata --all-commits")
+
+
+def _recorded(project: Project, file: Path, path: str) -> dict[str, Pointer]:
+    """What one version of a file records, which lies at `path` from the top of the worktree."""
+    if str(file) == os.devnull:
+        return {}
+    with file.open("rb") as opened:
+        raw = opened.read(sources.MAX_SIZE + 1)
+    found = sources.parse(raw, project.own_path(path) or path, project.algorithm)
+    return {each.path: each for each in found}
 
 
 def _revisions(a: str, b: str | None) -> list[str]:

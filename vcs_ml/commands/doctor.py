@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated
 
 import typer
 
 from vcs_ml import output
+from vcs_ml.hooks import health as hooks
 from vcs_ml.session import Session
 from vcs_ml.workspace import health
 from vcs_ml.workspace.finding import Finding
@@ -24,7 +26,7 @@ def doctor(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Look at the installation, the project, its store, its file systems and its remotes. Exit code 1: a problem.
+    """Look at the installation, the project, its store, file systems, remotes and hooks. Exit code 1: a problem.
 
     A remote is asked only if it was used from here before, or with --remote.
 
@@ -36,7 +38,8 @@ def doctor(
     """
     session: Session = ctx.obj
     found = []
-    for finding in health.check(session.directory, session.env, remote=remote):
+    everything = health.check(session.directory, session.env, remote=remote)
+    for finding in itertools.chain(everything, hooks.check(session.directory, session.env)):
         found.append(finding)
         if not json and (finding.level == "problem" or not session.quiet):
             _print(session, finding)

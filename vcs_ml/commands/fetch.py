@@ -56,8 +56,11 @@ def fetch(
     scope = Scope(all_branches, all_tags, all_commits)
     selection = Selection(targets, group or (), optional=metadata)  # lists are small, and much can be done with them
     name = sync.remote_name(project, remote)
-    items = sync.wanted(project, targets, scope, groups=selection.groups, optional=metadata, remote=name)
-    if targets and (said := sync.left_out(project, sync.pointers_of(project), selection)):
+    stages = (1, 2, 3) if metadata else (2, 3)  # of what is unmerged; a merge needs the lists of files alone
+    items = sync.wanted(
+        project, targets, scope, groups=selection.groups, optional=metadata, remote=name, unmerged=stages
+    )
+    if targets and (said := sync.left_out(project, sync.with_unmerged(project, stages)[0], selection)):
         session.note(said)
     config = project.remote(remote)
     session.debug(f"store: {project.cache_dir}\nremote {config.name}: {config.address}")

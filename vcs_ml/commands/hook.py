@@ -178,7 +178,12 @@ def _end(session: Session, verdicts: Sequence[Verdict]) -> None:
 
 @app.command("push")
 def push(ctx: typer.Context) -> None:
-    """Send the data of the commits that are pushed; by hand, that of HEAD. (pre-commit framework)"""
+    """Send the data of the commits that are pushed; by hand, that of HEAD. (pre-commit framework)
+
+    \b
+    Examples:
+      vml hook push
+    """
     _pushed(ctx.obj, ("push",), lambda root: updates.of_framework(root, ctx.obj.env), _send(ctx.obj))
 
 
@@ -199,7 +204,14 @@ def pre_push(
 
 @app.command("verify-remote")
 def verify_remote(ctx: typer.Context) -> None:
-    """Look whether the data of the commits that are pushed, or of HEAD, is on the remote. (pre-commit framework)"""
+    """Look whether the data of the commits that are pushed, or of HEAD, is on the remote. (pre-commit framework)
+
+    No data moves. Exit code 1: something is not there.
+
+    \b
+    Examples:
+      vml hook verify-remote
+    """
     session: Session = ctx.obj
     _pushed(
         session,
@@ -221,11 +233,12 @@ def _pushed(
         return
     with naming_the_way_past(names[0], "git push"):
         push = told(root)
-        found = (
-            pushing.of_head(root, session.env)
-            if push is None
-            else pushing.of_push(root, session.env, push, session.warn)
-        )
+        if push is not None:
+            found = pushing.of_push(root, session.env, push, session.warn)
+            for data in found:
+                act(data)
+    if push is None:  # by hand
+        found = pushing.of_head(root, session.env)
         for data in found:
             act(data)
     if not found:
@@ -237,7 +250,12 @@ def _pushed(
 
 @app.command("checkout")
 def checkout(ctx: typer.Context) -> None:
-    """Bring the data that a checkout, merge or rebase changed, from the local store. (pre-commit framework)"""
+    """Bring the data that a checkout, merge or rebase changed, from the local store. (pre-commit framework)
+
+    \b
+    Examples:
+      vml hook checkout
+    """
     _moved(ctx.obj, "checkout", lambda root: moves.of_framework(root, ctx.obj.env))
 
 

@@ -16,7 +16,7 @@ from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.callback()

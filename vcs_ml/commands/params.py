@@ -14,7 +14,7 @@ from vcs_ml.session import Session
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.callback()

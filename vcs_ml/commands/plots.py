@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 import urllib.parse
 import webbrowser
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
@@ -26,7 +28,7 @@ from vcs_ml.workspace import opening, overwrite
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.sync import Scope
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 Format = Literal["html", "svg", "png", "json"]
 
@@ -35,15 +37,29 @@ Target = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="PATH", help="Where to: a file, or a directory for svg and png."),
+    typer.Option(
+        "--out", "-o", metavar="PATH", help="Where to: a file, - for standard output, or a directory for svg and png."
+    ),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="html is one page; svg and png are files.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are no plots.")]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", help="html is one page (default, but json where PATH ends so); svg and png are a file a chart."
+    ),
+]
 Open = Annotated[bool, typer.Option("--open", help="Show the page in a browser.")]
 Json = Annotated[bool, typer.Option("--json", help="Vega-Lite with the data, for programs.")]
 Fetch = Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")]
 
-_PAGE: Final = b"<!doctype html>"
-_JSON: Final = b'{\n  "schema": '
+# What an earlier file of each format begins with: nothing else is overwritten.
+_OWN: Final = {
+    "html": re.compile(overwrite.PAGE),
+    "json": re.compile(rb'\{\n  "schema": [0-9]+,\n  "revisions": \['),
+    "svg": re.compile(rb'<svg [^>]*class="marks"'),  # Vega's
+    "png": re.compile(rb"\x89PNG\r\n\x1a\n\0\0\0\rIHDR.{17}\0\0\0\tpHYs", re.DOTALL),  # vl-convert's
+}
+_SUFFIXES: Final[dict[str, Format]] = {".html": "html", ".htm": "html", ".json": "json", ".svg": "svg", ".png": "png"}
 _WARNINGS_MAX: Final = 20
 
 
@@ -63,7 +79,8 @@ def show(
     all_branches: Annotated[bool, typer.Option("--all-branches", "-a", help="Every branch, too.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", "-T", help="Every tag, too.")] = False,
     out: Out = None,
-    format: FormatOption = "html",
+    force: Force = False,
+    format: FormatOption = None,
     open_it: Open = False,
     json: Json = False,
     fetch: Fetch = False,
@@ -77,13 +94,13 @@ def show(
       vml plots show --target loss.csv --format svg -o pictures
     """
     session: Session = ctx.obj
-    chosen = _format(format, json=json, open_it=open_it)
     project = Project.find(session.directory, session.env)
+    to = _destination(session, project, out, "json" if json else format, force=force, open_it=open_it)
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
         revisions = asked.revisions(reader, revs or (), Scope(all_branches, all_tags))
         found = _gather(session, reader, revisions, target or ())
-    _answer(session, project, found, revisions, out=out, format=chosen, open_it=open_it)
+    _answer(session, found, revisions, to, open_it=open_it)
 
 
 @app.command()
@@ -94,7 +111,8 @@ def diff(
     *,
     target: Target = None,
     out: Out = None,
-    format: FormatOption = "html",
+    force: Force = False,
+    format: FormatOption = None,
     open_it: Open = False,
     json: Json = False,
     fetch: Fetch = False,
@@ -107,13 +125,13 @@ def diff(
       vml plots diff main feature -o compared.html
     """
     session: Session = ctx.obj
-    chosen = _format(format, json=json, open_it=open_it)
     project = Project.find(session.directory, session.env)
+    to = _destination(session, project, out, "json" if json else format, force=force, open_it=open_it)
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
         revisions = list(asked.two(reader, a, b))
         found = _gather(session, reader, revisions, target or ())
-    _answer(session, project, found, revisions, out=out, format=chosen, open_it=open_it)
+    _answer(session, found, revisions, to, open_it=open_it)
 
 
 @app.command("templates")
@@ -121,7 +139,7 @@ def list_templates(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this one, to begin with.")] = None,
 ) -> None:
-    """List the templates that `template` of a plot can name, or print one.
+    """List the templates that `template` of a plot can name, those of the project last, or print one.
 
     A template of your own goes into .vml/plots/NAME.json.
 
@@ -132,16 +150,62 @@ def list_templates(
       vml plots templates linear > .vml/plots/mine.json
     """
     session: Session = ctx.obj
-    if name is None:
-        session.out("\n".join(templates.NAMES))
+    try:
+        project = Project.find(session.directory, session.env)
+    except UserError:  # ours are there without one
+        own = []
     else:
-        session.out(templates.text(templates.built_in(name).name))
+        own = plots.own_templates(project.root)
+    if name is None:
+        session.out("\n".join([*templates.NAMES, *map(quote, own)]))
+    elif name in own:
+        with Reader(project, opening.open_store(project, session.note)) as reader:
+            session.data(plots.own_template(reader, name))
+    else:
+        session.out(templates.text(templates.built_in(name, own).name))
 
 
-def _format(format: Format, *, json: bool, open_it: bool) -> Format:
-    if open_it and (json or format != "html"):
+class _Destination(NamedTuple):
+    """Where plots go, in which format: a file, for svg and png a directory, or standard output, which is None."""
+
+    project: Project
+    format: Format
+    place: Path | None
+    shown: Path  # as it was asked for
+    force: bool
+
+    @property
+    def is_folder(self) -> bool:
+        return self.format in ("svg", "png")
+
+    def check(self, place: Path) -> None:
+        """UserError where this file would replace anything but a plot of this format."""
+        hint = f"name another {'directory: -o pictures' if self.is_folder else f'file: -o compared.{self.format}'}"
+        own = _OWN[self.format]
+        overwrite.refuse_other(
+            self.project, place, own, "plot of vml", hint=hint, force=self.force, make=self.is_folder
+        )
+
+
+def _destination(
+    session: Session, project: Project, out: Path | None, format: Format | None, *, force: bool, open_it: bool
+) -> _Destination:
+    """Where the plots go, refused before anything is read. Without `format`, the suffix of `out` says which it is."""
+    suffix = _SUFFIXES.get(out.suffix.lower()) if out is not None else None
+    chosen = format or suffix or "html"
+    is_stdout = str(out) == "-" or (out is None and chosen == "json")
+    shown = out or Path("plots" if chosen in ("svg", "png") else "plots.html")
+    to = _Destination(project, chosen, None if is_stdout else session.directory / shown, shown, force)
+    if to.is_folder:
+        there = to.place is not None and to.place.is_dir()
+        if to.place is None or (not there and (suffix in ("svg", "png") or os.path.lexists(to.place))):
+            hint = f"name a directory: --format {chosen} -o DIR"
+            raise UsageError(f"{chosen} is a file for each chart, and {quote(shown)} is no directory", hint=hint)
+    if open_it and (chosen != "html" or is_stdout):
         raise UsageError("--open shows the page: leave the format out", hint="vml plots show --open")
-    return "json" if json else format
+    if to.place is not None and not to.is_folder:
+        to.check(to.place)
+    return to
 
 
 def _gather(session: Session, reader: Reader, revisions: Sequence[Revision], wanted: Sequence[str]) -> Gathered:
@@ -162,35 +226,21 @@ def _target(session: Session, project: Project, wanted: str, ids: Container[str]
 
 
 def _answer(
-    session: Session,
-    project: Project,
-    found: Gathered,
-    revisions: Sequence[Revision],
-    *,
-    out: Path | None,
-    format: Format,
-    open_it: bool,
+    session: Session, found: Gathered, revisions: Sequence[Revision], to: _Destination, *, open_it: bool
 ) -> None:
     _warn(session, found)
-    if format == "json":
-        _give_json(session, project, _as_json(found, revisions), out)
+    if to.format == "json":
+        _write(session, to, f"{json_text(_as_json(found, revisions))}\n")
     elif not found.figures and found.errors:
         session.note("no plot can be drawn: the warnings say why")
     elif not found.figures:
         session.note("there are no plots (stages and `plots` at the top of vml.yaml declare them)")
-    elif format == "html":
-        place = session.directory / (out or "plots.html")
-        text = page.write(found.figures, title="Plots", about=", ".join(each.label for each in revisions))
-        _write_over(project, place, text, _PAGE)
-        session.out(quote(out or "plots.html"))
-        if open_it:
-            webbrowser.open(place.resolve().as_uri())
+    elif to.format == "html":
+        _write(session, to, page.write(found.figures, title="Plots", about=", ".join(each.label for each in revisions)))
+        if open_it and to.place is not None:
+            webbrowser.open(to.place.resolve().as_uri())
     else:
-        charts = [each for each in found.figures if isinstance(each, Chart) and each.series]
-        folder = session.directory / (out or "plots")
-        for number, chart in enumerate(charts, 1):
-            _write_picture(project, folder, number, chart, format)
-        session.note(f"{count(len(charts), 'chart')} in {quote(folder)}")
+        _write_pictures(session, to, [each for each in found.figures if isinstance(each, Chart) and each.series])
 
 
 def _warn(session: Session, found: Gathered) -> None:
@@ -200,19 +250,20 @@ def _warn(session: Session, found: Gathered) -> None:
         session.warn(f"{count(more, 'more problem')} of this kind", "--json has all of them")
 
 
-def _give_json(session: Session, project: Project, found: dict[str, Any], out: Path | None) -> None:
-    if out is None:
-        session.json(found)
+def _write(session: Session, to: _Destination, text: str) -> None:
+    raw = text.encode("utf-8", "backslashreplace")
+    if to.place is None:
+        session.data(raw)
     else:
-        _write_over(project, session.directory / out, f"{json_text(found)}\n", _JSON)
-        session.out(quote(out))
+        fs.write_output(to.place, raw)
+        session.out(quote(to.shown))
 
 
 def _as_json(found: Gathered, revisions: Sequence[Revision]) -> dict[str, Any]:
     return {
         "schema": 1,
         "revisions": [each.label for each in revisions],
-        "plots": [_figure(each) for each in found.figures],
+        "plots": [_figure(each) for each in found.figures if isinstance(each, Images) or each.template],
         "errors": [
             {"rev": label or None, "path": path, "message": error.message}
             for (label, path), error in found.errors.items()
@@ -227,20 +278,14 @@ def _figure(figure: Chart | Images) -> dict[str, Any]:
     return {"id": figure.id, "title": figure.title, "vega": figures.spec(figure), "notes": list(figure.notes)}
 
 
-def _write_over(project: Project, place: Path, text: str, begin: bytes) -> None:
-    """Write a file, over an earlier one of its kind only, which begins like this."""
-    overwrite.refuse(project, place, hint="name another file: -o plots.html")
-    if place.is_file() and place.stat().st_size:
-        with place.open("rb") as file:
-            if file.read(len(begin)).lower() != begin:
-                raise UserError(f"{quote(place)} is there, and no plots", hint="name another file: -o plots.html")
-    fs.write_output(place, text.encode("utf-8", "backslashreplace"))
-
-
-def _write_picture(project: Project, folder: Path, number: int, chart: Chart, format: Literal["svg", "png"]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = export.svg(chart).encode() if format == "svg" else export.png(chart)
-    name = urllib.parse.quote(chart.id, safe="")[:200]
-    place = folder / f"{number:02}-{name}.{format}"
-    overwrite.refuse(project, place, hint="name another directory: -o pictures")
-    fs.write_atomic(place, raw)
+def _write_pictures(session: Session, to: _Destination, charts: Sequence[Chart]) -> None:
+    assert to.place is not None
+    names = (f"{number:02}-{urllib.parse.quote(each.id, safe='')[:200]}" for number, each in enumerate(charts, 1))
+    places = [to.place / f"{name}.{to.format}" for name in names]
+    for place in places:
+        to.check(place)
+    for chart, place in zip(charts, places, strict=True):
+        raw = export.svg(chart).encode() if to.format == "svg" else export.png(chart)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fs.write_output(place, raw)
+    session.note(f"{count(len(charts), 'chart')} in {quote(to.place)}")

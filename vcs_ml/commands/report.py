@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
 from vcs_ml import fs, output
-from vcs_ml.errors import UsageError, UserError
+from vcs_ml.errors import UsageError
 from vcs_ml.metrics.table import PRECISION
 from vcs_ml.report import collect, earlier, forge, junit, markdown, openmetrics, page, record, sides
 from vcs_ml.report.collect import Job
@@ -23,6 +23,14 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 Format = Literal["md", "html", "json", "junit", "openmetrics"]
 Forge = Literal["github", "gitlab"]
 
+_SUFFIXES: Final[dict[str, Format]] = {
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".xml": "junit",
+    ".prom": "openmetrics",
+}
+
 
 @app.command()
 def report(
@@ -34,9 +42,13 @@ def report(
         str | None, typer.Argument(metavar="[HEAD]", help="The newer one (default: the workspace; in CI: HEAD).")
     ] = None,
     *,
-    form: Annotated[Format, typer.Option("--format", help="What to write.")] = "md",
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="What to write (default: as FILE ends - .html .json .xml .prom - else md)."),
+    ] = None,
     file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there (default: standard output).")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it there (default: - for standard output)."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="With -o: replace a file that is no report.")] = False,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Exit with 1 if a gate fails.")] = True,
@@ -82,8 +94,11 @@ def report(
     if key and not rows:
         raise UsageError("--key belongs to --rows", hint=f"vml report --key {key[0]}")
     project = Project.find(session.directory, session.env)
-    if file is not None:
-        _check_place(project, session.directory / file, force=force)
+    place = session.directory / file if file is not None and str(file) != "-" else None
+    if place is not None:
+        hint = "name another file: -o vml-report.md"
+        overwrite.refuse_other(project, place, earlier.BEGINNING, "report", hint=hint, force=force)
+        form = form or _SUFFIXES.get(place.suffix.lower())
     older, newer = sides.both(project.git, session.env, base, head)
     store = opening.open_store(project, session.note)
     with session.progress("comparing") as meter:
@@ -92,24 +107,16 @@ def report(
         )
         found = collect.collect(job, title)
     text = markdown.write(found, precision=precision)
-    raw = text.encode() if form == "md" else _written(found, form, precision, job)
-    if file is None:
+    raw = text.encode() if form is None or form == "md" else _written(found, form, precision, job)
+    if place is None:
         session.data(raw)
     else:
-        fs.write_output(session.directory / file, raw)
+        fs.write_output(place, raw)
     forge.summary(text, session.env, session.warn)
     if post is not None:
         _post(session, post, post_key, text)
     if gate and not found.passed:
         raise typer.Exit(1)
-
-
-def _check_place(project: Project, place: Path, *, force: bool) -> None:
-    """UserError where a report would replace something other than a report."""
-    overwrite.refuse(project, place, hint="name another file: -o report.md")
-    if not force and place.is_file() and not place.is_symlink() and not earlier.is_report(place):
-        hint = "--force replaces it; or name another file"
-        raise UserError(f"{output.quote(place)} is there, and is no report", hint=hint)
 
 
 def _post(session: Session, kind: Forge, key: str, text: str) -> None:

@@ -16,7 +16,7 @@ from vcs_ml.workspace import opening, relink, saved, sources, sync
 from vcs_ml.workspace import status as looking
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
-from vcs_ml.workspace.status import Change, Status
+from vcs_ml.workspace.status import Change, Conflict, Status
 
 if TYPE_CHECKING:
     from vcs_ml.pipeline.staleness import StageState, Staleness
@@ -72,7 +72,8 @@ def status(
                 rehash=rehash,
                 targets=dict(zip(paths or (), targets, strict=True)),
             )
-    known = [*(each.path for each in found.pointers), *(stages.named if stages else ())]
+    known = [each.path for each in found.pointers] + [each.path for each in found.conflicts]
+    known += stages.named if stages else ()
     unknown = [t for t in targets if not any(path == t or path.startswith(f"{t}/") for path in known)]
     opening.check_targets({each.path: each for each in (*found.tracked, *found.optional, *found.unmade)}, unknown)
     absent = {each.path for each in found.missing}
@@ -111,6 +112,7 @@ def _as_json(
     return {
         "schema": 1,
         "clean": _is_clean(found, stages),
+        "conflicts": [{"path": c.path, "change": c.what, "source": c.source} for c in found.conflicts],
         "data": [_change_json(each, algorithm) for each in found.data],
         "pointers": [{"path": p.path, "change": p.change, "staged": p.staged} for p in found.pointers],
         "missing": [{"path": m.path, "hash": m.hash, "objects": m.objects} for m in found.missing],
@@ -146,6 +148,7 @@ def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] 
 def _print(
     session: Session, project: Project, found: Status, stages: Staleness | None, waiting: opening.NotPushed
 ) -> None:
+    _print_conflicts(session, found.conflicts)
     outs = {each.path: each for each in found.tracked if each.lock}
     verb = "commit" if any(sources.owner(each.path, outs) for each in found.data) else "add"
     _section(
@@ -175,7 +178,7 @@ def _print(
         session,
         "Pointers that differ from HEAD:",
         "git add and git commit record them",
-        [(each.change, output.quote(each.path)) for each in found.pointers],
+        [(each.change, output.quote(each.path)) for each in found.pointers if each.change != "conflict"],
         "green",
     )
     _section(
@@ -215,6 +218,28 @@ def _print(
             f"{name} is recorded for {output.quote(each.maker)}, which is no stage any more "
             f"(vml rm --cached {name} ends tracking it)"
         )
+
+
+def _print_conflicts(session: Session, conflicts: list[Conflict]) -> None:
+    sections: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for each in conflicts:
+        if each.what == "settled":
+            title = "Settled, which Git has not been told:", "git add FILE tells it"
+        elif each.path != each.source:
+            title = (
+                "Conflicts in merged data:",
+                "vml checkout --ours PATH or --theirs PATH settles one, vml add PATH records what is there",
+            )
+        elif each.what.startswith("both") and each.what != "both deleted":
+            title = (
+                "Files that were not merged:",
+                "vml checkout --merge FILE merges one, --ours FILE or --theirs FILE takes a side",
+            )
+        else:
+            title = "Files that only one side has:", "git add FILE keeps one, git rm FILE drops it"
+        sections.setdefault(title, []).append((each.what, output.quote(each.path)))
+    for (name, hint), rows in sections.items():
+        _section(session, name, hint, rows, "red")
 
 
 def _brought_by(project: Project, found: Status, paths: Collection[str]) -> str:
@@ -263,6 +288,7 @@ def _section(session: Session, title: str, hint: str, rows: list[tuple[str, str]
     if not rows:
         return
     session.out(f"{title}\n  ({hint})")
+    width = max(12, *(len(label) + 2 for label, _ in rows))
     for label, text in rows:
-        session.out(f"\t{output.paint(f'{label + chr(58):<12}{text}', colour, on=session.colour)}")
+        session.out(f"\t{output.paint(f'{label + chr(58):<{width}}{text}', colour, on=session.colour)}")
     session.out("")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from vcs_ml import git, history
-from vcs_ml.errors import UserError
+from vcs_ml.errors import UserError, VmlError
 from vcs_ml.git import GitRoot
 from vcs_ml.history import Replaced
 from vcs_ml.hooks import projects
@@ -43,33 +43,39 @@ def follow(
     root: GitRoot, env: Mapping[str, str], move: Move, *, note: Say, warn: Warn, show: Callable[[], Progress]
 ) -> None:
     """Check out the data in which the commits of a move differ, in every project; of those whose first commit is not
-    known here, all. Bytes that are in no store stay, and are told, as is what the store lacks.
-
-    Raises UserError where something cannot be read at all.
+    known here, all. What is left as it is, because bytes of it are in no store or because the store lacks it, is told,
+    as is everything else that went wrong with a project. UserError where Git cannot be asked.
     """
     known = history.commits(root, [each or "" for each in move.olds])
+    broken: dict[str, UserError] = {}
+    todo: list[tuple[Project, Callable[[], Changes]]] = []
     if None in known:
-        for project in projects.here(root, env).values():
-            _bring(project, _everything(project), note, warn, show)
-        return
-    replaced: dict[str, Replaced] = {}
-    for old in known:
-        assert old is not None
-        replaced |= {each.path: each for each in history.apart(root, old, move.new, projects.PATTERNS)}
-    if not replaced:
-        note("no data differs")
-        return
-    every = projects.here(root, env)
-    # A project that the new commit does not have still has data here.
-    left = {
-        path: each.old
-        for path, each in replaced.items()
-        if each.old and f"/{path}".endswith(f"/{projects.CONFIG}") and projects.prefix_of(path) not in every
-    }
-    every |= projects.elsewhere(root, env, left)
-    for prefix, inside in projects.by_project(every, replaced):
-        if every[prefix].state_dir.is_dir():
-            _bring(every[prefix], _changes(every[prefix], inside), note, warn, show)
+        todo = [(one, _everything(one)) for one in projects.here(root, env, broken).values()]
+    else:
+        replaced: dict[str, Replaced] = {}
+        for old in filter(None, known):
+            replaced |= {each.path: each for each in history.apart(root, old, move.new, projects.PATTERNS)}
+        if not replaced:
+            note("no data differs")
+            return
+        every = projects.here(root, env, broken)
+        # A project that the new commit does not have still has data here.
+        left = {
+            path: each.old
+            for path, each in replaced.items()
+            if each.old and f"/{path}".endswith(f"/{projects.CONFIG}") and not os.path.lexists(root.cwd / path)
+        }
+        every |= projects.elsewhere(root, env, left)
+        for prefix, inside in projects.by_project({*every, *broken}, replaced):
+            if prefix in every and every[prefix].state_dir.is_dir():
+                todo.append((every[prefix], _changes(every[prefix], inside)))
+    for project, find in todo:
+        try:
+            _bring(project, find, note, warn, show)
+        except VmlError as error:
+            warn(error.message, error.hint)
+    for each in broken.values():
+        warn(each.message, each.hint)
 
 
 def _everything(project: Project) -> Callable[[], Changes]:
@@ -166,7 +172,8 @@ def _bring(project: Project, find: Callable[[], Changes], note: Say, warn: Warn,
         parts.append(f"{count(done.written, 'file')} written ({size(done.bytes)})")
     if done.removed:
         parts.append(f"{count(done.removed, 'file')} removed")
-    note(f"{where}{', '.join(parts) or 'nothing to do'}")
+    if parts or not (left or changes.broken):
+        note(f"{where}{', '.join(parts) or 'nothing to do'}")
     for error in changes.broken:
         warn(error.message, error.hint)
     stayed = [path for path in changes.gone or () if os.path.lexists(project.root / path) and not is_owned(path)]

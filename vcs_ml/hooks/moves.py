@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from vcs_ml import fs, git
+from vcs_ml import fs, git, history
 from vcs_ml.git import FULL_ID, GitRoot
 
 # In the git directory: where a rebase keeps its state, with either of its backends, and what tells that a command waits
@@ -56,11 +56,8 @@ def of_rewrite(root: GitRoot, command: str) -> Move | None:
     """What post-rewrite is told: "rebase", or "amend", which leaves the working tree as it is: None."""
     if command != "rebase":
         return None
-    # It is called before the state of the rebase is removed. Where that began with a checkout that no file told to be
-    # part of it (the apply backend), the data is of the commit that it went onto.
-    places = [f"{name}/{what}" for what in ("orig-head", "onto") for name in _REBASES]
-    first, second, *onto = (_read(root, place) for place in places)
-    return Move(_olds(_caught_up(root), first or second or _read(root, "ORIG_HEAD"), *onto), git.head(root))
+    before = _read(root, "rebase-merge/orig-head") or _read(root, "ORIG_HEAD")
+    return Move(_olds(_caught_up(root), before, _onto(root)), git.head(root))
 
 
 def of_framework(root: GitRoot, env: Mapping[str, str]) -> Move | None:
@@ -72,6 +69,14 @@ def of_framework(root: GitRoot, env: Mapping[str, str]) -> Move | None:
     if command := env.get("PRE_COMMIT_REWRITE_COMMAND"):
         return of_rewrite(root, command)
     return Move((None,), None)
+
+
+def _onto(root: GitRoot) -> str | None:
+    """The commit that a rebase by the apply backend went onto: it begins with a checkout when nothing tells yet that
+    this is part of a rebase, so that the data is of that commit. Its state is removed after post-rewrite.
+    """
+    first = _read(root, "rebase-apply/rewritten", -1)  # lines with the old and the new commit
+    return history.parent(root, first) if first else None
 
 
 def _olds(*commits: str | None) -> tuple[str | None, ...]:
@@ -109,11 +114,11 @@ def _caught_up(root: GitRoot) -> str | None:
     return commit
 
 
-def _read(root: GitRoot, name: str) -> str | None:
-    """The commit in a small file of the git directory, None if there is none."""
+def _read(root: GitRoot, name: str, column: int = 0) -> str | None:
+    """The commit in the first line of a file of the git directory, None if there is none."""
     try:
         with (root.git_dir / name).open("rb") as file:
-            text = file.read(100).decode("ascii", "replace").strip()
+            words = file.readline(200).decode("ascii", "replace").split()
     except OSError:
         return None
-    return text if FULL_ID.fullmatch(text) else None
+    return words[column] if words and FULL_ID.fullmatch(words[column]) else None

@@ -133,15 +133,18 @@ def looked_at(root: GitRoot) -> tuple[Place, dict[str, State | None]]:
     wanted = {name: _script(where, name) for name in NAMES}
     if where.chained is not None:
         wanted |= _links(root, where)
+    now = root.common_dir / "hooks"  # where Git looks
+    for _, path in _settings(root):
+        now = root.cwd / path
     found: dict[str, State | None] = {}
-    in_force = where.chained is None or str(where.directory) in (path for _, path in _settings(root))
     for name, raw in wanted.items():
-        target = _target(where.directory, name)
+        target = _target(now, name)
         here = _content(target)
-        if not in_force or here is None or not scripts.is_ours(here):
+        if here is None or not scripts.is_ours(here):
             found[name] = None
         else:
-            found[name] = "unchanged" if here == raw and os.access(target, os.X_OK) else "updated"
+            right = here == raw and now == where.directory and os.access(target, os.X_OK)
+            found[name] = "unchanged" if right else "updated"
     return where, found
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from vcs_ml import git, history
+from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot
-from vcs_ml.gittree import Trees
+from vcs_ml.gittree import FILE, Trees
 from vcs_ml.workspace.project import Project
 
 CONFIG: Final = ".vml/config.toml"
@@ -34,9 +35,19 @@ def prefixes(root: GitRoot) -> list[str]:
     return [each for each in found if (root.cwd / each).resolve() == root.cwd / each]  # not through links
 
 
-def here(root: GitRoot, env: Mapping[str, str]) -> dict[str, Project]:
-    """The projects of the working tree by where they begin. UserError for one whose settings cannot be read."""
-    return {each: Project(root.cwd / each, root, env) for each in prefixes(root)}
+def here(root: GitRoot, env: Mapping[str, str], broken: dict[str, UserError] | None = None) -> dict[str, Project]:
+    """The projects of the working tree by where they begin. Why the settings of one cannot be read is put into
+    `broken` in the same way; without it, that is raised.
+    """
+    found = {}
+    for each in prefixes(root):
+        try:
+            found[each] = Project(root.cwd / each, root, env)
+        except UserError as error:
+            if broken is None:
+                raise
+            broken[each] = error
+    return found
 
 
 def elsewhere(root: GitRoot, env: Mapping[str, str], blobs: Mapping[str, str]) -> dict[str, Project]:
@@ -48,15 +59,25 @@ def elsewhere(root: GitRoot, env: Mapping[str, str], blobs: Mapping[str, str]) -
     }
 
 
-def at(root: GitRoot, commits: Iterable[str]) -> dict[str, str]:
-    """The settings of the projects in these commits: path -> blob id, as the first of them has it that has one."""
+def around(root: GitRoot, commits: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
+    """The settings of the projects that paths lie in, in any of these commits: their paths, and the blob id in the
+    first commit that has them.
+    """
+    folders = {folder for path in paths for folder in _above(path)}
     found: dict[str, str] = {}
     with Trees(root) as trees:
         for commit in commits:
-            for path, node in trees.named(trees.top(commit), {"config.toml"}):
-                if f"/{path}".endswith(f"/{CONFIG}"):
-                    found.setdefault(path, node.oid)
+            for folder in folders:
+                path = f"{folder}/{CONFIG}".lstrip("/")
+                if path not in found and (node := trees.find(trees.top(commit), path)) and node.mode in FILE:
+                    found[path] = node.oid
     return found
+
+
+def _above(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def prefix_of(config: str) -> str:
@@ -68,10 +89,6 @@ def by_project(known: Iterable[str], paths: Mapping[str, T]) -> Iterator[tuple[s
     """What lies in each of the `known` projects and in none further inside: where it begins, what is there."""
     found: dict[str, dict[str, T]] = {each: {} for each in sorted(known)}
     for path, what in paths.items():
-        above = path
-        while above:
-            above = above.rpartition("/")[0]
-            if above in found:
-                found[above][path] = what
-                break
+        if (nearest := next((each for each in _above(path) if each in found), None)) is not None:
+            found[nearest][path] = what
     yield from ((each, inside) for each, inside in found.items() if inside)

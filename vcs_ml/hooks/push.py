@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from vcs_ml import git
+from vcs_ml import git, history
 from vcs_ml.config import NoRemote, RemoteConfig
 from vcs_ml.git import GitRoot
 from vcs_ml.hooks import projects, updates
@@ -45,9 +46,10 @@ def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> li
         return []
     known = projects.here(root, env)
     head = git.head(root) if root.worktree is not None else None
-    committed = projects.at(root, [tip for tip in pushed.tips if tip != head])
+    committed = projects.around(root, [tip for tip in pushed.tips if tip != head], (path for path, _ in pushed.files))
     others = {path: oid for path, oid in committed.items() if projects.prefix_of(path) not in known}
-    known |= projects.elsewhere(root, env, others)
+    away = projects.elsewhere(root, env, others)
+    known |= away
     blobs: dict[str, set[str]] = {}
     for path, oid in pushed.files:
         blobs.setdefault(path, set()).add(oid)
@@ -56,7 +58,7 @@ def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> li
         project = known[prefix]
         pairs = sorted((path, oid) for path, oids in inside.items() for oid in oids)
         pointers = list(tracked.in_blobs(project, pairs))
-        if pointers and not project.main_state_dir.is_dir():
+        if pointers and prefix in away and not project.main_state_dir.is_dir():
             where = quote(prefix or ".")
             warn(f"{_named(pointers)} was not looked at: the project {where} is not in this clone", None)
         elif pointers:
@@ -67,7 +69,10 @@ def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> li
 def of_head(root: GitRoot, env: Mapping[str, str]) -> list[Data]:
     """What HEAD records, in every project of the working tree. UserError where that cannot be read."""
     head = git.resolve(root, "HEAD")
-    every = projects.here(root, env) or projects.elsewhere(root, env, projects.at(root, [head]))
+    every = projects.here(root, env)
+    if root.worktree is None:
+        found = history.ls_tree(root, head, projects.PATTERNS[-1:])
+        every = projects.elsewhere(root, env, {os.fsdecode(path): oid for path, _, oid in found})
     return [Data(each, list(tracked.at_revision(each, head).values()), head) for each in every.values()]
 
 
@@ -98,7 +103,7 @@ def verify(data: Data, *, note: Say, warn: Warn) -> None:
         lacked = {each.path for each in pointers} if there is None else opening.lacking(store, there, pointers)
         if lacked:
             command = _push_command(data, [each for each in pointers if each.path in lacked], config)
-            raise Blocked(f"{config.name} does not have all of {_listed(lacked)}", hint=command)
+            raise Blocked(f"{config.name} does not have all data of {_listed(lacked)}", hint=command)
         note(f"{config.name} has everything")
 
 
@@ -126,7 +131,8 @@ def _by_remote(data: Data, warn: Warn) -> list[tuple[RemoteConfig, list[Pointer]
 def _push_command(data: Data, lacked: Sequence[Pointer], config: RemoteConfig) -> str:
     """What sends this: all versions, where it is not what the workspace names."""
     project = data.project
-    here = {each.oid for each in tracked.in_workspace(project, broken={}).values()} if project.root.is_dir() else set()
+    is_here = project.git.worktree is not None and project.root.is_dir()
+    here = {each.oid for each in tracked.in_workspace(project, broken={}).values()} if is_here else set()
     every = "" if all(each.oid in here for each in lacked) else " --all-commits"
     remote = "" if config.name == sync.remote_name(project, None) else f" -r {config.name}"
     return f"vml{f' -C {quote(project.root)}' if project.prefix else ''} push{every}{remote}"
@@ -137,7 +143,7 @@ def _nowhere(store: LocalStore, there: Remote, pointers: Sequence[Pointer], erro
     lacked = opening.lacking(store, there, doubtful)
     shown = _listed(lacked) if lacked else error.message
     return Blocked(
-        f"neither the local store nor {there.name} has all of {shown}",
+        f"neither the local store nor {there.name} has all data of {shown}",
         hint="push from a clone that has it, or vml fetch --all-commits from another remote",
     )
 

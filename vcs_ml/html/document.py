@@ -51,7 +51,7 @@ def write(
     """
     style = _file("style.css") + needs.style
     has_table = any("<table>" in each.body for each in sections)
-    scripts = [*([_file("sort.js")] if has_table else ()), *needs.scripts]
+    scripts = [*([_file("table.js")] if has_table else ()), *needs.scripts]
     head = join(
         Html('<meta charset="utf-8">'),
         tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, [*scripts, *needs.allowed])),

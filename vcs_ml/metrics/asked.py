@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from vcs_ml import git, history
 from vcs_ml.errors import UserError
@@ -10,12 +11,15 @@ from vcs_ml.git import GitRoot
 from vcs_ml.metrics.revision import WORKSPACE, Reader, Revision
 from vcs_ml.workspace.sync import Scope
 
+_FOLDERS: Final = {"branch": "refs/heads/", "tag": "refs/tags/"}
+
 
 def revisions(reader: Reader, names: Sequence[str], scope: Scope) -> list[Revision]:
     """The revisions of these names and this scope; without either, the workspace (HEAD in a bare repository).
 
     `A..B` stands for commits, the newest first. Those of a range, and of all commits, are left out where they have a
-    name here. WORKSPACE is the workspace, unless a commit has this name. UserError for a name that Git does not know.
+    name here. WORKSPACE is the workspace; a branch or tag of this name goes by its full one. UserError for a name that
+    Git does not know.
     """
     root = reader.project.git
     if not names and not any(scope):
@@ -37,7 +41,7 @@ def two(reader: Reader, a: str, b: str | None) -> tuple[Revision, Revision]:
 
 
 def pair(root: GitRoot, a: str, b: str | None) -> tuple[str, str | None]:
-    """The names of the two revisions of a comparison; None is the workspace, which WORKSPACE names, too.
+    """The names of the two revisions of a comparison; None is the workspace, which WORKSPACE always names, too.
 
     As in git diff, `A..B` alone stands for both, and `A...B` for B and the commit at which it left A.
     """
@@ -50,9 +54,7 @@ def pair(root: GitRoot, a: str, b: str | None) -> tuple[str, str | None]:
             if base is None:
                 raise UserError(f"{a} and {b} have no common commit here", hint=f"compare both as they are: {a}..{b}")
             a = git.run(["rev-parse", "--short", base], root.cwd).decode().strip()
-    if b == WORKSPACE and not is_commit(root, b):
-        b = None
-    return a, b
+    return a, None if b == WORKSPACE else b
 
 
 def is_commit(root: GitRoot, name: str) -> bool:
@@ -74,7 +76,7 @@ def _named(reader: Reader, names: Sequence[str], scope: Scope) -> Iterator[tuple
             yield name, reader.any(name).commit or ""
     for ref in history.refs(root) if scope.all_branches or scope.all_tags else ():
         if (ref.kind == "branch" and scope.all_branches) or (ref.kind == "tag" and scope.all_tags):
-            yield ref.name, ref.commit
+            yield (f"{_FOLDERS[ref.kind]}{ref.name}" if ref.name == WORKSPACE else ref.name), ref.commit
     if scope.all_commits:
         yield from (
             ("", commit) for commit in git.run(["rev-list", "--date-order", "--all"], root.cwd).decode().split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
@@ -11,7 +12,7 @@ from vcs_ml import values
 from vcs_ml.errors import CorruptError, UserError, VmlError
 from vcs_ml.metrics import flat, naming, revision
 from vcs_ml.metrics.declared import Declarations, Declared, Keys, together
-from vcs_ml.metrics.flat import Flat
+from vcs_ml.metrics.flat import Exact, Flat
 from vcs_ml.metrics.revision import Reader, Revision, Stored
 from vcs_ml.output import quote, size
 from vcs_ml.pipeline.stage import FILE as STAGES
@@ -21,6 +22,7 @@ Kind = Literal["params", "metrics"]
 # Of one revision. A few blobs may stand for any number of files, and to parse a megabyte takes up to a second.
 VALUES_MAX: Final = 1_000_000
 BYTES_MAX: Final = 64_000_000
+_NAMED: Final = 5  # files in a hint
 _BINARY: Final = 8000  # where a zero byte makes a file binary for Git, too (buffer_is_binary)
 
 
@@ -96,7 +98,7 @@ class Collector:
         self._reader = reader
         self._declarations = Declarations(reader.project.root)
         self._bytes = 0  # parsed for this revision
-        self._parsed: dict[tuple[str, str | bytes, Keys], Flat] = {}
+        self._parsed: dict[tuple[str, str | bytes, Keys], tuple[Flat, Exact]] = {}
 
     def declared(self, at: Revision) -> Declared:
         """What a revision declares."""
@@ -121,8 +123,7 @@ class Collector:
             for one, listing in zip(declared, listings, strict=True):
                 if one.error is not None:
                     listing.errors[STAGES] = one.error
-        self._reader.bring(_stored(revisions, listings))
-        return [self._values(at, listing) for at, listing in zip(revisions, listings, strict=True)]
+        return self._read(revisions, listings)
 
     def read(self, revisions: Sequence[Revision], files: Sequence[str]) -> list[Values]:
         """The values of these files, whether they are declared or not, at each of these revisions."""
@@ -130,12 +131,26 @@ class Collector:
         for listing in listings:
             for other in listing.files.keys() - set(files):  # those of a directory
                 del listing.files[other]
-        self._reader.bring(_stored(revisions, listings))
-        return [self._values(at, listing) for at, listing in zip(revisions, listings, strict=True)]
+        return self._read(revisions, listings)
 
-    def _values(self, at: Revision, listing: _Listing) -> Values:
+    def _read(self, revisions: Sequence[Revision], listings: Sequence[_Listing]) -> list[Values]:
+        self._reader.bring(_stored(revisions, listings))
+        read = [self._values(at, listing) for at, listing in zip(revisions, listings, strict=True)]
+        found: list[dict[str, Flat]] = [{} for _ in read]
+        for file in sorted({file for files, _ in read for file in files}):
+            held = [(number, files[file]) for number, (files, _) in enumerate(read) if file in files]
+            for (number, _), table in zip(held, flat.alike([each for _, each in held]), strict=True):
+                found[number][file] = table
+        return [
+            Values(at.label, files, errors, at.commit)
+            for at, files, (_, errors) in zip(revisions, found, read, strict=True)
+        ]
+
+    def _values(
+        self, at: Revision, listing: _Listing
+    ) -> tuple[Mapping[str, tuple[Flat, Exact]], Mapping[str, VmlError]]:
         errors = dict(listing.errors)
-        files: dict[str, Flat] = {}
+        files: dict[str, tuple[Flat, Exact]] = {}
         count = self._bytes = 0
         at.expect(file for file, keys in listing.files.items() if (file, at.version(file), keys) not in self._parsed)
         for file, keys in sorted(listing.files.items()):
@@ -146,12 +161,12 @@ class Collector:
                     raise _too_much(file, size(BYTES_MAX))
                 if (found := self._parse(at, file, keys)) is not None:
                     files[file] = found
-                    count += len(found)
+                    count += len(found[0])
             except (UserError, CorruptError) as error:
                 errors[file] = error
-        return Values(at.label, files, errors, at.commit)
+        return files, errors
 
-    def _parse(self, at: Revision, file: str, keys: Keys) -> Flat | None:
+    def _parse(self, at: Revision, file: str, keys: Keys) -> tuple[Flat, Exact] | None:
         version = at.version(file)
         if version is not None and (file, version, keys) in self._parsed:
             return self._parsed[file, version, keys]
@@ -212,8 +227,20 @@ def _narrowed(
             chosen.errors.update((path, why) for path, why in here.errors.items() if naming.covers(target, path))
         if not any(naming.covers(target, path) for each in found for path in (*each.files, *each.errors)):
             where = ", ".join(each.label for each in revisions)
-            raise UserError(f"{quote(target)} is nowhere in {where}", hint=f"vml {kind} diff without it shows all")
+            every = sorted({path for each in listings for path in each.files})
+            raise UserError(f"{quote(target)} is nowhere in {where}", hint=_meant(target, every, kind))
     return found
+
+
+def _meant(target: str, files: Sequence[str], kind: Kind) -> str:
+    """Which of the declared files was probably meant, or which there are."""
+    named = [each for each in files if posixpath.basename(each) == posixpath.basename(target)]
+    near = named[0] if len(named) == 1 else values.suggestion(target, files)
+    if near is not None:
+        return f"did you mean {quote(near)}?"
+    if not files:
+        return f"vml.yaml names no files of {kind}"
+    return f"{kind} are in {', '.join([*map(quote, files[:_NAMED]), *['...'] * (len(files) > _NAMED)])}"
 
 
 def _stored(revisions: Sequence[Revision], listings: Sequence[_Listing]) -> Iterator[Stored]:

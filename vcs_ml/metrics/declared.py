@@ -32,14 +32,15 @@ class Declared(NamedTuple):
     """What the vml.yaml files of a revision declare. Paths are files, directories and patterns, from the top.
 
     Of a file of params, only some keys may be meant. `gates` are file, key, and the mapping that the schema describes:
-    those that several vml.yaml have for one value all count. `error` is what kept a vml.yaml from being read; then all
-    else is empty.
+    those that several vml.yaml have for one value all count. `faults` are gates that are wrong, and why. `error` is
+    what kept a vml.yaml from being read; then all else is empty.
     """
 
     params: Mapping[str, Keys]
     metrics: tuple[str, ...] = ()
     plots: tuple[PlotSource, ...] = ()
     gates: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
+    faults: tuple[tuple[str, str, VmlError], ...] = ()
     pipeline: Pipeline = Pipeline((), ())
     error: VmlError | None = None
 
@@ -73,7 +74,9 @@ class Declarations:
                 if names == files and all(has(path, raw) for path, raw in before.items()):
                     return known
             used: dict[str, bytes | None] = {}
-            found = _declared(load.load(self._root, files, lambda path: used.setdefault(path, take(path))))
+            found = _declared(
+                load.load(self._root, files, lambda path: used.setdefault(path, take(path)), strict=False)
+            )
         except (UserError, CorruptError) as error:
             return Declared({PARAMS: None}, error=error)
         self._known.append((files, used, found))
@@ -90,18 +93,24 @@ def _declared(pipeline: Pipeline) -> Declared:
     metrics: dict[str, None] = {}
     plots: list[PlotSource] = []
     gates: list[tuple[str, str, Mapping[str, Any]]] = []
+    faults: list[tuple[str, str, VmlError]] = []
     for each in pipeline.declared:
         base = posixpath.dirname(each.file)
         params.update((path, None) for path in each.params)
         metrics.update(dict.fromkeys(each.metrics))
         plots += (PlotSource(name, base, props) for name, props in each.plots)
-        for name, gate in each.gates.items():
-            file, _, key = name.partition(":")
-            gates.append((posixpath.normpath(posixpath.join(base, file)), key, gate))
+        gates += ((*_named(base, name), gate) for name, gate in each.gates.items())
+        faults += ((*_named(base, str(name)), fault) for name, fault in each.faults.items())
     for stage in pipeline.stages:
         for one in stage.params:
             keys = None if one.keys is None else frozenset(one.keys)
             params[one.file] = together(params.get(one.file, frozenset()), keys)
         metrics.update((out.path, None) for out in stage.outs if out.kind == "metric")
         plots += (PlotSource(out.path, "", out.plot or {}) for out in stage.outs if out.kind == "plot")
-    return Declared(params, tuple(metrics), tuple(plots), tuple(gates), pipeline)
+    return Declared(params, tuple(metrics), tuple(plots), tuple(gates), tuple(faults), pipeline)
+
+
+def _named(base: str, gate: str) -> tuple[str, str]:
+    """The file and the key of a gate."""
+    file, _, key = gate.partition(":")
+    return posixpath.normpath(posixpath.join(base, file)), key

@@ -6,12 +6,14 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from vcs_ml import values
 
 Flat = dict[str, Any]  # of None, bool, int, float, str; lists of these; [] and {} where nothing is in them
+# Of keys with special names in them, those with all of these in quotes; None where a file has no others.
+Exact = Mapping[str, str] | None
 
 ROWS_MAX: Final = 100_000
 # Aliases of YAML repeat a text that is in the file once, and each key repeats those above it.
@@ -23,9 +25,9 @@ _FLOATS: Final = frozenset({float})
 _PLAIN: Final = frozenset({float, int, bool, type(None)})
 
 
-def flatten(content: Any, keys: Collection[str] | None = None) -> Flat:
+def flatten(content: Any, keys: Collection[str] | None = None) -> tuple[Flat, Exact]:
     """The values in a file, or those at some `keys` and below, by keys such as `train.layers[0].size`, which
-    `values.select` finds again.
+    `values.select` finds again; and their exact keys.
 
     A list of plain values is one value, and a file of nothing has none. Where two values would have one key, because a
     name has dots, brackets or quotes, or is empty, such names are in brackets and quotes in that file: `["a.b"].c`.
@@ -33,7 +35,25 @@ def flatten(content: Any, keys: Collection[str] | None = None) -> Flat:
     """
     parts = [("", content)] if keys is None else list(_chosen(content, keys))
     table = _Table(parts, quoted=False)
-    return table.found if len(table.found) == table.count else _Table(parts, quoted=True).found
+    if len(table.found) == table.count:
+        return table.found, table.exact
+    return _Table(parts, quoted=True).found, None
+
+
+def alike(tables: Sequence[tuple[Flat, Exact]]) -> list[Flat]:
+    """The same tables, in which a key stands for one place: where one of them has it for another, all are quoted."""
+    if len(tables) < 2 or not any(exact is None or exact for _, exact in tables):
+        return [found for found, _ in tables]
+    places: dict[str, str] = {}
+    for _, exact in tables:
+        places |= exact or {}
+    if all(
+        exact is not None
+        and (exact == places or all(exact.get(key, key) == places[key] for key in places.keys() & found.keys()))
+        for found, exact in tables
+    ):
+        return [found for found, _ in tables]
+    return [{exact.get(key, key): each for key, each in found.items()} if exact else found for found, exact in tables]
 
 
 def refuse_many(raw: bytes) -> None:
@@ -67,35 +87,50 @@ class _Table:
 
     def __init__(self, parts: Iterable[tuple[str, Any]], *, quoted: bool) -> None:
         self.found: Flat = {}
+        self.exact: dict[str, str] = {}
         self.count = 0
         self._items = self._letters = 0
         self._quoted = quoted
         for above, part in parts:
-            self._take(part, above, top=not above)
+            self._take(part, above, above, top=not above)
 
-    def _take(self, value: Any, above: str, *, top: bool = False) -> None:
+    def _take(self, value: Any, above: str, exact: str, *, top: bool = False) -> None:
         if isinstance(value, dict) and (value or top):
-            self._take_mapping(value, above, dot="" if top else f"{above}.")
+            dot = "" if top else f"{above}."
+            self._take_mapping(value, exact, dot, dot if exact is above else f"{exact}.")
         elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
             for index, each in enumerate(value):
                 self._add(0, len(above))
-                self._take(each, f"{above}[{index}]")
+                key = f"{above}[{index}]"
+                self._take(each, key, key if exact is above else f"{exact}[{index}]")
         elif value is not None or not top:
             self.found[above] = value
             self.count += 1
+            if exact is not above:
+                self.exact[above] = exact
             texts = value if isinstance(value, list) else [value]
             self._add(len(texts) or 1, sum(len(each) for each in texts if isinstance(each, str)))
 
-    def _take_mapping(self, value: dict[str, Any], above: str, dot: str) -> None:
-        self._add(0, len(dot) * len(value) + sum(map(len, value)))  # before there are so many keys
+    def _take_mapping(self, value: dict[str, Any], exact: str, dot: str, exact_dot: str) -> None:
+        names = "".join(value)
+        self._add(0, len(dot) * len(value) + len(names))  # before there are so many keys
+        special = "." in names or "[" in names or "]" in names or '"' in names or "" in value
         if not self._quoted and _PLAIN.issuperset(map(type, value.values())):  # as in most
             self.found |= {dot + name: each for name, each in value.items()}
             self.count += len(value)
             self._add(len(value), 0)
+            if special:
+                self.exact |= {dot + name: exact + _bracket(name) for name in value if _is_special(name)}
+            if exact_dot is not dot:
+                self.exact |= {dot + name: exact_dot + name for name in value if not (special and _is_special(name))}
             return
         for name, each in value.items():
-            special = self._quoted and _is_special(name)
-            self._take(each, f"{above}[{json.dumps(name, ensure_ascii=False)}]" if special else dot + name)
+            key = dot + name
+            if special and _is_special(name):
+                quoted = exact + _bracket(name)
+                self._take(each, quoted if self._quoted else key, quoted)
+            else:
+                self._take(each, key, key if exact_dot is dot else exact_dot + name)
 
     def _add(self, items: int, letters: int) -> None:
         self._items += items
@@ -104,6 +139,15 @@ class _Table:
             raise _too_many()
         if self._letters > LETTERS_MAX:
             raise ValueError(f"more than {LETTERS_MAX:,} letters in values and keys")
+
+
+def _bracket(name: str) -> str:
+    # To make JSON of each would take ten times as long.
+    return f'["{name}"]' if name.isprintable() and '"' not in name and "\\" not in name else _in_json(name)
+
+
+def _in_json(name: str) -> str:
+    return f"[{json.dumps(name, ensure_ascii=False)}]"
 
 
 def _is_special(name: str) -> bool:

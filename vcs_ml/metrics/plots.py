@@ -8,6 +8,7 @@ import itertools
 import posixpath
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vcs_ml import values
@@ -21,6 +22,7 @@ from vcs_ml.pipeline.stage import FILE as STAGES
 from vcs_ml.plots import definition, figures, images, pictures, series, templates
 from vcs_ml.plots.figures import Chart
 from vcs_ml.plots.images import Images
+from vcs_ml.plots.points import Source
 from vcs_ml.plots.series import Table
 from vcs_ml.plots.templates import Template
 
@@ -33,10 +35,14 @@ _KEPT_MAX: Final = 32_000_000  # bytes of files whose tables are kept for other 
 
 
 class Gathered(NamedTuple):
-    """Figures in the order in which they are declared, and what could not be read: errors by revision and file."""
+    """Figures in the order in which they are declared, and what could not be read: errors by revision and file.
+
+    `changed` are the ids of those whose files have not the same bytes at all revisions, as far as they were read.
+    """
 
     figures: list[Chart | Images]
     errors: dict[tuple[str, str], VmlError]
+    changed: frozenset[str]
 
 
 def gather(
@@ -69,12 +75,27 @@ def gather(
             made.append(work.images(id, source) if is_file and _is_picture(id) else work.chart(id, source))
         except (UserError, CorruptError) as error:
             work.errors["", id] = error
-    return Gathered(made, work.errors)
+            made.append(figures.failed(id, str(source.props.get("title", "")), _said(error)))
+    return Gathered(made, work.errors, frozenset(work.changed))
 
 
 def name(source: PlotSource) -> str:
     """The id of a plot, as a path from the top of the project: that of its file, or what it is called."""
     return posixpath.join(source.base, source.id) if _is_over_files(source) else _path(source, source.id)
+
+
+def own_templates(root: Path) -> list[str]:
+    """The names of the templates that a project has in its workspace beside ours."""
+    found = (root / naming.TEMPLATES).glob(f"*{templates.SUFFIX}")
+    return sorted(line(each.stem) for each in found if each.stem not in templates.NAMES)
+
+
+def own_template(reader: Reader, name: str) -> bytes:
+    """The file of one of these. UserError for what is no template."""
+    path = f"{naming.TEMPLATES}/{name}{templates.SUFFIX}"
+    raw = revision.read(reader.workspace(), path) or b""
+    templates.parse(raw, path)
+    return raw
 
 
 def _is_over_files(source: PlotSource) -> bool:
@@ -90,19 +111,25 @@ def _chosen(
         if not ours:
             ours = {id: (PlotSource(id, "", {}), True) for id in work.files(target)}
         if not ours:
-            titled = next((id for id, (source, _) in found.items() if source.props.get("title") == target), None)
-            raise UserError(
-                f"there is no plot {quote(target)}",
-                hint=f"it is the title of a plot: -t {shlex.quote(line(titled))}"
-                if titled is not None
-                else "vml plots show --json lists what there is",
-            )
+            raise UserError(f"there is no plot {quote(target)}", hint=_meant(found, target))
         chosen |= ours
     return chosen
 
 
+def _meant(found: Mapping[str, tuple[PlotSource, bool]], target: str) -> str:
+    titled = next((id for id, (source, _) in found.items() if source.props.get("title") == target), None)
+    if titled is not None:
+        return f"it is the title of a plot: -t {shlex.quote(line(titled))}"
+    like = values.suggestion(target, found)
+    return f"did you mean {quote(like)}?" if like is not None else "vml plots show --json lists what there is"
+
+
 def _is_picture(path: str) -> bool:
     return path.lower().endswith(tuple(pictures.SUFFIXES))
+
+
+def _said(error: VmlError) -> list[str]:
+    return [error.message, *([f"hint: {error.hint}"] if error.hint else [])]
 
 
 class _Work:
@@ -112,7 +139,9 @@ class _Work:
         self._reader, self._revisions = reader, revisions
         self._tables: dict[tuple[str, bytes, tuple[str, ...], bool], tuple[Table, int]] = {}
         self._room = images.PAGE_MAX
+        self._digests: dict[str, set[bytes | None]] = {}  # of a file, None where there is none
         self.errors: dict[tuple[str, str], VmlError] = {}
+        self.changed: set[str] = set()
 
     def bring(self, sources: Iterable[PlotSource]) -> None:
         """Fetch what all of these need at once, if anything is to be fetched."""
@@ -126,15 +155,12 @@ class _Work:
     def ids(self, source: PlotSource) -> Iterable[tuple[str, bool]]:
         """The plots that a declaration stands for, and whether each is a file: of a directory, every file.
 
-        Where nothing is, the path itself, unless it is known why.
+        Where nothing is, or nobody can look, the path itself.
         """
         path = name(source)
         if _is_over_files(source):
             return [(path, False)]
-        found = self.files(path)
-        if not found and not any(file == path for _, file in self.errors):
-            found = [path]
-        return [(each, True) for each in found]
+        return [(each, True) for each in self.files(path) or [path]]
 
     def files(self, path: str) -> list[str]:
         """The files at a path, of any of the revisions."""
@@ -151,11 +177,12 @@ class _Work:
     def chart(self, id: str, source: PlotSource) -> Chart:
         plot = definition.define(id, _props(source))
         self._forget()
-        tables: dict[str, dict[str, Table]] = {at.label: {} for at in self._revisions}
+        tables: dict[str, dict[str, Source]] = {at.label: {} for at in self._revisions}
         for at in self._revisions:
             for file, columns in plot.sources.items():
                 if (table := self._table(at, file, tuple(columns), header=plot.header)) is not None:
                     tables[at.label][file] = table
+        self._compare(id, plot.sources)
         return figures.draw(plot, tables, self._template(id, source, plot.template))
 
     def images(self, id: str, source: PlotSource) -> Images:
@@ -163,6 +190,7 @@ class _Work:
         if self._room == 0:  # then none is read
             return images.left_out(id, title=title)
         made = images.compare(id, {at.label: self._read(at, id) for at in self._revisions}, title=title)
+        self._compare(id, [id])
         length = sum(len(each.raw) for each in made.shown)
         if length > self._room:
             self._room = 0
@@ -170,19 +198,19 @@ class _Work:
         self._room -= length
         return made
 
-    def _table(self, at: Revision, file: str, columns: tuple[str, ...], *, header: bool) -> Table | None:
+    def _table(self, at: Revision, file: str, columns: tuple[str, ...], *, header: bool) -> Source | None:
         is_table = file.endswith(series.TABLES)
         raw = self._read(at, file, _SIZE_MAX if is_table else _DOCUMENT_MAX)
-        if raw is None:
-            return None
-        key = (file, hashlib.sha256(raw).digest(), () if is_table else columns, header)
+        if not isinstance(raw, bytes):
+            return raw
+        key = (file, _digest(raw), () if is_table else columns, header)
         try:
             if key not in self._tables:
                 self._tables[key] = series.read(raw, file, header=header, columns=columns), len(raw)
             return self._tables[key][0]
         except UserError as error:
             self.errors[at.label, file] = error
-            return None
+            return error.message
 
     def _forget(self) -> None:
         """Tables are read once for all revisions and plots that have the same, but only so many are kept."""
@@ -191,14 +219,21 @@ class _Work:
             _, length = self._tables.pop(next(iter(self._tables)))
             kept -= length
 
-    def _read(self, at: Revision, file: str, limit: int = _SIZE_MAX) -> bytes | None:
+    def _read(self, at: Revision, file: str, limit: int = _SIZE_MAX) -> bytes | str | None:
+        """The bytes of a file, or in words why it cannot be read; None if there is none."""
         try:
             if (stored := at.stored(file)) is not None:
                 self._reader.bring([stored])
-            return revision.read(at, file, limit)
+            raw = revision.read(at, file, limit)
         except (UserError, CorruptError) as error:
             self.errors[at.label, file] = error
-            return None
+            return error.message
+        self._digests.setdefault(file, set()).add(None if raw is None else _digest(raw))
+        return raw
+
+    def _compare(self, id: str, files: Iterable[str]) -> None:
+        if any(len(self._digests.get(file, ())) > 1 for file in files):
+            self.changed.add(id)
 
     def _template(self, id: str, source: PlotSource, name: str) -> Template | None:
         """The project's own template of this name, from the last revision that has it; None for one of ours.
@@ -213,7 +248,7 @@ class _Work:
             raw = revision.read(at, path)
             if raw is not None:
                 return templates.parse(raw, path)
-        own = self._own()
+        own = own_templates(self._reader.project.root)[:_LISTED_MAX]
         like = values.suggestion(name, [*templates.NAMES, *own])
         if name in own:
             hint = f"it is in the workspace: vml plots show draws with it, and other revisions once {path} is committed"
@@ -226,10 +261,9 @@ class _Work:
             hint=hint,
         )
 
-    def _own(self) -> list[str]:
-        """The names of the project's own templates in the workspace."""
-        there = (self._reader.project.root / naming.TEMPLATES).glob(f"*{templates.SUFFIX}")
-        return [line(each.stem) for each in itertools.islice(sorted(there), _LISTED_MAX)]
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
 
 
 def _path(source: PlotSource, written: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 from vcs_ml import git, values
 from vcs_ml.errors import UserError
@@ -19,8 +19,6 @@ from vcs_ml.workspace.committed import Sources
 from vcs_ml.workspace.project import Project
 
 __all__ = ["LARGEST", "WORKSPACE", "Commit", "Reader", "Revision", "Stored", "Workspace", "read"]
-
-_SHORT: Final = 10
 
 
 class Revision(Protocol):
@@ -80,17 +78,12 @@ class Reader:
         self.trees.__exit__(kind, error, trace)
 
     def at(self, rev: str) -> Commit:
-        """A commit, by any name that Git knows; one named as the workspace is goes by its id. UserError where Git knows
-        none.
-        """
-        commit = self.trees.commit(rev) or git.resolve(self.project.git, rev)
-        return self.commit(commit[:_SHORT] if rev == WORKSPACE else rev, commit)
+        """A commit, by any name that Git knows. UserError where it knows none."""
+        return self.commit(rev, self.trees.commit(rev) or git.resolve(self.project.git, rev))
 
     def any(self, rev: str) -> Revision:
-        """The workspace by the name that is WORKSPACE, unless a commit has this name; else a commit, as in `at`."""
-        if rev == WORKSPACE and self.trees.commit(rev) is None:
-            return self.workspace()
-        return self.at(rev)
+        """The workspace by the name that is WORKSPACE, also where a branch has it; else a commit, as in `at`."""
+        return self.workspace() if rev == WORKSPACE else self.at(rev)
 
     def commit(self, label: str, commit: str) -> Commit:
         """A commit by its full id, and what it is called here."""

@@ -12,6 +12,7 @@ from vcs_ml import output
 from vcs_ml.errors import UsageError
 from vcs_ml.metrics import flat
 from vcs_ml.metrics.compare import MISSING, Comparison, Kind, Row, Values
+from vcs_ml.values import nearest
 
 PRECISION: Final = 5  # significant digits
 
@@ -35,15 +36,22 @@ def cell(value: Any, precision: int | None = PRECISION, *, markdown: bool = Fals
 
 
 def pair(row: Row, precision: int, *, markdown: bool = False) -> tuple[str, str]:
-    """Both values, in a form in which they do not look the same if they are not."""
-    old, new = _shown(row.old, precision), _shown(row.new, precision)
+    """Both values, in a form in which they do not look the same if they are not, nor text like a number."""
+    is_either = type(row.old) is not type(row.new) or type(row.old) is list
+    exact = is_either and MISSING not in (row.old, row.new) and _has_text(row.old) is not _has_text(row.new)
+    old, new = (_shown(each, precision, exact=exact) for each in (row.old, row.new))
     if old == new and row.changed:
         old, new = _apart(row.old, row.new)
     return _marked(row.old, old, markdown=markdown), _marked(row.new, new, markdown=markdown)
 
 
-def _shown(value: Any, precision: int | None) -> str:
-    return "-" if value is MISSING else _line(flat.text(value, precision))
+def _has_text(value: Any) -> bool:
+    """Whether this is text, or a list with some."""
+    return type(value) is str or (type(value) is list and any(type(each) is str for each in value))
+
+
+def _shown(value: Any, precision: int | None, *, exact: bool = False) -> str:
+    return "-" if value is MISSING else _line(flat.text(value, precision, exact=exact))
 
 
 def _apart(*both: Any) -> list[str]:
@@ -150,6 +158,9 @@ def by_value(found: Sequence[Values], wanted: str, *, descending: bool) -> list[
     if len(names) != 1:
         what = "several files have" if names else "no revision has"
         hint = f"name one: {names[0][0]}:{names[0][1]}" if names else "vml metrics show lists what there is"
+        near = nearest({each: None for file, key in known for each in (key, f"{file}:{key}")}, wanted)
+        if near is not None and not names:
+            hint = f"did you mean {output.quote(near)}?"
         raise UsageError(f"{what} the value {wanted!r}", hint=hint)
 
     def value(each: Values) -> Any:

@@ -34,12 +34,20 @@ class Pipeline(NamedTuple):
     empty: tuple[str, ...] = ()
 
 
-def load(root: Path, files: Iterable[str], read: Read | None = None, *, unwritten: Collection[str] = ()) -> Pipeline:
+def load(
+    root: Path,
+    files: Iterable[str],
+    read: Read | None = None,
+    *,
+    unwritten: Collection[str] = (),
+    strict: bool = True,
+) -> Pipeline:
     """What these vml.yaml files, given by their project-relative paths, say.
 
     `read` gives the bytes of any file, for another revision than the workspace. UserError with file, line and key for
     whatever is wrong with one of them. Of the files `unwritten` it gives what shall be written into the workspace:
-    lines are those of what is there, and a stage that is not there so has the line 0.
+    lines are those of what is there, and a stage that is not there so has the line 0. Unless `strict`, a gate that is
+    wrong is one of the `faults` of its file.
     """
 
     def read_workspace(path: str) -> bytes | None:
@@ -64,7 +72,8 @@ def load(root: Path, files: Iterable[str], read: Read | None = None, *, unwritte
         if file in unwritten:
             document = _as_there(document, yaml.parse(read_workspace(file) or b"", file))
         try:
-            more, none, beside = _load_file(str(root), document, values_of, room, expand.INSTANCES_MAX - len(stages))
+            left = expand.INSTANCES_MAX - len(stages)
+            more, none, beside = _load_file(str(root), document, values_of, room, left, strict=strict)
         except Fault as fault:
             raise _located(fault, document) from None
         stages += more
@@ -126,12 +135,13 @@ class _File(NamedTuple):
 
 
 def _load_file(
-    root: str, document: yaml.Document, values_of: ValuesOf, room: Room, most: int
+    root: str, document: yaml.Document, values_of: ValuesOf, room: Room, most: int, *, strict: bool
 ) -> tuple[list[Stage], list[str], Declared]:
     """The stages of one file, at `most` so many, the names that stand for none, and what it says beside them. Raises
     Fault.
     """
-    schema.validate(document.value)
+    strict = strict or not isinstance(document.value, dict) or not isinstance(document.value.get("gates"), dict)
+    schema.validate(document.value if strict else {**document.value, "gates": {}})
     content: Mapping[str, Any] = document.value or {}
 
     @cache
@@ -160,7 +170,7 @@ def _load_file(
             raise fault.under(name).under("stages") from None
         if len(stages) == before:
             empty.append(name)
-    return list(stages.values()), empty, _declared(file, content)
+    return list(stages.values()), empty, _declared(file, content, strict=strict)
 
 
 def _stages(file: _File, name: str, definition: Mapping[str, Any]) -> Iterator[Stage]:
@@ -218,11 +228,9 @@ def _resolved_at(key: str, value: Any, found: Mapping[str, Any], room: Room) -> 
         raise fault.under(key) from None
 
 
-def _declared(file: _File, content: Mapping[str, Any]) -> Declared:
-    found = {key: content[key] for key in ("params", "metrics", "plots", "artifacts", "gates") if key in content}
-    if is_template(found):
-        found = _resolved(found, file.top().values, file.room)
-        schema.validate(found, resolved=True)
+def _declared(file: _File, content: Mapping[str, Any], *, strict: bool) -> Declared:
+    found = _beside(file, {key: content[key] for key in ("params", "metrics", "plots", "artifacts") if key in content})
+    gates, faults = _gates(file, content.get("gates", {}), strict=strict)
     params, metrics = (
         tuple(build.needed_paths(file.root, file.directory, key, found)) for key in ("params", "metrics")
     )
@@ -233,5 +241,38 @@ def _declared(file: _File, content: Mapping[str, Any]) -> Declared:
         metrics,
         tuple((name, props or {}) for each in plots for name, props in each.items()),
         found.get("artifacts", {}),
-        found.get("gates", {}),
+        gates,
+        faults,
     )
+
+
+def _gates(
+    file: _File, content: Mapping[str, Any], *, strict: bool
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, UserError]]:
+    """The gates of a file, and, unless `strict`, what is wrong with others. Raises Fault if it is."""
+    if strict:
+        return _beside(file, {"gates": content})["gates"], {}
+    found: dict[str, Mapping[str, Any]] = {}
+    faults: dict[str, UserError] = {}
+    for name, gate in content.items():
+        one = {"gates": {name: gate}}
+        try:
+            schema.validate(one)
+            more = _beside(file, one)["gates"]
+            if not found.keys().isdisjoint(more):
+                raise Fault(
+                    f"the key {next(iter(more))!r} stands here twice", hint="look at what its templates come to"
+                )
+            found |= more
+        except Fault as fault:
+            faults[name] = _located(fault, file.document)
+    return found, faults
+
+
+def _beside(file: _File, content: dict[str, Any]) -> dict[str, Any]:
+    """What a file says beside stages, with its templates resolved."""
+    if not is_template(content):
+        return content
+    found = _resolved(content, file.top().values, file.room)
+    schema.validate(found, resolved=True)
+    return found

@@ -31,7 +31,7 @@ class Look(NamedTuple):
     @property
     def same_inputs(self) -> bool:
         """Whether it reads what it read when it was recorded."""
-        return self.record is not None and all(each.kind == "out" for each in self.reasons)
+        return self.record is not None and all(each.kind in ("merged", "out") for each in self.reasons)
 
 
 def source_of(stage: Stage) -> str:

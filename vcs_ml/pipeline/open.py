@@ -23,12 +23,16 @@ from vcs_ml.workspace.tracked import Survey
 
 
 def pipeline(
-    project: Project, survey: Survey | None = None, *, instead: Mapping[str, bytes] | None = None
+    project: Project,
+    survey: Survey | None = None,
+    *,
+    instead: Mapping[str, bytes] | None = None,
+    strict: bool = True,
 ) -> tuple[Pipeline, Graph]:
     """What the vml.yaml files of the workspace say, and the graph of their stages; both empty where there are none.
 
     `survey` is what was seen in the workspace just now; `instead` are bytes that shall be written in the place of those
-    of a file.
+    of a file. `strict` is that of `load.load`.
     UserError in a bare repository, for a link, and as in `load.load` and `graph.build`.
     """
     if project.git.worktree is None:
@@ -41,7 +45,7 @@ def pipeline(
     def read(path: str) -> bytes | None:
         return new[path] if path in new else values.read(project.root / path)
 
-    loaded = load.load(project.root, {*found.stage_files, *new}, read, unwritten=new)
+    loaded = load.load(project.root, {*found.stage_files, *new}, read, unwritten=new, strict=strict)
     data = (path for path, each in found.tracked.items() if not each.lock)
     built = graph.build(loaded.stages, data, loaded.empty)
     outputs.refuse_shared(built.outputs, list(built.stages.values()), project.root)

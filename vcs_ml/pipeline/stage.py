@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
+from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.workspace import lockfile
 
@@ -86,7 +87,9 @@ class Stage(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """What one vml.yaml says beside stages; paths as in `Stage`, the rest as it was read."""
+    """What one vml.yaml says beside stages; paths as in `Stage`, the rest as it was read. `faults` are gates that are
+    wrong, where these do not keep the file from being read.
+    """
 
     file: str
     params: tuple[str, ...] = ()
@@ -94,6 +97,7 @@ class Declared(NamedTuple):
     plots: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     artifacts: Mapping[str, Mapping[str, Any]] = {}
     gates: Mapping[str, Mapping[str, Any]] = {}
+    faults: Mapping[str, UserError] = {}
 
 
 def place(file: str, line: int) -> str:

@@ -73,16 +73,17 @@ def look(
     keep: bool,
     rehash: bool = False,
     targets: Mapping[str, str] | None = None,
+    strict: bool = True,
 ) -> Staleness:
     """Look at all stages, or at those of `targets`: names of stages, each with what it is as a project-relative path,
     at which a stage may read or make something.
 
     With `keep` the caller holds the worktree's lock, and what was hashed is remembered. Stages are compared with lock
     files; nothing is run or stored. With `rehash`, what stages read or made and nothing tracks is read, whatever its
-    times say.
+    times say. `strict` is that of `load.load`.
     """
     try:
-        _, graph = pipeline(project, survey)
+        _, graph = pipeline(project, survey, strict=strict)
     except UserError as error:
         return Staleness(0, [], set(), [error], [])
     gauge = Gauge(project, store, survey.tracked, meter, rehash=rehash)

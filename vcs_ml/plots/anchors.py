@@ -12,10 +12,12 @@ from vcs_ml.plots.templates import Thinning
 
 _HEIGHT: Final = 280  # pixels
 _BAR: Final = 16
+_MARGIN: Final = 8  # pixels from the outermost points to the edges, where they would be cut in half
 _MARKED_MAX: Final = 60  # points of a line that are shown as points
 _DENSE: Final = 500  # points of a line that is drawn thin
 _CELLS_MAX: Final = 10  # classes of a matrix with numbers in its cells
 _STEPS_MAX: Final = 30
+_WRITTEN_OUT_MAX: Final = 1e15  # larger ones have an exponent
 # A page must scroll over a chart: only the wheel with Ctrl, which is also what a trackpad's pinch sends, zooms.
 _WHEEL: Final = "wheel![event.ctrlKey]"
 _DRAG: Final = "[pointerdown[event.shiftKey], window:pointerup] > window:pointermove!"
@@ -49,6 +51,10 @@ def given(plot: Plot, shown: Points, look: Looks, thinning: Thinning | None) -> 
         "y_type": shown.y.type,
         "x_label": x_label,
         "y_label": y_label,
+        "x_axis": _ticks(shown, shown.x, from_zero=thinning == "bars"),
+        "y_axis": _ticks(shown, shown.y),
+        "x_padding": _padding(shown.x),
+        "y_padding": _padding(shown.y),
         **looks.encodings(look),
         "offset": {"field": of_series, "type": "nominal", "sort": shown.labels(of_series)},
         "tooltip": tips,
@@ -67,6 +73,22 @@ def given(plot: Plot, shown: Points, look: Looks, thinning: Thinning | None) -> 
         "plot_height": {"step": _BAR} if thinning == "bars" else _HEIGHT,
         "zoom_and_pan": zoom if "nominal" not in (shown.x.type, shown.y.type) else None,
     }
+
+
+def _ticks(shown: Points, axis: Axis, *, from_zero: bool = False) -> dict[str, Any] | None:
+    """Where Vega-Lite would number an axis badly: no parts of integers, and one value alone as it is."""
+    cells = {cell for cell in shown.cells(axis) if cell is not None} if axis.type == "quantitative" else set()
+    if not cells:
+        return None
+    whole = all(float(each).is_integer() for each in cells)
+    if len(cells | {0} if from_zero else cells) > 1:
+        return {"tickMinStep": 1} if whole else None
+    (only,) = cells
+    return {"values": [only], "format": ",d" if whole and abs(only) < _WRITTEN_OUT_MAX else ".6~g"}
+
+
+def _padding(axis: Axis) -> int | None:
+    return _MARGIN if axis.type != "nominal" else None  # of words it would be a number of steps
 
 
 def _steps(shown: Points, axis: Axis) -> str:

@@ -10,8 +10,7 @@ from vcs_ml.output import quote
 from vcs_ml.plots import anchors, looks, points, templates, thin
 from vcs_ml.plots.definition import Plot
 from vcs_ml.plots.looks import Looks
-from vcs_ml.plots.points import Note, Points, Series
-from vcs_ml.plots.series import Table
+from vcs_ml.plots.points import Note, Points, Series, Source
 from vcs_ml.plots.templates import Template
 
 _NAMED_MAX: Final = 8
@@ -33,6 +32,7 @@ class Chart(NamedTuple):
 
     `label` says in a sentence what it shows. `line` has the columns x and y of a line, which a page reads at the
     pointer. `ours` is false for a project's own template, which makes its own legend; `drawn_by` is what it is called.
+    Without `series` there is nothing to draw; `notes` say why.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Chart(NamedTuple):
     drawn_by: str
 
 
-def draw(plot: Plot, tables: Mapping[str, Mapping[str, Table]], template: Template | None = None) -> Chart:
+def draw(plot: Plot, tables: Mapping[str, Mapping[str, Source]], template: Template | None = None) -> Chart:
     """The chart of a plot at several revisions.
 
     `tables` has every revision of the page in its order, also one without any file of this plot: colours go by this
@@ -84,6 +84,12 @@ def draw(plot: Plot, tables: Mapping[str, Mapping[str, Table]], template: Templa
         x_title=plot.x_label or shown.x.title,
         drawn_by=template.name,
     )
+
+
+def failed(id: str, title: str, notes: Sequence[str]) -> Chart:
+    """In the place of the chart of a plot that cannot be made: its notes alone, and an empty template."""
+    nothing = Looks("rev", {}, "rev", {}, {})
+    return Chart(id, title or id, "", {}, (), notes, (), nothing, ours=True, line=None, x_title="", drawn_by="")
 
 
 def spec(chart: Chart) -> dict[str, Any]:

@@ -33,13 +33,16 @@ class Images(NamedTuple):
     apart: bool
 
 
-def compare(id: str, files: Mapping[str, bytes | None], *, title: str = "") -> Images:
-    """The pictures of one path at several revisions; None where there is none. What cannot be shown is noted."""
+def compare(id: str, files: Mapping[str, bytes | str | None], *, title: str = "") -> Images:
+    """The pictures of one path at several revisions; None where there is none, words where it cannot be read.
+
+    What cannot be shown is noted.
+    """
     notes: list[str] = []
     same: dict[bytes, list[str]] = {}
     problems = {raw: _problem(id, raw) for raw in set(files.values())}
     for rev, raw in files.items():
-        if raw is not None and problems[raw] is None:
+        if isinstance(raw, bytes) and problems[raw] is None:
             same.setdefault(raw, []).append(rev)
         else:
             notes.append(f"{rev}: {problems[raw]}")
@@ -57,9 +60,11 @@ def left_out(id: str, *, title: str = "") -> Images:
     return Images(id, title or id, (), [note], apart=False)
 
 
-def _problem(id: str, raw: bytes | None) -> str | None:
+def _problem(id: str, raw: bytes | str | None) -> str | None:
     if raw is None:
         return f"there is no {quote(id)}"
+    if isinstance(raw, str):
+        return raw
     if len(raw) > BYTES_MAX:
         return f"{quote(id)} has {size(len(raw))}, and a page shows pictures up to {size(BYTES_MAX)}"
     found = pictures.look(raw)

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
+from vcs_ml import values
 from vcs_ml.output import count, quote
 from vcs_ml.plots.definition import Column, Pair, Plot
 from vcs_ml.plots.series import Table
 
 Type = Literal["quantitative", "temporal", "nominal"]
+Source = Table | str  # a table, or in words why its file cannot be read
 
 STEP: Final = "step"
 # What every point carries beside its columns; templates of DVC know the first three by these names.
@@ -66,7 +68,7 @@ class Points(NamedTuple):
 
 
 def gather(
-    plot: Plot, tables: Mapping[str, Mapping[str, Table]], *, wants: Callable[[str], bool] | None = None
+    plot: Plot, tables: Mapping[str, Mapping[str, Source]], *, wants: Callable[[str], bool] | None = None
 ) -> Points:
     """The points of a plot. `tables` has for every revision the tables of its sources, as far as they are there.
 
@@ -87,7 +89,7 @@ def gather(
             length = len(columns[0])
             more = {
                 name: cells[:length]
-                for name, cells in here[pair.y.source].items()
+                for name, cells in _table(here, pair.y.source).items()
                 if wants is not None and name not in LABELS and wants(name)
             }
             named = f"{rev}: {field}" if len(fields) > 1 else rev
@@ -141,7 +143,7 @@ def _places(cells: Sequence[Any], *, number: bool) -> Sequence[Any]:
 
 
 def _columns(
-    pair: Pair, here: Mapping[str, Table], rev: str, notes: list[Note]
+    pair: Pair, here: Mapping[str, Source], rev: str, notes: list[Note]
 ) -> tuple[Sequence[Any], Sequence[Any]] | None:
     y = _column(pair.y, here, rev, notes)
     x = range(len(y)) if pair.x is None and y is not None else _column(pair.x, here, rev, notes) if pair.x else None
@@ -154,27 +156,37 @@ def _columns(
     return x, y
 
 
-def _column(column: Column, here: Mapping[str, Table], rev: str, notes: list[Note]) -> Sequence[Any] | None:
-    table = here.get(column.source)
-    if table is None:
+def _column(column: Column, here: Mapping[str, Source], rev: str, notes: list[Note]) -> Sequence[Any] | None:
+    source = here.get(column.source)
+    if source is None:
         note = f"there is no {quote(column.source)}"
-    elif not table:
+    elif isinstance(source, str):
+        note = source
+    elif not source:
         note = f"{quote(column.source)} is empty"
     else:
-        name = column.name if column.name is not None else next(reversed(table))
-        if name in table:
-            return table[name]
-        note = f"{quote(column.source)} has no column {quote(name)}"
+        name = column.name if column.name is not None else next(reversed(source))
+        if name in source and len(source[name]):
+            return source[name]
+        like = values.suggestion(name, source)
+        meant = f" (did you mean {quote(like)}?)" if like is not None else ""
+        what = "no rows" if name in source else f"no column {quote(name)}{meant}"
+        note = f"{quote(column.source)} has {what}"
     if (rev, note) not in notes:
         notes.append((rev, note))
     return None
 
 
-def _name(column: Column, tables: Mapping[str, Mapping[str, Table]]) -> str:
+def _table(here: Mapping[str, Source], path: str) -> Table:
+    found = here.get(path)
+    return found if isinstance(found, dict) else {}
+
+
+def _name(column: Column, tables: Mapping[str, Mapping[str, Source]]) -> str:
     if column.name is not None:
         return column.name
-    known = (here[column.source] for here in tables.values() if here.get(column.source))
-    return next((next(reversed(table)) for table in known), "value")
+    known = (_table(here, column.source) for here in tables.values())
+    return next((next(reversed(table)) for table in known if table), "value")
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -64,13 +64,13 @@ class Template(NamedTuple):
         return json.dumps(name)[1:-1] in json.dumps(self.content)
 
 
-def built_in(name: str) -> Template:
-    """One of ours. UserError if there is none of this name."""
+def built_in(name: str, own: Sequence[str] = ()) -> Template:
+    """One of ours. UserError if there is none of this name; `own` ones of the project may have been meant."""
     if name not in _THINNING:
-        like = values.suggestion(name, NAMES)
+        like = values.suggestion(name, [*NAMES, *own])
         raise UserError(
             f"there is no template {quote(name)}",
-            hint=f"did you mean {like}?" if like else f"templates are {', '.join(NAMES)}",
+            hint=f"did you mean {like}?" if like else f"templates are {', '.join([*NAMES, *own])}",
         )
     return Template(name, json.loads(text(name)), _THINNING[name])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from vcs_ml import output
@@ -32,6 +32,14 @@ def several(texts: Iterable[str], between: str) -> Code:
     found = list(texts)
     more = f"{between}and {len(found) - _SEVERAL_MAX:,} more" if len(found) > _SEVERAL_MAX else ""
     return words(between.join(found[:_SEVERAL_MAX]) + more)
+
+
+def names(found: Sequence[str], most: int) -> Iterator[str | Code]:
+    """The first `most` of these names, each for itself, and how many more there are."""
+    for number, each in enumerate(found[:most]):
+        yield from (", " * bool(number), name(each))
+    if len(found) > most:
+        yield f", and {len(found) - most:,} more"
 
 
 def sides(report: Report) -> tuple[Column, Column]:

@@ -104,11 +104,12 @@ def collect(job: Job, title: str) -> Report:
         compared,
         reran,
         stale,
-        list(dict.fromkeys(problems)),
+        list({(each.where, each.message): each for each in reversed(problems)}.values())[::-1],
         _drawing(pair, graph),
         drawn.figures,
         [each.path for each in changed[_TABLES_MAX:]],
         _upstream(graph, stale) if graph is not None else {},
+        drawn.changed,
     )
 
 
@@ -157,7 +158,7 @@ def _gates(
     """What came of the gates, which may also be about files that nobody declares as metrics."""
     before = None if declared[0].error else declared[0].gates
     if error := declared[1].error:
-        return [Result(Gate(FILE, "", {}), MISSING, MISSING, (error.message,))], []
+        return [_unreadable(FILE, "", error)], []
     named = declared[1].gates
     files = [dict(each.files) for each in metrics]
     errors = [dict(each.errors) for each in metrics]
@@ -166,7 +167,15 @@ def _gates(
         files[at].update(more.files)
         errors[at].update(more.errors)
     old, new = (Values(each.label, files[at], errors[at]) for at, each in enumerate(metrics))
-    return gates.evaluate(named, old, new, before=before), gates.removed(named, before)
+    broken = [_unreadable(*each) for each in declared[1].faults]
+    gone = [each for each in gates.removed(named, before) if all(each.name != other.gate.name for other in broken)]
+    return [*broken, *gates.evaluate(named, old, new, before=before)], gone
+
+
+def _unreadable(file: str, key: str, error: VmlError) -> Result:
+    """A gate that is not as it must be, or a vml.yaml of which nobody knows which gates it has."""
+    why = "; ".join(filter(None, (error.message, error.hint if key else "")))
+    return Result(Gate(file, key, {}, readable=False), MISSING, MISSING, (why,))
 
 
 def _data(job: Job, pair: _Pair, pages: Pages, problems: list[Problem]) -> Data:
@@ -229,7 +238,9 @@ def _stages(
     else:
         assert pair.survey is not None
         with opening.looking(job.project) as keep:
-            found = staleness.look(job.project, job.store, pair.survey, job.env, meter=job.meter, keep=keep)
+            found = staleness.look(
+                job.project, job.store, pair.survey, job.env, meter=job.meter, keep=keep, strict=False
+            )
     problems += (Problem("stages", job.head.label, error.message) for error in found.broken)
     return reran, [each for each in found.stages if each.state in _SHOWN_STATES]
 

@@ -23,11 +23,12 @@ _EXACT: Final = Context(prec=60, traps=[])
 
 
 class Gate(NamedTuple):
-    """What one metric must fulfil; without a key it is a vml.yaml that cannot be read."""
+    """What one metric must fulfil. One that cannot be read has no rules; without a key that is a whole vml.yaml."""
 
     file: str
     key: str
     rules: Rules
+    readable: bool = True
 
     @property
     def name(self) -> str:
@@ -55,7 +56,7 @@ class Gate(NamedTuple):
         ]
         if not self.rules.get("required", True):
             words.append("may be missing")
-        return ", ".join(words) or ("must be there" if self.key else "must be readable")
+        return ", ".join(words) or ("must be there" if self.readable else "must be readable")
 
 
 class Result(NamedTuple):

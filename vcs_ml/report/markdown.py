@@ -101,7 +101,9 @@ def _figures(block: Figures) -> Iterator[str]:
     if rows:
         yield from _table(Table("plots", columns, rows[:ROWS_MAX], max(len(rows) - ROWS_MAX, 0)))
         yield ""
-    yield f"`vml report --format html` draws {count(len(block.figures), 'plot')}."
+    rest = [each.title for each in block.figures if not (isinstance(each, Chart) and each.summaries)]
+    also = f", also {_text(Text(tuple(cells.names(rest, ROWS_MAX))))}" if rest else ""
+    yield f"`vml report --format html` draws {count(len(block.figures), 'plot')}{also}."
 
 
 def _row(words: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from vcs_ml.metrics.compare import Row
@@ -32,7 +32,8 @@ class Report(NamedTuple):
 
     `removed` are gates that head does not have any more, `metrics` all values, `params` those that changed, `tables`
     files of data, `stale` the stages of head that are not as its lock files say. `uncompared` are tables that changed,
-    too, but are too many; `upstream` has the stale stages that one needs which is stale only because of them.
+    too, but are too many; `changed_plots` the ids of those `figures` whose files changed; `upstream` has the stale
+    stages that one needs which is stale only because of them.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Report(NamedTuple):
     figures: Sequence[Chart | Images]
     uncompared: Sequence[str] = ()
     upstream: Mapping[str, Sequence[str]] = {}
+    changed_plots: Collection[str] = ()
 
     @property
     def passed(self) -> bool:

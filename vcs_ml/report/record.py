@@ -42,6 +42,7 @@ def write(report: Report, algorithm: Algorithm) -> dict[str, Any]:
         },
         "tables": [each.as_json() for each in report.tables],
         "tables_left": list(report.uncompared),
+        "plots_changed": sorted(report.changed_plots),
         "stages": [
             {
                 "name": each.name,

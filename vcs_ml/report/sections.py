@@ -46,6 +46,8 @@ def sentence(report: Report) -> str:
     if report.params:
         words.append(f"{count(len(report.params), 'param')} changed")
     words.append(data_sections.sentence(report.data))
+    if report.changed_plots:
+        words.append(f"{count(len(report.changed_plots), 'plot')} changed")
     if removed := sum(each.what == "removed" for each in report.reruns):
         words.append(f"{count(removed, 'stage')} removed")
     if len(report.reruns) > removed:
@@ -80,7 +82,7 @@ def sections(report: Report, *, precision: int, rows_max: int) -> list[Section]:
         Section("Not reproduced", _stale(report)),
         Section("Problems", _problems(report)),
         Section("Unchanged metrics", _same(same, precision, rows_max), folded=True),
-        Section("Plots", [Figures(report.figures)] if report.figures else [], folded=True),
+        Section("Plots", _plots(report, rows_max), folded=True),
         Section("Columns of tables", data_sections.statistics(report), folded=True),
         Section("Pipeline", _pipeline(report), folded=True),
     )
@@ -204,6 +206,14 @@ def _problems(report: Report) -> list[Block]:
     columns = [Column("what"), Column("where"), Column("why")]
     rows = [(cells.name(each.what), cells.words(each.where), cells.words(each.message)) for each in report.problems]
     return [Table("what could not be looked at", columns, rows)] if rows else []
+
+
+def _plots(report: Report, rows_max: int) -> list[Block]:
+    if not report.figures:
+        return []
+    changed = [each.title for each in report.figures if each.id in report.changed_plots]
+    said = [Text(("Changed: ", *cells.names(changed, rows_max)))] if changed else []
+    return [*said, Figures(report.figures)]
 
 
 def _pipeline(report: Report) -> list[Block]:

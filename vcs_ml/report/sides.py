@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from vcs_ml import git, history
-from vcs_ml.errors import UserError
+from vcs_ml.errors import UsageError, UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.metrics import asked
 from vcs_ml.metrics.revision import WORKSPACE
@@ -46,9 +46,9 @@ def both(root: GitRoot, env: Mapping[str, str], base: str | None, head: str | No
 def newer(root: GitRoot, env: Mapping[str, str], name: str | None) -> Side:
     """The revision `name`; without one, HEAD in CI and in a bare repository, else the workspace.
 
-    `workspace` names the workspace, unless something in Git is called so.
+    `workspace` always names the workspace.
     """
-    if name == WORKSPACE and root.worktree is not None and not asked.is_commit(root, name):
+    if name == WORKSPACE:
         return Side(None, WORKSPACE)
     if name is not None:
         return Side(git.resolve(root, name), name)
@@ -62,8 +62,12 @@ def older(root: GitRoot, env: Mapping[str, str], name: str | None, head: Side) -
     """The revision `name`; without one, the commit at which `head` left the branch that it will go into.
 
     That branch is the one a CI system names, or the default branch. On that branch itself it is the commit before.
-    UserError where there is no such branch, or no common commit.
+    UserError where there is no such branch, or no common commit, UsageError for the workspace.
     """
+    if name == WORKSPACE:
+        raise UsageError(
+            "the workspace is the newer of the two: name the other first", hint="vml report HEAD workspace"
+        )
     if name is not None:
         return Side(git.resolve(root, name), name)
     tip = head.commit or git.resolve(root, "HEAD")

@@ -18,7 +18,7 @@ from vcs_ml.rows import apart, conclusion, delimited, jsonl, pairing, parallel, 
 from vcs_ml.rows.pairing import Keys, Pairing
 from vcs_ml.rows.result import Sides, TableDiff
 from vcs_ml.rows.survey import Keyed, Seen, Side
-from vcs_ml.rows.table import NONE, Opener, Table
+from vcs_ml.rows.table import NONE, Opener, Table, with_whole
 
 _READERS: Final = {
     ".csv": delimited.read,
@@ -123,6 +123,7 @@ def _uncollected() -> Iterator[None]:
 
 def _compared(tables: Sides[Table], key: tuple[str, ...], examples: int, place: Path, workers: int) -> TableDiff:
     shared = _shared(tables)
+    tables = _of_equal_numbers(tables, shared)
     sides = _sides(tables, shared, key, place, workers)
     seen = _look(sides, 0 if sides.new.keyed else examples, workers)
     keyed = [side.keyed for side in sides if side.keyed]
@@ -135,6 +136,15 @@ def _shared(tables: Sides[Table]) -> Sides[tuple[int, ...]]:
     old = {name: index for index, name in enumerate(tables.old.names)}
     both = [(old[name], index) for index, name in enumerate(tables.new.names) if name in old]
     return Sides(tuple(each for each, _ in both), tuple(each for _, each in both))
+
+
+def _of_equal_numbers(tables: Sides[Table], shared: Sides[tuple[int, ...]]) -> Sides[Table]:
+    """The tables with 1 for 1.0 in columns that have both integers and floats, on one side or on both together."""
+    if not all(table.numbers for table in tables):
+        return tables
+    pairs = zip(*shared, strict=True)
+    mixed = [pair for pair in pairs if {int, float} <= {*tables.old.numbers[pair[0]], *tables.new.numbers[pair[1]]}]
+    return Sides(with_whole(tables.old, {old for old, _ in mixed}), with_whole(tables.new, {new for _, new in mixed}))
 
 
 def _sides(

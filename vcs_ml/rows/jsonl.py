@@ -9,7 +9,7 @@ from typing import Any, Final
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.rows import lines
-from vcs_ml.rows.table import COLUMNS_MAX, Cell, Opener, Row, Table, cut, length, unique
+from vcs_ml.rows.table import COLUMNS_MAX, Cell, Opener, Row, Table, cut, length, nested, unique
 
 _DEPTH_MAX: Final = 500  # half of what Python takes, which also depends on who calls
 
@@ -19,7 +19,7 @@ def read(opener: Opener, path: str) -> Table:
 
     A key that an object does not have is the same as null there. UserError naming the line that is no JSON object.
     """
-    keys, most = _look(opener, path)
+    keys, types, most = _look(opener, path)
 
     def batches() -> Iterator[list[str]]:
         return cut((list(filter(str.strip, batch)) for batch in lines.batches(opener, path)), len(keys))
@@ -36,20 +36,28 @@ def read(opener: Opener, path: str) -> Table:
         most=most,
         batches=batches,
         rows=rows,
+        numbers=[types[key] & {int, float} for key in keys],
     )
 
 
-def _look(opener: Opener, path: str) -> tuple[list[str], int]:
+def _look(opener: Opener, path: str) -> tuple[list[str], dict[str, set[type]], int]:
+    """The keys in the order in which they appear, the types of their values, and the number of lines."""
     keys: dict[str, None] = {}
+    found: set[tuple[str, type]] = set()
     line = 0
     for text in lines.blocks(opener, path):
         for each in text.removesuffix("\n").split("\n"):
             line += 1
             if each.strip():
-                keys |= dict.fromkeys(_object(each, path, line))
-            if len(keys) > COLUMNS_MAX:
-                return list(keys), line  # which is refused where names are made
-    return list(keys), line
+                value = _object(each, path, line)
+                keys |= dict.fromkeys(value)
+                found.update(zip(value, map(type, value.values()), strict=True))
+            if len(keys) > COLUMNS_MAX:  # which is refused where names are made
+                break
+    types: dict[str, set[type]] = {}
+    for key, kind in found:
+        types.setdefault(key, set()).add(kind)
+    return list(keys), types, line
 
 
 def _object(text: str, path: str, line: int) -> dict[str, Any]:
@@ -82,6 +90,6 @@ def _deep(value: Any) -> bool:
 
 def _cell(value: Any) -> Cell:
     if isinstance(value, dict | list):
-        return (json.dumps(value, ensure_ascii=False, sort_keys=True),)
+        return nested(value, ascii=False)
     found: Cell = value
     return found

@@ -112,7 +112,7 @@ def _matched(old: list[Item], new: list[Item], shared: Sides[tuple[int, ...]]) -
 
 
 def changed_cells(old: Row, new: Row, shared: Sides[tuple[int, ...]]) -> list[int]:
-    """In which of the shared columns two rows differ; 1 and 1.0 do, and NaN is NaN."""
+    """In which of the shared columns two rows differ; 1 and True do, and NaN is NaN."""
     pairs = enumerate(zip(*shared, strict=True))
     return [index for index, (one, other) in pairs if repr(old[one]) != repr(new[other])]
 

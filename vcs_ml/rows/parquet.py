@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote, size
-from vcs_ml.rows.table import CELLS_MAX, ROW_MAX, Cell, Opener, Row, Table, length, unique
+from vcs_ml.rows.table import CELLS_MAX, ROW_MAX, Cell, Opener, Row, Table, length, nested, unique
 
 _BATCH: Final = 8192  # rows
 _BUFFER: Final = 1 << 20  # bytes of a column that are read at once, instead of all it has in a row group
@@ -56,6 +55,7 @@ def read(opener: Opener, path: str) -> Table:
         batches=batches,
         rows=lambda units: (list(units), 0),
         unfolded=lambda: (unfolded for _, unfolded in pieces()),
+        numbers=[_numbers(each, _arrow(path).types) for each in schema.types],
     )
 
 
@@ -72,6 +72,12 @@ def _opened(opener: Opener, path: str, texts: Sequence[str] = ()) -> Iterator[An
             raise UserError(
                 f"{quote(path)} cannot be read as Parquet: {error}", hint="the suffix says that it is Parquet"
             ) from None
+
+
+def _numbers(kind: Any, kinds: Any) -> set[type]:
+    if kinds.is_dictionary(kind):
+        return _numbers(kind.value_type, kinds)
+    return {int} if kinds.is_integer(kind) else {float} if kinds.is_floating(kind) else set()
 
 
 def _texts(schema: Any) -> list[str]:
@@ -145,4 +151,4 @@ def _cells(column: Any, arrow: Any) -> Sequence[Cell]:
     cells: list[Any] = column.to_pylist()
     if kinds.is_primitive(kind) or kinds.is_boolean(kind) or kinds.is_binary(kind) or kinds.is_null(kind):
         return cells
-    return [None if cell is None else (json.dumps(cell, default=str, sort_keys=True),) for cell in cells]
+    return [None if cell is None else nested(cell, ascii=True) for cell in cells]

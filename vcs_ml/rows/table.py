@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from vcs_ml.errors import UserError
@@ -20,6 +22,11 @@ COLUMNS_MAX: Final = 10_000
 CELLS_MAX: Final = 1 << 20  # of the rows of a batch, also of those that a short row has not
 ROW_MAX: Final = 4_000_000  # bytes; they are held several times, as text of up to four bytes a character
 
+_WHOLE_MAX: Final = 1e22  # larger ones are written with an exponent by all (ECMA-262, Number::toString)
+_PERHAPS_WHOLE: Final = re.compile(r"\.0(?!\d)|e\+")
+# Texts are matched to be passed over.
+_TEXT_OR_WHOLE: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|(?<!\d)\d++(?:\.0(?!\d)|(?:\.\d++)?e\+\d++)')
+
 
 class Table(NamedTuple):
     """A table that is read as often as needed.
@@ -28,6 +35,7 @@ class Table(NamedTuple):
     stand for a number. `bytes` and `most` say how large it is: the size of the file, uncompressed as far as it says
     so, and rows at most; `unfolded` yields the bytes of one batch after the other where they may be many more.
     Units of two tables with the same names and the same `dialect` (not None) are equal only if their rows are.
+    `numbers` has, for each column of a typed table, which of int and float its cells may be.
 
     `batches` yields the rows as units, always in the same batches. `rows` turns units into rows of `len(names)`
     cells, and counts those that had more or fewer.
@@ -42,6 +50,7 @@ class Table(NamedTuple):
     batches: Callable[[], Iterator[list[Unit]]]
     rows: Callable[[Iterable[Unit]], tuple[list[Row], int]]
     unfolded: Callable[[], Iterable[int]] = tuple
+    numbers: Sequence[Collection[type]] = ()
 
 
 NONE: Final = Table(
@@ -65,6 +74,30 @@ def cut(batches: Iterable[list[Unit]], columns: int) -> Iterator[list[Unit]]:
     for batch in batches:
         for first in range(0, len(batch), most):
             yield batch[first : first + most]
+
+
+def with_whole(table: Table, columns: Collection[int]) -> Table:
+    """The same table with integers in `columns` for the floats that are equal to one."""
+
+    def rows(units: Iterable[Unit]) -> tuple[list[Row], int]:
+        found, ragged = table.rows(units)
+        cells = enumerate(zip(*found, strict=True))
+        changed = [list(map(_whole, column)) if index in columns else column for index, column in cells]
+        return list(zip(*changed, strict=True)), ragged
+
+    return table._replace(rows=rows) if columns else table
+
+
+def nested(value: Any, *, ascii: bool) -> Cell:
+    """A list or mapping as a cell: JSON with sorted keys, in which 1.0 is 1."""
+    text = json.dumps(value, ensure_ascii=ascii, sort_keys=True, default=str)
+    if _PERHAPS_WHOLE.search(text):
+        text = _TEXT_OR_WHOLE.sub(lambda found: found[0] if found[0][0] == '"' else str(_whole(float(found[0]))), text)
+    return (text,)
+
+
+def _whole(cell: Cell) -> Cell:
+    return int(cell) if type(cell) is float and cell.is_integer() and abs(cell) < _WHOLE_MAX else cell
 
 
 def unique(names: Sequence[str], path: str) -> tuple[str, ...]:

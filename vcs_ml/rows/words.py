@@ -23,7 +23,7 @@ def lines(diff: TableDiff) -> Iterator[str]:
             yield f"columns {sign} {_listed(names)}"
     for each in diff.retyped:
         yield f"column {_name(each.name)}: {each.old} -> {each.new}"
-    both = [each for each in diff.columns if each.old is not None and each.new is not None]
+    both = [each for each in diff.columns if each.old and each.new and not _only_retyped(each, each.old, each.new)]
     for column in both[:_COLUMNS_MAX]:
         yield f"{_name(column.name)}: {', '.join(_column(column)) or 'other values'}"
     if len(both) > _COLUMNS_MAX:
@@ -44,6 +44,10 @@ def _rows(diff: TableDiff) -> str:
     if diff.duplicates and any(diff.duplicates):
         notes.append(f"{sum(diff.duplicates):,} whose key another row has")
     return "; ".join([f"rows {old} -> {new}: {what}{by}", *notes])
+
+
+def _only_retyped(column: ColumnChange, old: Statistics, new: Statistics) -> bool:
+    return not column.cells and old._replace(type=new.type) == new
 
 
 def _column(column: ColumnChange) -> Iterator[str]:

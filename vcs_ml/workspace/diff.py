@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from vcs_ml.paths import key
 from vcs_ml.progress import Meter
@@ -44,6 +44,21 @@ def between(
         if b is None
         else _pairs(store, old, tracked.at_revision(project, b), read)
     )
+    return _changes(parts, lost)
+
+
+def of_tracked(
+    store: LocalStore,
+    old: Mapping[str, Pointer],
+    new: Mapping[str, Pointer],
+    read: Read,
+    lost: dict[str, Pair] | None = None,
+) -> list[Change]:
+    """What changed from what is tracked on one side to the other, as `between`."""
+    return _changes(_pairs(store, old, new, read), lost)
+
+
+def _changes(parts: Iterable[Part], lost: dict[str, Pair] | None) -> list[Change]:
     found = []
     for path, pair, triples in parts:
         try:

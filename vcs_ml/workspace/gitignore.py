@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Final
 
@@ -33,14 +33,34 @@ def with_entries(text: str, add: Set[str], remove: Set[str]) -> str:
     All other lines stay, with their line endings and a missing newline at the end. Blocks that a merge
     left twice, or without their end, become one.
     """
+    _, entries, _, found = _split(text.split("\n"))
+    wanted = (entries | {escape(name) for name in add}) - {escape(name) for name in remove}
+    return _with_block(text, wanted, keep_empty=False) if found or wanted else text
+
+
+def merge(
+    base: str, ours: str, theirs: str, merge_texts: Callable[[str, str, str], tuple[str, int]]
+) -> tuple[str, int]:
+    """A three-way merge of `.gitignore` files, and the number of conflicts in it: our block has the entries that either
+    side added, without those that either took out; all other lines are for `merge_texts`, with the same arguments.
+    """
+    texts = (base, ours, theirs)
+    before, mine, other = (_split(text.split("\n")) for text in texts)
+    # Where all have it, the block keeps its place among the lines. A new one would conflict with other new lines.
+    keep = before[3] and mine[3] and other[3]
+    bare = [_with_block(text, set(), keep_empty=keep) if BEGIN in text else text for text in texts]
+    merged, conflicts = merge_texts(bare[0], bare[1], bare[2])
+    wanted = (mine[1] | (other[1] - before[1])) - (before[1] - other[1])
+    return (_with_block(merged, wanted, keep_empty=False) if keep or wanted else merged), conflicts
+
+
+def _with_block(text: str, wanted: Set[str], *, keep_empty: bool) -> str:
+    """The `text` with these entries in its block, which is at the end where there was none."""
     lines = text.split("\n")
     tail = [lines.pop()] if lines[-1] == "" else []
-    before, entries, after, found = _split(lines)
-    wanted = (entries | {escape(name) for name in add}) - {escape(name) for name in remove}
-    if not found and not wanted:
-        return text
+    before, _, after, _ = _split(lines)
     end = "\r" if lines and lines[0].endswith("\r") else ""
-    block = [line + end for line in (BEGIN, *sorted(wanted), END)] if wanted else []
+    block = [line + end for line in (BEGIN, *sorted(wanted), END)] if wanted or keep_empty else []
     return "\n".join([*before, *block, *after, *tail])
 
 

@@ -26,6 +26,7 @@ from vcs_ml.workspace.strictjson import NotReadable
 NAME: Final = "vml.lock"
 STAGES: Final = "vml.yaml"
 SCHEMA: Final = 1
+MERGED: Final = "merged"  # key of a stage that both sides of a merge had changed
 MAX_SIZE: Final = 64 << 20
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LIKE_A_NUMBER: Final = re.compile(r"'*(?:-?\.inf|\.nan)'*")
@@ -85,6 +86,11 @@ class StageRecord(NamedTuple):
     params: Mapping[str, Mapping[str, object]] = {}
     extra: Mapping[str, object] = {}
     dep_extra: Mapping[str, Mapping[str, object]] = {}
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether both sides of a merge had changed it, so that nobody has made what it says of what it says."""
+        return self.extra.get(MERGED) is True
 
     def without(self, out: str) -> StageRecord | None:
         """The stage less one of its outputs; None if that was the last."""
@@ -154,7 +160,8 @@ def parse(raw: bytes, source: str, algorithm: Algorithm) -> LockFile:
     try:
         fields = strictjson.load(raw, MAX_SIZE)
     except NotReadable as error:
-        hint = f"git checkout --ours (or --theirs) {quote(source)}, then vml repro" if error.conflict else None
+        name = quote(source)
+        hint = f"vml checkout --merge {name} merges it; --ours or --theirs takes one side" if error.conflict else None
         _refuse(source, str(error), hint=hint)
     item.check_schema(fields, SCHEMA, "lock file", source, lambda why: _refuse(source, why))
     reader = _Reader(source, algorithm)

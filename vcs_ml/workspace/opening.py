@@ -42,7 +42,8 @@ def open_store(project: Project, waiting: Callable[[str], None] | None = None) -
 
 
 def _links(project: Project) -> Sequence[str]:
-    workspace = write.scratch(project, project.root)
+    # In a bare repository, a project below its top has no directory.
+    workspace = write.scratch(project, project.state_dir if project.git.worktree is None else project.root)
     return link.working(project.config.links, project.cache_dir, workspace, project.index_dir / "links")
 
 

@@ -12,13 +12,14 @@ from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
 from vcs_ml.store.objects import ObjectId
-from vcs_ml.workspace import item, strictjson
+from vcs_ml.workspace import conflicts, item, strictjson
+from vcs_ml.workspace.conflicts import Conflicts
 from vcs_ml.workspace.item import Item, Kind
 from vcs_ml.workspace.strictjson import NotReadable
 
 SUFFIX: Final = ".vml"
 SCHEMA: Final = 1
-MAX_SIZE: Final = 1 << 20
+MAX_SIZE: Final = 16 << 20  # a merge may leave many conflicts in it
 _OURS: Final = item.KEYS | {"schema", "path"}
 
 
@@ -63,6 +64,12 @@ class Pointer(NamedTuple):
         return groups
 
     @property
+    def conflicts(self) -> Mapping[str, str]:
+        """What a merge left to be settled, by the path inside the data; "" is the data as a whole."""
+        found = self.extra.get(conflicts.KEY)
+        return found["paths"] if isinstance(found, dict) else {}
+
+    @property
     def stays(self) -> bool:
         """Whether this is an output that goes to no remote."""
         return bool(self.lock) and self.extra.get("push") is False
@@ -88,8 +95,10 @@ def pointer_path(data_path: str) -> str:
     return data_path + SUFFIX
 
 
-def parse(raw: bytes, source: str, algorithm: Algorithm) -> Pointer:
-    """The pointer in `raw`, found at the project-relative `source`; UserError for what we never write."""
+def parse(raw: bytes, source: str, algorithm: Algorithm, *, moved: bool = False) -> Pointer:
+    """The pointer in `raw`, found at the project-relative `source`; UserError for what we never write. One that was
+    `moved` there may still have the name that it had elsewhere.
+    """
     data_path = source.removesuffix(SUFFIX)
     if data_path == source or data_path.rpartition("/")[2] == "":
         _refuse(source, f"the name of a pointer ends in {SUFFIX}", hint=f"rename it to NAME{SUFFIX}")
@@ -103,13 +112,26 @@ def parse(raw: bytes, source: str, algorithm: Algorithm) -> Pointer:
         _refuse(source, why)
 
     item.check_schema(fields, SCHEMA, "pointer", source, refuse)
-    if fields.get("path") != data_path.rpartition("/")[2]:
+    if fields.get("path") != data_path.rpartition("/")[2] and not moved:
         name = data_path.rpartition("/")[2]
         refuse(f"its path is {fields.get('path')!r}, but beside it lies {name!r}")
     found = item.parse(fields, algorithm, source=source, refuse=refuse)
     extra = {key: value for key, value in fields.items() if key not in _OURS}
     _check_extra(extra, source)
+    if conflicts.KEY in extra:
+        unsettled = conflicts.parse(extra[conflicts.KEY], algorithm, source=source, refuse=refuse)
+        if "" not in unsettled.paths and found.kind != "tree":
+            refuse("it has conflicts inside of it, but is no directory")
     return Pointer(data_path, *found, extra)
+
+
+def unsettled(pointer: Pointer, algorithm: Algorithm) -> Conflicts:
+    """The conflicts of a pointer that has some."""
+
+    def refuse(why: str) -> NoReturn:
+        _refuse(pointer.source, why)
+
+    return conflicts.parse(pointer.extra.get(conflicts.KEY), algorithm, source=pointer.source, refuse=refuse)
 
 
 def serialize(pointer: Pointer, algorithm: Algorithm) -> bytes:
@@ -129,7 +151,8 @@ def _load(raw: bytes, source: str) -> dict[str, object]:
     try:
         return strictjson.load(raw, MAX_SIZE)
     except NotReadable as error:
-        hint = f"git checkout --ours (or --theirs) {quote(source)}, then vml checkout" if error.conflict else None
+        name = quote(source)
+        hint = f"vml checkout --merge {name} merges it; --ours or --theirs takes one side" if error.conflict else None
         _refuse(source, str(error), hint=hint)
 
 

@@ -14,7 +14,7 @@ from vcs_ml.workspace.project import Project
 def write(project: Project, pointers: Sequence[Pointer]) -> None:
     """Write the lines that keep data out of Git, then pointers: killed in between, it can be repeated.
 
-    Staged where core.autostage is set.
+    Staged where core.autostage is set, but for pointers with conflicts: for Git, that would settle them.
     """
     ignored: dict[str, set[str]] = {}
     touched = []
@@ -28,8 +28,7 @@ def write(project: Project, pointers: Sequence[Pointer]) -> None:
     sources = {pointer.pointer_path(each.path): each for each in pointers}
     contents = {project.root / source: pointer.serialize(each, project.algorithm) for source, each in sources.items()}
     fs.write_many(contents, scratch=project.tmp_dir)
-    touched += sources
-    stage(project, touched)
+    stage(project, [*touched, *(source for source, each in sources.items() if not each.conflicts)])
 
 
 def drop(project: Project, paths: Sequence[str]) -> None:

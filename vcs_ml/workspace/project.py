@@ -97,6 +97,25 @@ class Project:
         return project
 
     @classmethod
+    def of(cls, path: str, start: Path, env: Mapping[str, str]) -> Project:
+        """The project that a file belongs to, by its path from the top of the repository around `start`; of a bare one
+        the project as of HEAD. UserError if there is none.
+        """
+        start = start.resolve()
+        repository = git.root(start)
+        if repository is None:
+            raise _no_repository(start)
+        top = repository.worktree
+        for folder in map(str, PurePosixPath(path).parents):
+            directory = repository.cwd / folder
+            if top is None:
+                if (text := _config_at_head(repository, folder)) is not None:
+                    return cls(directory, repository, env, committed=text)
+            elif os.path.exists(directory / ".vml" / "config.toml"):
+                return cls(directory, repository, env)
+        raise UserError(f"{quote(path)} is in no vml project", hint=f"vml init in {quote(repository.cwd)}")
+
+    @classmethod
     def init(cls, directory: Path, env: Mapping[str, str], hash: str = hashing.DEFAULT) -> Project:
         """Make `directory` a project. UserError if it is one, or lies outside of a working tree."""
         directory = directory.resolve()
@@ -337,10 +356,15 @@ def _no_repository(directory: Path) -> UserError:
 
 
 def _committed_config(repository: git.GitRoot) -> str:
-    out = git.run(["show", "HEAD:.vml/config.toml"], repository.cwd, ok=(0, 128))
-    if not out:
+    if (text := _config_at_head(repository, ".")) is None:
         raise UserError(
             f"the bare repository {quote(repository.git_dir)} has no vml project at its HEAD",
             hint="vml init in a clone, then commit and push .vml/config.toml",
         )
-    return out.decode("utf-8", "replace")
+    return text
+
+
+def _config_at_head(repository: git.GitRoot, folder: str) -> str | None:
+    """The settings of the project in a directory of HEAD; None if there is none."""
+    out = git.run(["show", f"HEAD:{PurePosixPath(folder, '.vml/config.toml')}"], repository.cwd, ok=(0, 128))
+    return out.decode("utf-8", "replace") or None

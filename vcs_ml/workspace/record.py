@@ -17,8 +17,8 @@ from vcs_ml.store.local import Batch, LocalStore
 from vcs_ml.store.manifest import Summary
 from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.store.page import SYMLINK, Entry
+from vcs_ml.workspace import conflicts, lock_files, pointer_files, single, snapshot, tree
 from vcs_ml.workspace import index as stat_index
-from vcs_ml.workspace import lock_files, pointer_files, single, snapshot, tree
 from vcs_ml.workspace.groups import Labels
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index, Known
@@ -178,7 +178,7 @@ def _recorded_file(store: LocalStore, target: Target, entry: Entry | None) -> Re
     old = target.pointer
     if entry is None:
         assert old is not None
-        return Recorded(target.path, old, old, 0, 0, 0)
+        return Recorded(target.path, old, _holding(target, Item(old.oid, old.kind, old.size)), 0, 0, 0)
     new = _holding(target, single.item_of(entry))
     changed = old is not None and old.oid != new.oid
     damaged = (target.path,) if changed and old is not None and store.is_damaged(old.oid) else ()
@@ -192,6 +192,7 @@ def _add_tree(job: Job, target: Target) -> Done:
     past = Index.load(job.project.index_dir, target.path, job.project.algorithm)
     if target.inner:
         return _add_edits(job, target)
+    _check_merged(target, past)
     if past.partial and target.pointer is None:  # it was made anew: nothing is recorded that could be missing here
         return _add_whole(job, target)
     if past.partial:  # what was never here is known from the manifest alone
@@ -200,6 +201,17 @@ def _add_tree(job: Job, target: Target) -> Done:
     if past.base is None or past.base not in job.store or job.store.missing(past.base):
         return _add_whole(job, target)
     return _add_edits(job, target)
+
+
+def _check_merged(target: Target, past: Index) -> None:
+    """Refuse to record a whole directory as it was before a merge, which would undo what the other side changed."""
+    old = target.pointer
+    if old is not None and old.kind == "tree" and old.conflicts and past.base not in (None, old.oid):
+        name = quote(target.path)
+        raise UserError(
+            f"{name} is not checked out as it was merged: adding it would undo what the other side changed",
+            hint=f"vml checkout {name} brings the merged version, then vml add {name}; vml add {name}/FILE adds one",
+        )
 
 
 def _add_whole(job: Job, target: Target) -> Done:
@@ -353,9 +365,10 @@ def _recorded_tree(target: Target, summary: Summary) -> Recorded:
 
 
 def _holding(target: Target, content: Item) -> Pointer:
-    """The pointer of a target, or a new one, with another content."""
+    """The pointer of a target, or a new one, with another content, in which conflicts are settled by what is there."""
     old = target.pointer or Pointer(target.path, *content, {})
-    return old._replace(**content._asdict())
+    extra = conflicts.without(old.extra, target.inner or None) if old.conflicts else old.extra
+    return old._replace(**content._asdict(), extra=extra)
 
 
 def _counted(store: LocalStore, done: Done) -> Recorded:

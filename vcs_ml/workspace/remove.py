@@ -19,7 +19,19 @@ from vcs_ml.store.link import THROUGH
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, detach, lock_files, pointer_files, saved, single, snapshot, tracked, tree, write
+from vcs_ml.workspace import (
+    conflicts,
+    delete,
+    detach,
+    lock_files,
+    pointer_files,
+    saved,
+    single,
+    snapshot,
+    tracked,
+    tree,
+    write,
+)
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -226,6 +238,7 @@ def _delete(project: Project, look: _Look) -> None:
 def _drop_inner(project: Project, store: LocalStore, each: Pointer, prefix: bytes) -> None:
     gone: dict[bytes, Entry | None] = {entry.path: None for entry in _under(store, each, prefix)}
     new = _edit(store, each, gone)
+    new = new._replace(extra=conflicts.without(new.extra, [os.fsdecode(prefix)]))
     index = Index.load(project.index_dir, each.path, project.algorithm)
     pointer_files.write(project, [new])
     if index.loaded:

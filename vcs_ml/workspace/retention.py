@@ -125,7 +125,8 @@ def _of_working_tree(project: Project) -> dict[ObjectId, str]:
     broken: dict[str, UserError] = {}
     pointers = tracked.in_workspace(project, Ignore(project.root), refresh=True, broken=broken)
     found |= {each.oid: each.path for each in pointers.values()}
-    for source in broken:
+    # Of conflicts, their side; Git's index may not name it any more.
+    for source in (*broken, *(each.source for each in pointers.values() if each.conflicts)):
         with (project.root / source).open("rb") as file:
             found |= _named(file.read(_LIMIT), source, project.algorithm)
     return found | _saved(project.state_dir, project.algorithm)

@@ -83,6 +83,17 @@ def record(project: Project, files: Sequence[Saved]) -> None:
     fs.write_atomic(directory / f"{new_ulid()}.new.json", json.dumps(content, indent=2).encode() + b"\n")
 
 
+def merged(project: Project, root: ObjectId, path: str) -> None:
+    """Name there, too, a directory that a merge is about to store: until Git has written the pointer to its place,
+    nothing else does.
+    """
+    directory = project.state_dir / "saved"
+    fs.make_directory(directory)
+    listing = [{"hash": objects.format_hash(root, project.algorithm), "path": path}]
+    content = {"merged": listing, "schema": 1, "time": int(time.time())}
+    fs.write_atomic(directory / f"{new_ulid()}.json", json.dumps(content, indent=2).encode() + b"\n")
+
+
 class Record(NamedTuple):
     """A file in `.vml/saved/`: where it was, the id of its bytes, its size, and when (seconds since 1970) it went."""
 

@@ -15,7 +15,7 @@ from vcs_ml.store import objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import against_head, groups, single, snapshot, sources, tracked
+from vcs_ml.workspace import against_head, groups, merging, single, snapshot, sources, tracked, unmerged
 from vcs_ml.workspace.against_head import PointerChange
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
@@ -55,6 +55,16 @@ class Part(NamedTuple):
     files: int
 
 
+class Conflict(NamedTuple):
+    """What a merge left to be settled: a path in the data of the pointer `source`, or the pointer or lock file itself
+    where Git left it unmerged. `what` are words of `git status`; "settled" where only Git has not been told.
+    """
+
+    path: str
+    what: str
+    source: str
+
+
 class Status(NamedTuple):
     """One view of a project; `clean` when workspace, pointers and HEAD agree and nothing is missing.
 
@@ -64,6 +74,7 @@ class Status(NamedTuple):
     `git_says` what Git says of the files there that record something, where these differ from its index or HEAD.
     """
 
+    conflicts: list[Conflict]
     data: list[Change]
     pointers: list[PointerChange]
     missing: list[Missing]
@@ -77,7 +88,7 @@ class Status(NamedTuple):
 
     @property
     def clean(self) -> bool:
-        return not (self.data or self.pointers or self.missing or self.broken)
+        return not (self.conflicts or self.data or self.pointers or self.missing or self.broken)
 
 
 def status(
@@ -126,11 +137,24 @@ def status(
             _look_into_store(project, store, each, missing, partial)
         broken |= tracked.committed_inside(project, pointers, in_git)
         to_commit = against_head.changes(project, git_says, in_git, now=pointers, broken=broken, targets=targets)
+        unsettled = _conflicts(project, pointers, git_says, broken)
     unreadable = [(path, error) for path, error in sorted(broken.items()) if _speaks_of(path, targets or [""])]
     looked_at = [each for each, _ in wanted]
     left_out = list(optional.values())
-    never_made = list(unmade.values())
-    return Status(data, to_commit, missing, looked_at, unreadable, left_out, partial, never_made, survey, git_says)
+    unsettled = [each for each in unsettled if groups.concerns(each.path.removesuffix(SUFFIX), targets or [""])]
+    return Status(
+        unsettled,
+        data,
+        to_commit,
+        missing,
+        looked_at,
+        unreadable,
+        left_out,
+        partial,
+        list(unmade.values()),
+        survey,
+        git_says,
+    )
 
 
 def _vouched(project: Project, in_git: Mapping[str, str], git_says: Iterable[git.FileStatus]) -> Mapping[str, str]:
@@ -139,6 +163,30 @@ def _vouched(project: Project, in_git: Mapping[str, str], git_says: Iterable[git
     top = f"{project.prefix}/" if project.prefix else ""
     same = in_git if not differ else {path: oid for path, oid in in_git.items() if path not in differ}
     return {path.removeprefix(top): oid for path, oid in same.items() if path.startswith(top)} if top else same
+
+
+def _conflicts(
+    project: Project,
+    pointers: Mapping[str, Pointer],
+    git_says: Iterable[git.FileStatus],
+    broken: Container[str],
+) -> list[Conflict]:
+    """What a merge left to be settled, sorted."""
+    found = [
+        Conflict(path, word, each.source)
+        for each in pointers.values()
+        if each.conflicts
+        for path, word in merging.conflicts_of(each).items()
+    ]
+    known = {each.source for each in found}
+    for record in git_says:
+        source = project.own_path(record.path)
+        word = unmerged.WORDS.get(record.staged + record.worktree)
+        if word is None or source is None or source in known or not sources.is_source(source):
+            continue
+        both = word in ("both modified", "both added")
+        found.append(Conflict(source, "settled" if both and source not in broken else word, source))
+    return sorted(found)
 
 
 def is_unmade(project: Project, store: LocalStore, each: Pointer) -> bool:

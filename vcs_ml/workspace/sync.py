@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NamedTuple
 
 from vcs_ml import git, history, output
+from vcs_ml.errors import UserError
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Progress
 from vcs_ml.store import download, manifest, objects, transfer, upload
@@ -17,7 +18,9 @@ from vcs_ml.store.page import Entry
 from vcs_ml.store.records import Record, Root
 from vcs_ml.store.remote import Remote
 from vcs_ml.store.transfer import NOTHING, Moved, Need
-from vcs_ml.workspace import groups, opening, status, tracked
+from vcs_ml.workspace import groups, opening, pointer, sources, status, tracked
+from vcs_ml.workspace import targets as targeting
+from vcs_ml.workspace import unmerged as unmerged_files
 from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.index import Index
 from vcs_ml.workspace.pointer import Pointer
@@ -61,13 +64,15 @@ def roots(
     project: Project, targets: Sequence[str], scope: Scope, *, groups: Sequence[str] = (), remote: str | None = None
 ) -> tuple[list[Root], list[Pointer]]:
     """What a push of these targets (project-relative) and groups (neither: everything) must make complete on the
-    remote of this name, and the outputs among them that it does not get.
+    remote of this name, and the outputs among them that it does not get. UserError for data with conflicts.
     """
     selection = Selection(targets, groups, optional=True)
     found: dict[Root, None] = {}
     kept: list[Pointer] = []
     if project.git.worktree is not None or not scope.all_commits:
         for each, _ in selected(project, pointers_of(project), selection):
+            if each.conflicts:
+                raise targeting.unsettled(each.path)
             if each.travels(remote):
                 found[Root(each.path, each.oid)] = None
             else:
@@ -254,16 +259,25 @@ def wanted(
     groups: Sequence[str] = (),
     optional: bool = False,
     remote: str | None = None,
+    unmerged: Sequence[int] = (),
 ) -> list[Wanted]:
     """What a fetch of these targets and groups from the remote of this name means; without any, all. Optional data
-    that is not here and not named is left out, unless `optional`.
+    that is not here and not named is left out, unless `optional`. Of data with conflicts, their side of these comes
+    too, and where a merge left a file that cannot be read, its versions in these `unmerged` stages of Git's index.
     """
     selection = Selection(targets, groups, optional)
     found: dict[Root, Wanted] = {}
-    for each, inner in selected(project, pointers_of(project), selection):
+    pointers, versions = with_unmerged(project, unmerged)
+    for each, inner in selected(project, pointers, selection):
         root = Root(each.path, each.oid)
         if not each.travels(remote):
             continue
+        for other in versions:
+            if other.path == each.path:
+                found.setdefault(Root(each.path, other.oid), Wanted(Root(each.path, other.oid), other.size, [""]))
+        if each.conflicts:
+            theirs = _of_theirs(project, each, inner)
+            found |= {theirs.root: theirs} if theirs.inner and theirs.root not in found else {}
         if root not in found:
             past = Index.load(project.index_dir, each.path, project.algorithm) if inner else None
             base = past.base if past is not None and past.base != each.oid else None
@@ -273,6 +287,33 @@ def wanted(
         if root not in found:
             found[root] = Wanted(root, -1, [""])
     return list(found.values())
+
+
+def _of_theirs(project: Project, each: Pointer, inner: str) -> Wanted:
+    """What settling conflicts for their side takes."""
+    left = pointer.unsettled(each, project.algorithm)
+    concerned = [at for at, word in left.paths.items() if word != "deleted by them" and groups.concerns(at, [inner])]
+    return Wanted(Root(each.path, left.theirs.oid), left.theirs.size, concerned)
+
+
+def with_unmerged(project: Project, stages: Sequence[int]) -> tuple[dict[str, Pointer], list[Pointer]]:
+    """`pointers_of`, with one version of those that a merge has left unreadable; and those of them that are in these
+    stages of Git's index (1 common, 2 ours, 3 theirs). Without any, UserError for what cannot be read.
+    """
+    if project.git.worktree is None or not stages:
+        return pointers_of(project), []
+    broken: dict[str, UserError] = {}
+    found = tracked.in_workspace(project, broken=broken)
+    sides = unmerged_files.find(project) if broken else {}
+    versions: list[Pointer] = []
+    for source, error in sorted(broken.items()):
+        if source not in sides:
+            raise error
+        for stage, raw in enumerate(unmerged_files.read(project, sides[source]), 1):
+            each = sources.parse(raw, source, project.algorithm) if raw is not None else []
+            found |= {one.path: one for one in each}
+            versions += each if stage in stages else []
+    return dict(sorted(found.items())), versions
 
 
 def fetch(

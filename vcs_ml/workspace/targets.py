@@ -101,6 +101,16 @@ def _check_new(project: Project, new: Sequence[Target], owners: tracked.Owners) 
             )
 
 
+def unsettled(path: str) -> UserError:
+    """The error for data with conflicts that a merge has left."""
+    name = quote(path)
+    return UserError(
+        f"{name} has conflicts from a merge",
+        hint=f"vml checkout --ours {name} or --theirs {name} settles them, vml add {name} records what is there; "
+        "vml status lists them",
+    )
+
+
 def check_pointers(project: Project, path: str, folders: Sequence[Folder]) -> None:
     """Refuse to track a directory with something in it that is tracked by itself."""
     for folder in folders:
@@ -121,7 +131,12 @@ def check_pointers(project: Project, path: str, folders: Sequence[Folder]) -> No
 def present(project: Project, known: Mapping[str, Pointer]) -> tuple[list[Target], list[str]]:
     """What `commit` without a path records: every tracked thing that is in the workspace. And the directories
     that lie where something is tracked, but were never checked out here: what they lack was not deleted.
+
+    UserError where something has conflicts, which are settled by name.
     """
+    for path, each in known.items():
+        if each.conflicts:
+            raise unsettled(path)
     here = [Target(path, (), each) for path, each in known.items() if os.path.lexists(project.root / path)]
     strange = {
         target.path

@@ -1,4 +1,5 @@
 // Every heading of a table becomes a button that sorts the rows: numbers by size, text as people count, gaps last.
+// Cells know their headings, for screens on which they do not stand below them.
 (() => {
   "use strict";
   const order = new Intl.Collator("en", {numeric: true, sensitivity: "base"});
@@ -22,6 +23,11 @@
   };
 
   for (const table of document.querySelectorAll("table")) {
+    const titles = Array.from(table.tHead.rows[0].cells, (heading) => heading.textContent);
+    for (const row of table.tBodies[0].rows) {
+      titles.forEach((title, index) => { row.cells[index].dataset.title = title; });
+    }
+    table.classList.add("titled");
     if (table.tBodies[0].rows.length < 2) continue;
     Array.from(table.tHead.rows[0].cells).forEach((heading, index) => {
       const button = document.createElement("button");

@@ -1,0 +1,46 @@
+"""What `vml doctor` says of hooks and the merge driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vcs_ml.errors import UserError, VmlError
+from vcs_ml.git import GitRoot
+from vcs_ml.hooks import framework, native
+from vcs_ml.output import count, quote
+from vcs_ml.workspace import attributes
+from vcs_ml.workspace.finding import Finding
+from vcs_ml.workspace.project import Project
+
+
+def check(start: Path, env: Mapping[str, str]) -> Iterator[Finding]:
+    """Look whether the hooks of the project around a directory are in place and up to date; nothing where none is."""
+    try:
+        project = Project.with_worktree(start, env)
+    except VmlError:
+        return
+    try:
+        yield _hooks(project.git)
+        if not attributes.is_installed(project):
+            yield Finding("ok", "merges", "Git merges pointers as text", "vml install lets vml merge them")
+    except UserError as error:
+        yield Finding("warning", "hooks", error.message, error.hint)
+
+
+def _hooks(root: GitRoot) -> Finding:
+    where, states = native.looked_at(root)
+    config = root.cwd / framework.NAME
+    is_named = config.is_file() and framework.is_named(config.read_bytes())
+    if not any(states.values()):
+        if is_named:
+            return Finding("ok", "hooks", f"{framework.NAME} names them; pre-commit install puts them in place")
+        return Finding("ok", "hooks", "not installed", "vml install, or vml install --pre-commit")
+    if wrong := [name for name, state in states.items() if state != "unchanged"]:
+        missing = [name for name in wrong if states[name] is None]
+        text = f"{', '.join(wrong)}: {'missing or ' * bool(missing)}not as this version of vml writes them"
+        return Finding("warning", "hooks", text, "vml install brings them up to date")
+    if is_named:
+        text = f"installed in {quote(where.directory)}, and named in {framework.NAME}: all of it is done twice"
+        return Finding("warning", "hooks", text, "vml uninstall, or take the entry out")
+    return Finding("ok", "hooks", f"{count(len(states), 'hook')} in {quote(where.directory)}")

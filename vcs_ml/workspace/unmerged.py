@@ -1,0 +1,41 @@
+"""Files that a merge left to be settled in Git's index: which they are, and their versions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vcs_ml import git, history
+from vcs_ml.git import Unmerged
+from vcs_ml.workspace import sources, tracked
+from vcs_ml.workspace.project import Project
+
+# What `git status` says of the letters in its short format (git-status(1)).
+WORDS: Final = {
+    "UU": "both modified",
+    "AA": "both added",
+    "DU": "deleted by us",
+    "UD": "deleted by them",
+    "AU": "added by us",
+    "UA": "added by them",
+    "DD": "both deleted",
+}
+
+
+def find(project: Project) -> dict[str, Unmerged]:
+    """The unmerged files of this project that vml can merge, by their paths in it: pointers, lock files, .gitignore."""
+    specs = [*tracked.pathspecs(project), *tracked.pathspecs(project, [".gitignore"])]
+    found = {project.own_path(path): each for path, each in git.unmerged(project.git, specs).items()}
+    return {own: each for own, each in found.items() if own is not None and is_mergeable(own)}
+
+
+def is_mergeable(path: str) -> bool:
+    """Whether vml merges files of this name."""
+    return sources.is_source(path) or path.rpartition("/")[2] == ".gitignore"
+
+
+def read(project: Project, each: Unmerged) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """The versions of an unmerged file: the common one, ours, theirs; None where there is none."""
+    wanted = [oid for oid in each if oid is not None]
+    raws = dict(zip(wanted, history.read_blobs(project.git, wanted, limit=sources.MAX_SIZE), strict=True))
+    base, ours, theirs = (raws[oid] if oid is not None else None for oid in each)
+    return base, ours, theirs
