@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import browser, forges, servers
+from tests import framework as framework_
 from tests.forges import GitHub, GitLab
 from vcs_ml.cli import main
 
@@ -178,6 +179,19 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Brows
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium")
     with browser.started(tmp_path_factory.mktemp("browser") / "profile") as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def framework(tmp_path_factory: pytest.TempPathFactory) -> framework_.Framework:
+    """pre-commit, with this checkout installed as hooks. Without a network the test is skipped, or fails where CI is
+    set.
+    """
+    # Workers of xdist have directories of their own in one that is everybody's.
+    base = tmp_path_factory.getbasetemp()
+    try:
+        return framework_.install((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "framework")
+    except framework_.NoFramework as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
 
 
 @pytest.fixture(scope="session")

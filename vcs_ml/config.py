@@ -182,6 +182,12 @@ class Config:
         return 128 * 1024 * 1024 if value is None else parse_size(value)
 
     @property
+    def large_files(self) -> int:
+        """hooks.large_files in bytes, by default 5 MB."""
+        value = self.get("hooks.large_files")
+        return 5_000_000 if value is None else parse_size(value)
+
+    @property
     def lock_timeout(self) -> float | None:
         """lock.timeout in seconds; None is for ever."""
         value = self.get("lock.timeout")
@@ -346,20 +352,33 @@ def _text(path: Path) -> str | None:
 
 def _parse(text: str, level: Level, source: str) -> dict[str, Entry]:
     """The entries of one file, flat; UserError naming file and key for anything that should not be there."""
+    entries, wrong = parse(text, level, source)
+    if wrong:
+        raise wrong[0]
+    return entries
+
+
+def parse(text: str, level: Level, source: str) -> tuple[dict[str, Entry], list[UserError]]:
+    """What the file `source` of this level sets, by key, and all that should not be there, each with file and key."""
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number of 5,000 digits
         hint = "text needs quotes; a conflict may be left from a merge"
-        raise UserError(f"{source}: not valid TOML: {error}", hint=hint) from None
+        return {}, [UserError(f"{source}: not valid TOML: {error}", hint=hint)]
     entries: dict[str, Entry] = {}
+    wrong: list[UserError] = []
     for key, raw in _flat(document):
         try:
             setting = check_key(key)
         except UserError as error:
-            raise UserError(f"{source}: {error.message}", hint=error.hint) from None
-        check_level(key, raw, level, source)
-        entries[key] = Entry(checked(setting, key, raw, source), level, source)
-    return entries
+            wrong.append(UserError(f"{source}: {error.message}", hint=error.hint))
+            continue
+        try:
+            check_level(key, raw, level, source)
+            entries[key] = Entry(checked(setting, key, raw, source), level, source)
+        except UserError as error:
+            wrong.append(error)
+    return entries, wrong
 
 
 def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -31,6 +31,14 @@ FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Far below the shortest limit on the length of a command line (128 KiB for one argument, 2 MiB for all).
 PATHS_A_RUN: Final = 500
 _BACK: Final = re.compile(r"([^~^:@{\0-][^~^:@{\0]*)(?:~\d*|\^)+")  # so many commits before another
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "rebase-merge": "rebase",
+    "rebase-apply/applying": "am",
+    "rebase-apply": "rebase",
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+}
 # Without untracked files: to find these, Git compares every file with every line of our .gitignore.
 STATUS: Final = ("status", "--porcelain=v2", "-z", "--untracked-files=no")
 
@@ -245,7 +253,7 @@ def tracked(root: GitRoot, paths: Iterable[str]) -> set[str]:
 
 def listed(out: bytes) -> list[str]:
     """The paths that a git wrote with `-z`."""
-    return [os.fsdecode(path) for path in out.split(b"\0")[:-1]]
+    return os.fsdecode(out).split("\0")[:-1]  # at once: one by one takes five times as long
 
 
 def ignored(root: GitRoot, paths: Sequence[str]) -> set[str]:
@@ -324,6 +332,27 @@ def stage(root: GitRoot, paths: Sequence[str]) -> None:
             root.cwd,
             input=b"\0".join(os.fsencode(path) for path in paths),
         )
+
+
+def raw_records(out: bytes) -> Iterator[tuple[list[bytes], bytes]]:
+    """The records of `--raw -z` without renames (git-diff-index(1)): ([old mode, new mode, old id, new id, letter],
+    path).
+    """
+    tokens = iter(out.split(b"\0"))
+    for token in tokens:
+        # With `git log`, commits are set apart by empty tokens or newlines.
+        meta = token.lstrip(b"\n")
+        if meta.startswith(b":"):
+            yield meta[1:].split(b" "), next(tokens)
+
+
+def operation(root: GitRoot) -> str | None:
+    """What Git is in the middle of, in the worktree: rebase, merge, cherry-pick, revert or am; None: of nothing."""
+    # gitrepository-layout(5); where several are there, a rebase is what the others are a part of
+    for name, what in _OPERATIONS.items():
+        if (root.git_dir / name).exists():
+            return what
+    return None
 
 
 def parse_status(out: bytes) -> list[FileStatus]:

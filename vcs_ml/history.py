@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Final, Literal, NamedTuple
 
 from vcs_ml.errors import UserError
-from vcs_ml.git import FULL_ID, PATHS_A_RUN, GitRoot, head, listed, popen, resolve, run
+from vcs_ml.git import FULL_ID, PATHS_A_RUN, GitRoot, head, listed, popen, raw_records, resolve, run
 
 # Git knows the empty tree of each object format without storing it.
 _EMPTY_TREE: Final = {
@@ -51,7 +51,7 @@ def ls_tree(root: GitRoot, rev: str, patterns: Sequence[str]) -> list[tuple[byte
         ["diff-tree", "-r", "-z", "--raw", "--no-renames", _EMPTY_TREE[len(commit)], commit, "--", *patterns],
         root.cwd,
     )
-    return [(path, int(fields[1], 8), fields[3].decode()) for fields, path in _raw_records(out)]
+    return [(path, int(fields[1], 8), fields[3].decode()) for fields, path in raw_records(out)]
 
 
 def unchanged(root: GitRoot, paths: Collection[str]) -> set[str]:
@@ -84,16 +84,6 @@ def _blob_id(path: Path, like: Collection[str]) -> str:
         while window := file.read(_WINDOW):
             hasher.update(window)
     return hasher.hexdigest()
-
-
-def _raw_records(out: bytes) -> Iterator[tuple[list[bytes], bytes]]:
-    """The records of `--raw -z` without renames: ([old mode, new mode, old id, new id, letter], path)."""
-    tokens = iter(out.split(b"\0"))
-    for token in tokens:
-        # With `git log`, commits are set apart by empty tokens or newlines.
-        meta = token.lstrip(b"\n")
-        if meta.startswith(b":"):
-            yield meta[1:].split(b" "), next(tokens)
 
 
 def contents(
@@ -129,7 +119,7 @@ def contents(
         input="".join(f"{rev}\n" for rev in revs).encode(),
     )
     found: set[tuple[str, str]] = set()
-    for (old_mode, mode, old, new, _), path in _raw_records(out):
+    for (old_mode, mode, old, new, _), path in raw_records(out):
         found |= {(os.fsdecode(path), new.decode())} if mode.startswith(b"100") else set()
         found |= {(os.fsdecode(path), old.decode())} if not walk and old_mode.startswith(b"100") else set()
     return found
@@ -186,7 +176,7 @@ def apart(root: GitRoot, old: str, new: str | None, patterns: Sequence[str]) -> 
             before.decode() if old_mode.startswith(b"100") else None,
             after.decode() if mode.startswith(b"100") else None,
         )
-        for (old_mode, mode, before, after, _), path in _raw_records(out)
+        for (old_mode, mode, before, after, _), path in raw_records(out)
     ]
 
 

@@ -77,6 +77,10 @@ class Session:
         """Say something that must not be missed."""
         self._say(output.problem("warning", text, hint, colour=self._stderr_colour()))
 
+    def error(self, text: str, hint: str | None = None) -> None:
+        """Say one of several things that end the command; the last of them is raised."""
+        self._say(output.problem("error", text, hint, colour=self._stderr_colour()))
+
     def debug(self, text: str) -> None:
         """Say something only to those who asked for more."""
         if self.verbose:

@@ -38,6 +38,13 @@ class StageState(NamedTuple):
     state: State
     reasons: list[Reason]
 
+    @property
+    def counts(self) -> bool:
+        """Whether what it makes may not be true. A frozen one is meant to keep it, whatever it reads by now."""
+        if self.state == "frozen":
+            return any(reason.kind in ("never", "out") for reason in self.reasons)
+        return self.state not in ("absent", "always")
+
 
 class Staleness(NamedTuple):
     """How many stages were looked at, those of them that are not up to date, in the order in which they would run,
@@ -53,14 +60,7 @@ class Staleness(NamedTuple):
     @property
     def clean(self) -> bool:
         """Whether no stage has to run for what it makes to be true."""
-        return not self.broken and not any(_counts(each) for each in self.stages)
-
-
-def _counts(each: StageState) -> bool:
-    """Whether what a stage makes may not be true. A frozen one is meant to keep it, whatever it reads by now."""
-    if each.state == "frozen":
-        return any(reason.kind in ("never", "out") for reason in each.reasons)
-    return each.state not in ("absent", "always")
+        return not self.broken and not any(each.counts for each in self.stages)
 
 
 def look(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -21,18 +22,22 @@ from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
-_CACHE_VERSION: Final = 5
+_CACHE_VERSION: Final = 6
 
 
 class Workspace:
     """What pointers and lock files of the workspace name, found through directory mtimes, each file parsed once.
 
-    Directories that are tracked, ignored, or belong to another repository or project are not searched.
+    Directories that are tracked, ignored, or belong to another repository or project are not searched. Of pointers that
+    Git vouches to be a blob (`vouched`, by the project-relative path), the file is not even looked at.
     """
 
-    def __init__(self, project: Project, ignore: Ignore, *, refresh: bool = False) -> None:
+    def __init__(
+        self, project: Project, ignore: Ignore, *, refresh: bool = False, vouched: Mapping[str, str] | None = None
+    ) -> None:
         self._project = project
         self._ignore = ignore
+        self._vouched = vouched or {}
         self._path = project.index_dir / "pointers"
         self._directories: dict[str, list[Any]] = {}
         self._parsed: dict[str, list[Any]] = {}
@@ -73,6 +78,7 @@ class Workspace:
         parsed: dict[str, list[Any]] = {}
         locks: dict[str, list[Any]] = {}
         root = str(self._project.root)
+        vouched = self._vouched
         pending = [""]
         while pending:
             rel = pending.pop()
@@ -99,8 +105,13 @@ class Workspace:
                             locks[prefix + name], each = lock
                             for out in each:
                                 outs.setdefault(out.path, []).append(out)
-                    elif pointer := self._pointer(f"{full}/{name}", prefix + name):
-                        path = f"{prefix}{name.removesuffix(SUFFIX)}"
+                        continue
+                    source = prefix + name
+                    path = source.removesuffix(SUFFIX)
+                    row = self._parsed.get(path)
+                    if row is not None and vouched.get(source) == row[6]:
+                        parsed[path], found[path] = row, _pointer(path, row)
+                    elif pointer := self._pointer(f"{full}/{name}", source):
                         parsed[path], found[path] = pointer
                 except UserError as error:
                     self.broken[prefix + name] = error
@@ -148,12 +159,12 @@ class Workspace:
         path = source.removesuffix(SUFFIX)
         numbers, known = self._look(full, self._parsed.get(path))
         if known is not None:
-            _, oid, kind, size, nfiles, extra = known
-            return known, Pointer(path, ObjectId(bytes.fromhex(oid)), kind, size, nfiles, extra)
-        if numbers is None or (found := _read(self._project, source)) is None:
+            return known, _pointer(path, known)
+        if numbers is None or (raw := _read(self._project, source)) is None:
             return None
-        _, oid, kind, size, nfiles, extra, *_ = found[0]
-        return [numbers, oid.hex(), kind, size, nfiles, dict(extra)], found[0]
+        (found,) = sources.parse(raw, source, self._project.algorithm)
+        _, oid, kind, size, nfiles, extra, *_ = found
+        return [numbers, oid.hex(), kind, size, nfiles, dict(extra), _blob(raw)], found
 
     def _lock(self, full: str, source: str) -> tuple[list[Any], list[Pointer]] | None:
         numbers, known = self._look(full, self._locks.get(source))
@@ -163,8 +174,9 @@ class Workspace:
                 Pointer(path, ObjectId(bytes.fromhex(oid)), kind, size, nfiles, extra, stage, source)
                 for path, oid, kind, size, nfiles, extra, stage in rows
             ]
-        if numbers is None or (found := _read(self._project, source)) is None:
+        if numbers is None or (raw := _read(self._project, source)) is None:
             return None
+        found = sources.parse(raw, source, self._project.algorithm)
         return [numbers, [[out.path, out.oid.hex(), *out[2:-1]] for out in found]], found
 
     def _look(self, full: str, known: list[Any] | None) -> tuple[list[int] | None, list[Any] | None]:
@@ -188,18 +200,26 @@ class Workspace:
             fs.write_atomic(self._path, _checksum(raw) + b"\n" + raw, mode=0o644, sync=False)
 
 
+def _pointer(path: str, row: list[Any]) -> Pointer:
+    return Pointer(path, ObjectId(bytes.fromhex(row[1])), row[2], row[3], row[4], row[5])
+
+
 def _below(path: str, outs: Mapping[str, object]) -> bool:
     return sources.owner(path.rpartition("/")[0], outs) is not None
 
 
-def _read(project: Project, source: str) -> list[Pointer] | None:
-    """What a file of the workspace records, None if it is gone."""
+def _read(project: Project, source: str) -> bytes | None:
+    """The bytes of a file of the workspace, None if it is gone."""
     try:
         with (project.root / source).open("rb") as file:
-            raw = file.read(sources.MAX_SIZE + 1)
+            return file.read(sources.MAX_SIZE + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return sources.parse(raw, source, project.algorithm)
+
+
+def _blob(raw: bytes) -> str:
+    """What Git names these bytes, where it uses SHA-1; one that uses SHA-256 vouches for nothing here."""
+    return hashlib.sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
 
 
 def _checksum(raw: bytes) -> bytes:

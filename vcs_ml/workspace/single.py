@@ -6,6 +6,7 @@ import os
 import stat
 import struct
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
 _STATS: Final = struct.Struct(f"={ingest.STAT_FIELDS}q")
+_NOTHING: Final = (b"", b"")
 _KINDS: dict[int, Kind] = {page.FILE: "file", page.EXECUTABLE: "executable"}
 
 
@@ -80,19 +82,31 @@ class Files:
             self._load()
         self._clock = None
 
-    def is_unchanged(self, each: Pointer) -> bool:
-        """Whether the file is what its pointer says, by its stats alone: where it is not sure, `look` tells. 4 us."""
-        raw = os.fsencode(each.path)
-        known = self._known.get(raw)
-        if known is None or known[1] != each.oid[:-1]:
-            return False
-        try:
-            st = os.lstat(self._root + b"/" + raw)
-        except OSError:
-            return False
-        if not stat.S_ISREG(st.st_mode) or known[0] != _STATS.pack(*stat_numbers(st)):
-            return False
-        return st.st_size == each.size and (st.st_mode & stat.S_IXUSR != 0) == (each.kind == "executable")
+    def doubtful(self, pointers: Sequence[Pointer]) -> list[Pointer]:
+        """Those whose files are not, by their stats alone, what they say: `look` tells. 3.5 us for each."""
+        if not pointers:
+            return []
+        found = []
+        known, root, lstat, pack = self._known, self._root + b"/", os.lstat, _STATS.pack
+        paths = os.fsencode("\0".join([each.path for each in pointers])).split(b"\0")
+        for each, raw in zip(pointers, paths, strict=True):
+            stats, digest = known.get(raw, _NOTHING)
+            if digest == each.oid[:-1]:
+                try:
+                    st = lstat(root + raw)
+                except OSError:
+                    found.append(each)
+                    continue
+                mode = st.st_mode
+                if (
+                    stats == pack(*stat_numbers(st))
+                    and stat.S_ISREG(mode)
+                    and st.st_size == each.size
+                    and (mode & stat.S_IXUSR != 0) == (each.kind == "executable")
+                ):
+                    continue
+            found.append(each)
+        return found
 
     def look(self, path: str, *, meter: Meter, rehash: bool = False, steady: bool = True) -> tuple[Entry | None, bool]:
         """(what is at `path` now, None if nothing; whether it was ever here). Hashes only what may have changed.

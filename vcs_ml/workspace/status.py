@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Literal, NamedTuple
 
 from vcs_ml import git
@@ -69,7 +70,8 @@ class Status(NamedTuple):
 
     `tracked` are the pointers that were looked at, `broken` files that cannot be read, `optional` pointers of data
     that nobody asked for here, `partial` directories of which only a part was, `unmade` outputs that no remote gets
-    and that were not made here: nothing of that is missing. `survey` is what was seen in the workspace, all of it.
+    and that were not made here: nothing of that is missing. `survey` is what was seen in the workspace, all of it, and
+    `git_says` what Git says of the files there that record something, where these differ from its index or HEAD.
     """
 
     conflicts: list[Conflict]
@@ -82,6 +84,7 @@ class Status(NamedTuple):
     partial: list[Part]
     unmade: list[Pointer]
     survey: Survey
+    git_says: list[git.FileStatus]
 
     @property
     def clean(self) -> bool:
@@ -97,27 +100,41 @@ def status(
     rehash: bool = False,
     refresh: bool = False,
     keep: bool = True,
+    ask_store: bool = True,
+    index: Callable[[], Mapping[str, str]] | None = None,
 ) -> Status:
-    """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index."""
+    """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index.
+
+    Without `ask_store`, nothing is known of what the store lacks. `index` gives the blobs of all files that record
+    something in Git's index, where that is known: of pointers that are in the workspace as they are there, the file is
+    not looked at.
+    """
     ignore = Ignore(project.root)
     pathspecs = ["--", *tracked.pathspecs(project)]
-    with (
-        git.start([*git.STATUS, *pathspecs], project.git.cwd) as changes,
-        git.start(["ls-files", "-z", *pathspecs], project.git.cwd) as in_index,
-    ):
-        survey = tracked.survey(project, ignore, refresh=refresh)
+    with ExitStack() as stack:
+        changes = stack.enter_context(git.start([*git.STATUS, *pathspecs], project.git.cwd))
+        if index is None:
+            listing = stack.enter_context(git.start(["ls-files", "-z", *pathspecs], project.git.cwd))
+            survey = tracked.survey(project, ignore, refresh=refresh)
+            git_says = git.parse_status(changes.wait())
+            in_git: Collection[str] = git.listed(listing.wait())
+        else:
+            blobs = index()
+            git_says = git.parse_status(changes.wait())
+            survey = tracked.survey(project, ignore, refresh=refresh, vouched=_vouched(project, blobs, git_says))
+            in_git = blobs
         pointers, broken = survey.tracked, dict(survey.broken)
         chosen = selected(pointers, targets)
-        optional = {each.path: each for each, _ in chosen if groups.is_left_out(project, each)}
-        unmade = {each.path: each for each, _ in chosen if is_unmade(project, store, each)}
-        wanted = [(each, inner) for each, inner in chosen if each.path not in optional and each.path not in unmade]
+        # What few pointers have is asked first: of 20,000, each of these lines would take 10 ms.
+        optional = {each.path: each for each, _ in chosen if each.extra and groups.is_left_out(project, each)}
+        unmade = {each.path: each for each, _ in chosen if each.lock and is_unmade(project, store, each)}
+        nowhere = optional.keys() | unmade.keys()
+        wanted = [each for each in chosen if each[0].path not in nowhere] if nowhere else chosen
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
         missing: list[Missing] = []
         partial: list[Part] = []
-        for each in _not_here(store, {each.path: each for each, _ in wanted}.values()):
+        for each in _not_here(store, {each.path: each for each, _ in wanted}.values()) if ask_store else ():
             _look_into_store(project, store, each, missing, partial)
-        git_says = git.parse_status(changes.wait())
-        in_git = git.listed(in_index.wait())
         broken |= tracked.committed_inside(project, pointers, in_git)
         to_commit = against_head.changes(project, git_says, in_git, now=pointers, broken=broken, targets=targets)
         unsettled = _conflicts(project, pointers, git_says, broken)
@@ -136,7 +153,16 @@ def status(
         partial,
         list(unmade.values()),
         survey,
+        git_says,
     )
+
+
+def _vouched(project: Project, in_git: Mapping[str, str], git_says: Iterable[git.FileStatus]) -> Mapping[str, str]:
+    """The blobs of what is in the workspace as in Git's index, by the path in the project."""
+    differ = {each.path for each in git_says if each.worktree != "."}
+    top = f"{project.prefix}/" if project.prefix else ""
+    same = in_git if not differ else {path: oid for path, oid in in_git.items() if path not in differ}
+    return {path.removeprefix(top): oid for path, oid in same.items() if path.startswith(top)} if top else same
 
 
 def _conflicts(
@@ -203,7 +229,7 @@ def _above(path: str) -> Iterator[str]:
 def compare(
     project: Project,
     store: LocalStore,
-    wanted: Iterable[tuple[Pointer, str]],
+    wanted: Collection[tuple[Pointer, str]],
     ignore: Ignore,
     *,
     meter: Meter,
@@ -213,10 +239,12 @@ def compare(
     """Where the workspace differs from these pointers, sorted by path; renames are found by equal id."""
     changes: list[Change] = []
     files = single.Files(project)
+    alone = [each for each, _ in wanted if each.kind != "tree"]
+    doubtful = {each.path for each in (alone if rehash else files.doubtful(alone))}
     for each, inner in wanted:
         if each.kind == "tree":
             changes += _compare_tree(project, store, each, inner, ignore, meter=meter, rehash=rehash, keep=keep)
-        else:
+        elif each.path in doubtful:
             changes += _compare_file(project, files, each, meter=meter, rehash=rehash)
     if keep:
         with contextlib.suppress(OSError):  # as in snapshot.remember
@@ -225,8 +253,6 @@ def compare(
 
 
 def _compare_file(project: Project, files: single.Files, each: Pointer, *, meter: Meter, rehash: bool) -> list[Change]:
-    if not rehash and files.is_unchanged(each):
-        return []
     old = single.entry_of(each)
     new, known = files.look(each.path, meter=meter, rehash=rehash, steady=False)
     if new == old:

@@ -10,10 +10,13 @@ _CONFLICT: Final = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 
 
 class NotReadable(ValueError):
-    """Why some bytes are no object of strict JSON; `conflict`: a merge has left its markers in them."""
+    """Why some bytes are no object of strict JSON, and in which line, where that is one; `conflict`: a merge has left
+    its markers in them.
+    """
 
-    def __init__(self, why: str, *, conflict: bool = False) -> None:
+    def __init__(self, why: str, *, line: int | None = None, conflict: bool = False) -> None:
         super().__init__(why)
+        self.line = line
         self.conflict = conflict
 
 
@@ -33,10 +36,12 @@ def load(raw: bytes, limit: int) -> dict[str, object]:
             # A lone surrogate can be written as an escape, but it is no text and could not be written back.
             json.dumps(loaded, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        if _CONFLICT.search(text):
-            raise NotReadable("it has conflict markers from a merge", conflict=True) from None
+        if marker := _CONFLICT.search(text):
+            line = text.count("\n", 0, marker.start()) + 1
+            raise NotReadable("it has conflict markers from a merge", line=line, conflict=True) from None
         deep = isinstance(error, RecursionError)
-        raise NotReadable("it is nested too deeply" if deep else f"not valid JSON: {error}") from None
+        at = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise NotReadable("it is nested too deeply" if deep else f"not valid JSON: {error}", line=at) from None
     if not isinstance(loaded, dict):
         raise NotReadable("it is not a JSON object")
     return loaded
@@ -45,7 +50,11 @@ def load(raw: bytes, limit: int) -> dict[str, object]:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("a key stands there twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the key {name[:80]!r} stands there twice")
+            seen.add(name)
     return fields
 
 

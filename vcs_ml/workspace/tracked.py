@@ -32,9 +32,15 @@ class Survey(NamedTuple):
     broken: dict[str, UserError]
 
 
-def survey(project: Project, ignore: Ignore | None = None, *, refresh: bool = False) -> Survey:
-    """One look at the workspace, which reads what changed since the last; with `refresh` all."""
-    workspace = Workspace(project, ignore or Ignore(project.root), refresh=refresh)
+def survey(
+    project: Project,
+    ignore: Ignore | None = None,
+    *,
+    refresh: bool = False,
+    vouched: Mapping[str, str] | None = None,
+) -> Survey:
+    """One look at the workspace, which reads what changed since the last; with `refresh` all. `vouched` as for it."""
+    workspace = Workspace(project, ignore or Ignore(project.root), refresh=refresh, vouched=vouched)
     found = workspace.find()
     return Survey(found, workspace.stage_files, workspace.broken)
 

@@ -1,0 +1,168 @@
+"""What of the workspace is not in the commit that is about to be made: data, pointers, lock files, stages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vcs_ml import git, output
+from vcs_ml.hooks.problem import Problem
+from vcs_ml.hooks.staged import CONFIG, Staged, in_git
+from vcs_ml.hooks.stale import lock_of, stale_for_commit
+from vcs_ml.hooks.verdict import Verdict, going_past
+from vcs_ml.output import count, quote
+from vcs_ml.progress import Meter
+from vcs_ml.workspace import opening, sources, status
+from vcs_ml.workspace.pointer import SUFFIX
+from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.status import Change, Status
+
+if TYPE_CHECKING:
+    from vcs_ml.pipeline.staleness import StageState, Staleness
+
+NAME: Final = "status"
+_SHOWN: Final = 20
+_NAMED: Final = 5  # paths in a hint
+_REASONS: Final = 3
+
+
+class _Seen(NamedTuple):
+    """One project: what would end the commit, as rows of a list; how to mend each kind of it; what is only told."""
+
+    rows: list[tuple[str, str]]
+    hints: list[str]
+    notes: list[str]
+    paths: int
+    stages: int
+
+
+def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdict:
+    """Whether data, stages, pointers and lock files of all projects are what the index says. What was `told` is not
+    told again.
+
+    While Git is in the middle of a merge, cherry-pick or revert, which bring pointers without their data, nothing ends
+    the commit; in a rebase, where the data is that of another commit altogether, nothing is compared. UserError where
+    a project cannot be read.
+    """
+    doing = git.operation(staged.root)
+    if doing in ("rebase", "am"):
+        return Verdict(NAME, f"data is not compared during a{'n' if doing == 'am' else ''} {doing}")
+    seen = [_look(staged, project, meter=meter, told=told) for project in _projects(staged)]
+    rows = [row for each in seen for row in each.rows]
+    notes = [note for each in seen for note in each.notes]
+    paths, stages = sum(each.paths for each in seen), sum(each.stages for each in seen)
+    what = count(paths, "tracked path") + (f" and {count(stages, 'stage')}" if stages else "")
+    fine = f"{what} as recorded"
+    if not rows:
+        return Verdict(NAME, fine, (), tuple(notes))
+    shown = [f"  {f'{label}:':<12}{text}" for label, text in rows[:_SHOWN]]
+    if len(rows) > _SHOWN:
+        shown.append(f"  and {len(rows) - _SHOWN:,} more: {'vml status'} lists them")
+    message = "\n".join(["the workspace is not what is about to be committed:", *shown])
+    hints = list(dict.fromkeys(hint for each in seen for hint in each.hints))
+    if doing is not None:
+        return Verdict(NAME, fine, (), (message.replace("\n", f" (this ends no {doing})\n", 1), *hints, *notes))
+    return Verdict(NAME, fine, ((message, "; ".join([*hints, going_past(NAME)])),), tuple(notes))
+
+
+def _projects(staged: Staged) -> Iterator[Project]:
+    """All projects, the one at the top first: it need not wait for the index."""
+    top = staged.root.cwd
+    if os.path.exists(top / CONFIG):
+        yield Project(top, staged.root, staged.env)
+    for each in sorted(staged.projects - {""}):
+        place = top / each
+        # Not where a sparse checkout left it out, and not through a link.
+        if os.path.exists(place / CONFIG) and place.resolve() == place:
+            yield Project(place, staged.root, staged.env)
+
+
+def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Problem]) -> _Seen:
+    store = opening.open_store(project)
+    stages: Staleness | None = None
+    with opening.looking(project) as keep:
+        found = status.status(project, store, [], meter=meter, keep=keep, ask_store=False, index=staged.blobs)
+        if found.survey.stage_files or any(each.lock for each in found.survey.tracked.values()):
+            # Importing it takes 20 ms and reading YAML 17, which projects without stages shall not pay.
+            from vcs_ml.pipeline import staleness  # noqa: PLC0415
+
+            stages = staleness.look(project, store, found.survey, staged.env, meter=meter, keep=keep)
+    known = {each.path for each in told}
+    data = [each for each in found.data if each.change != "absent"]
+    unstaged = _unstaged(project, found)
+    rows: list[tuple[str, str]] = [(each.change, _described(project, each)) for each in data]
+    rows += [("not staged", quote(path)) for path in unstaged]
+    rows += [
+        ("broken", error.message)
+        for path, error in found.broken
+        if in_git(project.prefix, path) not in known and in_git(project.prefix, path) not in unstaged
+    ]
+    stale = stale_for_commit(staged, project, stages, told) if stages else []
+    rows += [(each.state, _why(each)) for each in stale]
+    if stages and not any(path.endswith("vml.yaml") for path in known):
+        rows += [("broken", error.message) for error in stages.broken]
+    hints = [*_data_hints(staged, project, found, data), *_unstaged_hints(staged, unstaged)]
+    if stale:
+        locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
+        repro = staged.typed.vml("repro", project=project.prefix)
+        hints.append(f"{repro} && {staged.typed.git('add', paths=locks)} makes stages anew")
+    notes = [f"{quote(path)} is not in Git ({staged.typed.git('add', paths=[path])})" for path in _new(project, found)]
+    total = stages.total if stages else 0
+    return _Seen(rows, hints, notes[:_SHOWN], len(found.tracked), total)
+
+
+def _described(project: Project, each: Change) -> str:
+    name = quote(in_git(project.prefix, each.path))
+    if each.source is not None:
+        return f"{quote(in_git(project.prefix, each.source))} -> {name}"
+    sizes = [output.size(entry.size) for entry in (each.old, each.new) if entry is not None and entry.size >= 0]
+    return f"{name}  ({' -> '.join(dict.fromkeys(sizes))})" if sizes else name
+
+
+def _unstaged(project: Project, found: Status) -> list[str]:
+    """Pointers and lock files whose bytes in the workspace are not those of the index."""
+    return [
+        each.path
+        for each in found.git_says
+        if each.worktree not in ".?" and (own := project.own_path(each.path)) is not None and sources.is_source(own)
+    ]
+
+
+def _new(project: Project, found: Status) -> list[str]:
+    """Pointers and lock files that the index does not have."""
+    known, tracked = {each.path for each in found.git_says}, found.survey.tracked
+    paths = [each.path for each in found.pointers if not each.staged]
+    own = dict.fromkeys(tracked[path].source if path in tracked else path + SUFFIX for path in paths)
+    return [path for each in own if (path := in_git(project.prefix, each)) not in known]
+
+
+def _data_hints(staged: Staged, project: Project, found: Status, data: Sequence[Change]) -> list[str]:
+    """How to record data, or bring back what was recorded."""
+    tracked = {each.path: each for each in found.tracked}
+    owners = [above[0] for each in data if (above := sources.owner(each.path, tracked))]
+    ours = {each.path: each for each in owners}
+    paths = [in_git(project.prefix, path) for path in ours]
+    few = paths if len(paths) <= _NAMED else []
+    verb = "add" if few and not any(each.lock for each in ours.values()) else "commit"
+    files = [in_git(project.prefix, source) for source in dict.fromkeys(each.source for each in ours.values())]
+    if not ours:
+        return []
+    record = staged.typed.vml(verb, paths=few, project=project.prefix)
+    stage = staged.typed.git("add", paths=files) if few else "git add -u"
+    back = staged.typed.vml("checkout", paths=few, project=project.prefix)
+    return [f"{record} && {stage} records the data ({back} brings back what was recorded)"]
+
+
+def _unstaged_hints(staged: Staged, unstaged: Sequence[str]) -> list[str]:
+    if not unstaged:
+        return []
+    few = staged.typed.git("add", paths=unstaged) if len(unstaged) <= _NAMED else "git add -u"
+    return [f"{few} takes in what is not staged"]
+
+
+def _why(each: StageState) -> str:
+    reasons = [output.line(str(reason)) for reason in each.reasons]
+    if len(reasons) > _REASONS:
+        reasons[_REASONS:] = [f"{len(reasons) - _REASONS:,} more"]
+    return f"{quote(each.name)}  ({'; '.join(reasons)})" if reasons else quote(each.name)
