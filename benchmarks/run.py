@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import compare, machine, pipelines, report, rows, s3, scale, story, tools, workload
+from benchmarks import compare, git, machine, pipelines, report, rows, s3, scale, story, tools, workload
 from benchmarks.measure import CommandFailed, Sample
 from benchmarks.story import Results, WrongResult
 from tests import servers
@@ -60,6 +60,9 @@ def _section(options: argparse.Namespace) -> tuple[str, Section, set[str]]:
     if options.compare:
         words = f"Median of {_runs(options)}."
         parts = _Parts("compare", compare.PARTS, options.compare, words)
+        return parts.name, partial(_beside_dvc, parts), set(parts.every)
+    if options.git:
+        parts = _Parts("git", git.PARTS, options.git, f"Median of {_runs(options)}.")
         return parts.name, partial(_beside_dvc, parts), set(parts.every)
     return "benchmark", _bench, {row.step for row in (*rows.STORY, *rows.START_UP)}
 
@@ -231,6 +234,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         ("--s3", "a bucket on this machine, beside rclone, aws s3 and DVC; or with a share of the data"),
         ("--pipelines", "pipelines of up to 5,000 stages, beside DVC; or with a share of the stages"),
         ("--compare", "metrics and plots of revisions, beside DVC; or with a share of the files and commits"),
+        ("--git", "hooks and merges, up to 20,000 pointers; or with a share of the files"),
     ):
         parser.add_argument(section, type=float, nargs="?", const=1.0, metavar="SHARE", help=words)
     parser.add_argument("--runs", type=int, default=3, help="runs of each row, of which the median counts")

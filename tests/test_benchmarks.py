@@ -167,6 +167,18 @@ def test_comparisons_are_measured_with_a_small_share(tmp_path: Path, capsys: pyt
     assert list(tmp_path.iterdir()) == []
 
 
+def test_hooks_and_merges_are_measured_with_a_small_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--git", "0.002", "--runs", "1", "--tools", "vml", "--dir", str(tmp_path)]
+
+    assert run.main(options) == 0
+
+    shown = capsys.readouterr().out
+    assert "40 files with a pointer each" in shown
+    assert "after a checkout, one file differs" in shown
+    assert "A directory of 200 files" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_series_are_the_same_every_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
