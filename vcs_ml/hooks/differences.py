@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vcs_ml import git, output
+from vcs_ml import output
 from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.staged import CONFIG, Staged, in_git
 from vcs_ml.hooks.stale import lock_of, stale_for_commit
@@ -45,7 +45,7 @@ def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdi
     the commit; in a rebase, where the data is that of another commit altogether, nothing is compared. UserError where
     a project cannot be read.
     """
-    doing = git.operation(staged.root)
+    doing = staged.operation
     if doing in ("rebase", "am"):
         return Verdict(NAME, f"data is not compared during a{'n' if doing == 'am' else ''} {doing}")
     seen = [_look(staged, project, meter=meter, told=told) for project in _projects(staged)]
@@ -93,6 +93,11 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     unstaged = _unstaged(project, found)
     rows: list[tuple[str, str]] = [(each.change, _described(project, each)) for each in data]
     rows += [("not staged", quote(path)) for path in unstaged]
+    rows += [
+        ("conflict", f"{quote(in_git(project.prefix, each.path))}  ({each.what})")
+        for each in found.conflicts
+        if in_git(project.prefix, each.source) not in known
+    ]
     rows += [
         ("broken", error.message)
         for path, error in found.broken

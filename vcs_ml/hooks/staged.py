@@ -83,9 +83,9 @@ class Staged:
         self._contents |= zip(found, contents, strict=True)
 
     @cached_property
-    def is_merge(self) -> bool:
-        """Whether the commit will be a merge."""
-        return git.operation(self.root) == "merge"
+    def operation(self) -> str | None:
+        """What Git is in the middle of, as git.operation."""
+        return git.operation(self.root)
 
     def read_blob(self, oid: str) -> bytes:
         """The bytes of an object of Git, as `read`."""
