@@ -133,6 +133,8 @@ def pre_commit(ctx: typer.Context) -> None:
         return
     found: dict[str, Verdict] = {}
     with Staged(_root(session), session.env) as staged, session.progress("hashing") as meter:
+        if differences.NAME in wanted:
+            staged.begin_status()
         problems: Sequence[Problem] = ()
         if validate.NAME in wanted:
             found[validate.NAME], problems = validate.look(staged)

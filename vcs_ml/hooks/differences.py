@@ -82,7 +82,7 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     store = opening.open_store(project)
     stages: Staleness | None = None
     with opening.looking(project) as keep:
-        found = status.status(project, store, [], meter=meter, keep=keep, ask_store=False, index=staged.blobs)
+        found = status.status(project, store, [], meter=meter, keep=keep, ask_store=False, asked=staged.asked)
         if found.survey.stage_files or any(each.lock for each in found.survey.tracked.values()):
             # Importing it takes 20 ms and reading YAML 17, which projects without stages shall not pay.
             from vcs_ml.pipeline import staleness  # noqa: PLC0415
