@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import Repo, Result
+
+# One stage, which makes an output of what it reads.
+PIPELINE = """\
+stages:
+  train:
+    cmd: cp in.txt model.pkl
+    deps: [in.txt]
+    outs: [model.pkl]
+"""
 
 
 def git(repo: Repo, *args: str, ok: bool = True, cwd: str | Path = "", **env: str) -> Result:
@@ -38,6 +50,14 @@ def version(repo: Repo, files: dict[str, str], message: str = "data") -> str:
         repo.write(path, content)
     repo.run("add", *files)
     return commit(repo, message)
+
+
+def change(repo: Repo, path: str, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a JSON file, and stage it."""
+    content = json.loads(repo.read(path))
+    edit(content)
+    repo.write(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    repo.git("add", path)
 
 
 def bare(repo: Repo, name: str = "origin.git") -> Repo:

@@ -81,18 +81,21 @@ def valid(
     ctx: typer.Context,
     files: Annotated[list[str] | None, typer.Argument(metavar="[FILE...]", help="These too.")] = None,
 ) -> None:
-    """Check pointers, vml.lock, vml.yaml and .vml/config.toml as they are staged, and FILEs, as Git's index has them.
+    """Check pointers, vml.lock, vml.yaml and .vml/config.toml as they are staged; all of them where nothing is.
 
     \b
     Examples:
       vml hook validate
-      git ls-files -z | xargs -0 vml hook validate
+      vml hook validate data.vml
     """
     session: Session = ctx.obj
     if is_skipped(session.env, validate.NAME):
         return
     with Staged(_root(session), session.env) as staged:
-        verdict, _ = validate.look(staged, files=_in_index(session, staged, files) or ())
+        chosen = _in_index(session, staged, files)
+        if chosen is None and not staged.changes:  # in CI, or before a commit without changes
+            chosen = staged.index.below("")
+        verdict, _ = validate.look(staged, files=chosen or ())
         _end(session, [verdict])
 
 
@@ -130,6 +133,8 @@ def pre_commit(ctx: typer.Context) -> None:
         return
     found: dict[str, Verdict] = {}
     with Staged(_root(session), session.env) as staged, session.progress("hashing") as meter:
+        if differences.NAME in wanted:
+            staged.begin_status()
         problems: Sequence[Problem] = ()
         if validate.NAME in wanted:
             found[validate.NAME], problems = validate.look(staged)

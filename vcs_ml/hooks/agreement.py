@@ -107,7 +107,7 @@ def _of_lock(staged: Staged, project: str, built: Graph, lock: LockFile) -> Iter
             outs = () if found else [out for out, each in record.outs.items() if each.flags.cache]
             if left := [in_git(project, out) for out in outs if not built.outputs.makers(out)]:
                 hint = staged.typed.vml("rm", "--cached", paths=left, project=project)
-            hint = f"{hint} && {staged.typed.git('add', paths=[path])} makes it so"
+            hint = f"{hint} && {staged.typed.git('add', paths=[path])} makes the two agree"
             yield Problem(path, f"stage {quote(name)}: {what}", hint, line, (address,))
 
 

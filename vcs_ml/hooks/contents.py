@@ -15,7 +15,7 @@ from vcs_ml.hooks.problem import Problem, line_of
 from vcs_ml.hooks.staged import CONFIG, Staged, in_git, own_path
 from vcs_ml.output import quote
 from vcs_ml.settings import FIXED
-from vcs_ml.workspace import lockfile, pointer, sources, strictjson
+from vcs_ml.workspace import conflicts, lockfile, merging, pointer, sources, strictjson
 from vcs_ml.workspace.lockfile import LockFile
 from vcs_ml.workspace.pointer import SUFFIX
 
@@ -77,18 +77,14 @@ def pointers(staged: Staged, project: str, path: str, algorithm: Algorithm) -> l
         found = pointer.parse(raw, own, algorithm)
     except UserError as error:
         mend = staged.typed.vml("add", paths=[data], project=project)
-        return [_refused(staged, path, own, error, mend=f"{mend} then records what is there")]
-    conflicts = found.extra.get("conflicts")
-    if not conflicts:
+        return [_refused(staged, project, path, error, mend=f"{mend} then records what is there")]
+    if not found.conflicts:
         return []
-    left = conflicts.get("paths") if isinstance(conflicts, dict) else None
-    rows = [f"{quote(name)} {what}" for name, what in left.items()] if isinstance(left, dict) else []
+    rows = [f"{quote(in_git(project, name))} {word}" for name, word in merging.conflicts_of(found).items()]
     shown = ", ".join([*rows[:_SHOWN], *([f"{len(rows) - _SHOWN:,} more"] if len(rows) > _SHOWN else [])])
     take = staged.typed.vml("checkout", "--ours", paths=[data], project=project)
-    hint = f"{take} (or --theirs) settles it, or vml add what is right; then {staged.typed.git('add', paths=[path])}"
-    return [
-        Problem(path, f"a merge left conflicts in it{f': {shown}' if shown else ''}", hint, line_of(raw, ["conflicts"]))
-    ]
+    hint = f"{take} (or --theirs) settles it, vml add what is right; then {staged.typed.git('add', paths=[path])}"
+    return [Problem(path, f"a merge left conflicts in it: {shown}", hint, line_of(raw, [conflicts.KEY]))]
 
 
 def lock(staged: Staged, project: str, path: str, algorithm: Algorithm) -> tuple[LockFile | None, list[Problem]]:
@@ -102,7 +98,7 @@ def lock(staged: Staged, project: str, path: str, algorithm: Algorithm) -> tuple
         mend = f"{staged.typed.vml('repro', project=project)} then records it anew"
         several = _in_stages(raw, own, algorithm)
         return None, [
-            _refused(staged, path, own, each, mend=mend, keys=["stages", name] if name else [])
+            _refused(staged, project, path, each, mend=mend, keys=["stages", name] if name else [])
             for name, each in several or [("", error)]
         ]
 
@@ -139,13 +135,21 @@ def outs(project: str, found: LockFile) -> list[Claim]:
     ]
 
 
-def _refused(staged: Staged, path: str, own: str, error: UserError, *, mend: str, keys: Sequence[str] = ()) -> Problem:
+def _refused(
+    staged: Staged, project: str, path: str, error: UserError, *, mend: str, keys: Sequence[str] = ()
+) -> Problem:
     """What is wrong with a file that could not be read."""
+    own = own_path(project, path)
     what = error.message.removeprefix(f"{quote(own)}: ").removeprefix(f"{own}: ")
-    hint, raw = error.hint or "", staged.read(path) or b""
-    if not hint or hint.startswith(_OTHER_HINT):
+    raw, hint = staged.read(path) or b"", error.hint or ""
+    fault = _fault(raw)
+    if fault is not None and fault.conflict and staged.operation is not None:
+        again = staged.typed.git("checkout", "-m", "--", paths=[path])
+        hint = f"{again} && {staged.typed.vml('checkout', '--merge', paths=[path], project=project)} merges it"
+    elif not hint or hint.startswith(_OTHER_HINT):
         hint = f"{_back(staged, path)}; {mend}"
-    return Problem(path, what, hint, _line_of_fault(raw) or (line_of(raw, keys) if keys else None))
+    line = fault.line if fault is not None else line_of(raw, keys) if keys else None
+    return Problem(path, what, hint, line)
 
 
 def _back(staged: Staged, path: str) -> str:
@@ -153,16 +157,13 @@ def _back(staged: Staged, path: str) -> str:
     git, known = staged.typed.git, next((each.before for each in staged.changes if each.path == path), None)
     if known is None:
         return f"{git('rm', '-f', paths=[path])} removes it"
-    back = f"{git('checkout', 'HEAD', '--', paths=[path])} brings the committed one back"
-    if staged.is_merge:
-        back += f", {git('checkout', 'MERGE_HEAD', '--', paths=[path])} theirs"
-    return back
+    return f"{git('checkout', 'HEAD', '--', paths=[path])} brings the committed one back"
 
 
-def _line_of_fault(raw: bytes) -> int | None:
-    """The line where this stops being strict JSON."""
+def _fault(raw: bytes) -> strictjson.NotReadable | None:
+    """Why this is no strict JSON; None if it is."""
     try:
         strictjson.load(raw, sources.MAX_SIZE)
     except strictjson.NotReadable as error:
-        return error.line
+        return error
     return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vcs_ml import git, output
+from vcs_ml import output
 from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.staged import CONFIG, Staged, in_git
 from vcs_ml.hooks.stale import lock_of, stale_for_commit
@@ -14,7 +14,7 @@ from vcs_ml.hooks.verdict import Verdict, going_past
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
 from vcs_ml.workspace import opening, sources, status
-from vcs_ml.workspace.pointer import SUFFIX
+from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change, Status
 
@@ -45,7 +45,7 @@ def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdi
     the commit; in a rebase, where the data is that of another commit altogether, nothing is compared. UserError where
     a project cannot be read.
     """
-    doing = git.operation(staged.root)
+    doing = staged.operation
     if doing in ("rebase", "am"):
         return Verdict(NAME, f"data is not compared during a{'n' if doing == 'am' else ''} {doing}")
     seen = [_look(staged, project, meter=meter, told=told) for project in _projects(staged)]
@@ -82,7 +82,7 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     store = opening.open_store(project)
     stages: Staleness | None = None
     with opening.looking(project) as keep:
-        found = status.status(project, store, [], meter=meter, keep=keep, ask_store=False, index=staged.blobs)
+        found = status.status(project, store, [], meter=meter, keep=keep, ask_store=False, asked=staged.asked)
         if found.survey.stage_files or any(each.lock for each in found.survey.tracked.values()):
             # Importing it takes 20 ms and reading YAML 17, which projects without stages shall not pay.
             from vcs_ml.pipeline import staleness  # noqa: PLC0415
@@ -94,15 +94,23 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     rows: list[tuple[str, str]] = [(each.change, _described(project, each)) for each in data]
     rows += [("not staged", quote(path)) for path in unstaged]
     rows += [
+        ("conflict", f"{quote(in_git(project.prefix, each.path))}  ({each.what})")
+        for each in found.conflicts
+        if in_git(project.prefix, each.source) not in known
+    ]
+    rows += [
         ("broken", error.message)
         for path, error in found.broken
         if in_git(project.prefix, path) not in known and in_git(project.prefix, path) not in unstaged
     ]
     stale = stale_for_commit(staged, project, stages, told) if stages else []
+    owners = _owners(found, data)
+    # Of an output that was changed by hand, the data says it already.
+    stale = [each for each in stale if not all(r.kind == "out" and r.name in owners for r in each.reasons)]
     rows += [(each.state, _why(each)) for each in stale]
     if stages and not any(path.endswith("vml.yaml") for path in known):
         rows += [("broken", error.message) for error in stages.broken]
-    hints = [*_data_hints(staged, project, found, data), *_unstaged_hints(staged, unstaged)]
+    hints = [*_data_hints(staged, project, owners), *_unstaged_hints(staged, unstaged)]
     if stale:
         locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
         repro = staged.typed.vml("repro", project=project.prefix)
@@ -137,11 +145,15 @@ def _new(project: Project, found: Status) -> list[str]:
     return [path for each in own if (path := in_git(project.prefix, each)) not in known]
 
 
-def _data_hints(staged: Staged, project: Project, found: Status, data: Sequence[Change]) -> list[str]:
-    """How to record data, or bring back what was recorded."""
-    tracked = {each.path: each for each in found.tracked}
+def _owners(found: Status, data: Sequence[Change]) -> dict[str, Pointer]:
+    """What the changed data belongs to, by its path."""
+    tracked = {each.path: each for each in found.tracked} if data else {}
     owners = [above[0] for each in data if (above := sources.owner(each.path, tracked))]
-    ours = {each.path: each for each in owners}
+    return {each.path: each for each in owners}
+
+
+def _data_hints(staged: Staged, project: Project, ours: Mapping[str, Pointer]) -> list[str]:
+    """How to record data, or bring back what was recorded."""
     paths = [in_git(project.prefix, path) for path in ours]
     few = paths if len(paths) <= _NAMED else []
     verb = "add" if few and not any(each.lock for each in ours.values()) else "commit"

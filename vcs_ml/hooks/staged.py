@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from vcs_ml import git, gitindex, history
-from vcs_ml.git import GitRoot
+from vcs_ml.git import FileStatus, GitRoot, Running
 from vcs_ml.gitindex import Change, Index
 from vcs_ml.hooks.typed import Typed
 from vcs_ml.workspace import lockfile, sources
 from vcs_ml.workspace.pointer import SUFFIX
+from vcs_ml.workspace.status import Asked
 
 CONFIG: Final = ".vml/config.toml"
 
@@ -32,6 +33,7 @@ class Staged:
         self._stack = ExitStack()
         self._contents: dict[str, bytes] = {}
         self._around: dict[str, str | None] = {}
+        self._status: Running | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -55,9 +57,26 @@ class Staged:
         """What differs from HEAD."""
         return gitindex.changes(self._changes.wait())
 
-    def blobs(self) -> dict[str, str]:
-        """The ids of all files that record something, and of settings."""
+    def begin_status(self) -> None:
+        """Have Git compare the workspace meanwhile, too."""
+        if self._status is None:
+            specs = [f":(glob,top)**/{name}" for name in (f"*{SUFFIX}", lockfile.NAME, CONFIG)]
+            self._status = self._stack.enter_context(git.start([*git.STATUS, "--", *specs], self.root.cwd))
+
+    @cached_property
+    def _differing(self) -> list[FileStatus]:
+        self.begin_status()
+        assert self._status is not None
+        return git.parse_status(self._status.wait())
+
+    @cached_property
+    def _blobs(self) -> dict[str, str]:
         return self.index.blobs((os.fsencode(SUFFIX), os.fsencode(lockfile.NAME), os.fsencode(CONFIG)))
+
+    @property
+    def asked(self) -> Asked:
+        """The same of all files that record something, and of settings, with what of them differs in the workspace."""
+        return Asked(lambda: self._differing, lambda: self._blobs)
 
     @cached_property
     def projects(self) -> frozenset[str]:
@@ -83,9 +102,9 @@ class Staged:
         self._contents |= zip(found, contents, strict=True)
 
     @cached_property
-    def is_merge(self) -> bool:
-        """Whether the commit will be a merge."""
-        return git.operation(self.root) == "merge"
+    def operation(self) -> str | None:
+        """What Git is in the middle of, as git.operation."""
+        return git.operation(self.root)
 
     def read_blob(self, oid: str) -> bytes:
         """The bytes of an object of Git, as `read`."""

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -24,20 +24,22 @@ from vcs_ml.workspace.project import Project
 
 _CACHE_VERSION: Final = 6
 
+Vouched = Callable[[], Mapping[str, str]]
+
 
 class Workspace:
     """What pointers and lock files of the workspace name, found through directory mtimes, each file parsed once.
 
     Directories that are tracked, ignored, or belong to another repository or project are not searched. Of pointers that
-    Git vouches to be a blob (`vouched`, by the project-relative path), the file is not even looked at.
+    Git vouches to be a blob (`vouched` gives them by project-relative path), the file is not even looked at.
     """
 
     def __init__(
-        self, project: Project, ignore: Ignore, *, refresh: bool = False, vouched: Mapping[str, str] | None = None
+        self, project: Project, ignore: Ignore, *, refresh: bool = False, vouched: Vouched | None = None
     ) -> None:
         self._project = project
         self._ignore = ignore
-        self._vouched = vouched or {}
+        self._vouched = vouched
         self._path = project.index_dir / "pointers"
         self._directories: dict[str, list[Any]] = {}
         self._parsed: dict[str, list[Any]] = {}
@@ -78,7 +80,7 @@ class Workspace:
         parsed: dict[str, list[Any]] = {}
         locks: dict[str, list[Any]] = {}
         root = str(self._project.root)
-        vouched = self._vouched
+        vouched = self._vouched() if self._vouched else {}
         pending = [""]
         while pending:
             rel = pending.pop()

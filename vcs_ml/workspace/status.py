@@ -65,6 +65,15 @@ class Conflict(NamedTuple):
     source: str
 
 
+class Asked(NamedTuple):
+    """What Git was asked of all files in a repository that record something: what differs from HEAD or the index, and
+    the blobs of those in the index, by their paths from the top.
+    """
+
+    changes: Callable[[], list[git.FileStatus]]
+    blobs: Callable[[], Mapping[str, str]]
+
+
 class Status(NamedTuple):
     """One view of a project; `clean` when workspace, pointers and HEAD agree and nothing is missing.
 
@@ -101,28 +110,25 @@ def status(
     refresh: bool = False,
     keep: bool = True,
     ask_store: bool = True,
-    index: Callable[[], Mapping[str, str]] | None = None,
+    asked: Asked | None = None,
 ) -> Status:
     """Look at the project, or at `targets` (project-relative) in it. Changes nothing but the stat index.
 
-    Without `ask_store`, nothing is known of what the store lacks. `index` gives the blobs of all files that record
-    something in Git's index, where that is known: of pointers that are in the workspace as they are there, the file is
-    not looked at.
+    Without `ask_store`, nothing is known of what the store lacks. Where Git was `asked` already, pointers that are in
+    the workspace as in its index are not looked at.
     """
     ignore = Ignore(project.root)
     pathspecs = ["--", *tracked.pathspecs(project)]
     with ExitStack() as stack:
-        changes = stack.enter_context(git.start([*git.STATUS, *pathspecs], project.git.cwd))
-        if index is None:
+        if asked is None:
+            changes = stack.enter_context(git.start([*git.STATUS, *pathspecs], project.git.cwd))
             listing = stack.enter_context(git.start(["ls-files", "-z", *pathspecs], project.git.cwd))
             survey = tracked.survey(project, ignore, refresh=refresh)
             git_says = git.parse_status(changes.wait())
             in_git: Collection[str] = git.listed(listing.wait())
         else:
-            blobs = index()
-            git_says = git.parse_status(changes.wait())
-            survey = tracked.survey(project, ignore, refresh=refresh, vouched=_vouched(project, blobs, git_says))
-            in_git = blobs
+            survey = tracked.survey(project, ignore, refresh=refresh, vouched=lambda: _vouched(project, asked))
+            git_says, in_git = asked.changes(), asked.blobs()
         pointers, broken = survey.tracked, dict(survey.broken)
         chosen = selected(pointers, targets)
         # What few pointers have is asked first: of 20,000, each of these lines would take 10 ms.
@@ -157,11 +163,12 @@ def status(
     )
 
 
-def _vouched(project: Project, in_git: Mapping[str, str], git_says: Iterable[git.FileStatus]) -> Mapping[str, str]:
+def _vouched(project: Project, asked: Asked) -> Mapping[str, str]:
     """The blobs of what is in the workspace as in Git's index, by the path in the project."""
-    differ = {each.path for each in git_says if each.worktree != "."}
+    blobs = asked.blobs()
+    differ = {each.path for each in asked.changes() if each.worktree != "."}
     top = f"{project.prefix}/" if project.prefix else ""
-    same = in_git if not differ else {path: oid for path, oid in in_git.items() if path not in differ}
+    same = blobs if not differ else {path: oid for path, oid in blobs.items() if path not in differ}
     return {path.removeprefix(top): oid for path, oid in same.items() if path.startswith(top)} if top else same
 
 
@@ -240,7 +247,7 @@ def compare(
     changes: list[Change] = []
     files = single.Files(project)
     alone = [each for each, _ in wanted if each.kind != "tree"]
-    doubtful = {each.path for each in (alone if rehash else files.doubtful(alone))}
+    doubtful = {each.path for each in alone} if rehash else files.doubtful(alone)
     for each, inner in wanted:
         if each.kind == "tree":
             changes += _compare_tree(project, store, each, inner, ignore, meter=meter, rehash=rehash, keep=keep)

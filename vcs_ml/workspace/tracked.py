@@ -17,7 +17,7 @@ from vcs_ml.workspace import lockfile, pointer, sources
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
-from vcs_ml.workspace.search import Workspace
+from vcs_ml.workspace.search import Vouched, Workspace
 
 _CONFIG = ".vml/config.toml"
 
@@ -37,7 +37,7 @@ def survey(
     ignore: Ignore | None = None,
     *,
     refresh: bool = False,
-    vouched: Mapping[str, str] | None = None,
+    vouched: Vouched | None = None,
 ) -> Survey:
     """One look at the workspace, which reads what changed since the last; with `refresh` all. `vouched` as for it."""
     workspace = Workspace(project, ignore or Ignore(project.root), refresh=refresh, vouched=vouched)

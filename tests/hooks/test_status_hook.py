@@ -1,0 +1,331 @@
+"""`vml hook status` and `vml hook pre-commit`: a commit has what is in the workspace, or does not happen."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Repo
+from tests.hooked import PIPELINE, change, git, install
+
+
+def rows(repo: Repo, *, name: str = "status") -> list[str]:
+    """What differs, as `label: what`; the hook says no where that is something."""
+    result = repo.run("hook", name, ok=False)
+    assert "Traceback" not in result.err
+    message = re.search(r"^error: the workspace is not what is about to be committed:\n((?:  .*\n)+)", result.err, re.M)
+    assert result.code == (message is not None), result
+    return [re.sub(r"\s+", " ", row) for row in message[1].splitlines()] if message else []
+
+
+def hint(repo: Repo) -> list[str]:
+    """The commands that the hint names."""
+    said = re.findall(r"^hint: (.*)$", repo.run("hook", "status", ok=False).err, re.MULTILINE)
+    assert said[-1].endswith("; VML_SKIP_HOOKS=status git commit goes past this")
+    return re.split(r" (?:records|takes|makes|brings) ", said[-1])[:1]
+
+
+@pytest.fixture
+def data(repo: Repo) -> Repo:
+    """A project with committed data."""
+    for i in range(3):
+        repo.write(f"data/{i}", f"{i}" * 10)
+    repo.write("table.csv", "1")
+    repo.run("add", "data", "table.csv")
+    repo.commit()
+    return repo
+
+
+@pytest.fixture
+def stages(repo: Repo) -> Repo:
+    """A project with a stage that ran, committed."""
+    repo.write("vml.yaml", PIPELINE.replace("[in.txt]", "[in.txt, src]\n    params: [rate]"))
+    repo.write("in.txt", "1")
+    repo.write("src/a.py", "1")
+    repo.write("params.yaml", "rate: 1\n")
+    repo.run("repro")
+    repo.commit()
+    return repo
+
+
+# ---------------------------------------------------------------------- data and pointers
+
+
+def test_nothing_differs(data: Repo) -> None:
+    assert data.run("hook", "status").err == "vml: 2 tracked paths as recorded\n"
+
+
+def test_data_that_was_changed(data: Repo) -> None:
+    data.write("data/0", "changed")
+    data.path.joinpath("data/1").unlink()
+    data.path.joinpath("data/2").rename(data.path / "data/moved")
+    data.write("data/new", "new")
+    data.write("table.csv", "12")
+
+    assert sorted(rows(data)) == [
+        " added: data/new (3 B)",
+        " deleted: data/1 (10 B)",
+        " modified: data/0 (10 B -> 7 B)",
+        " modified: table.csv (1 B -> 2 B)",
+        " renamed: data/2 -> data/moved",
+    ]
+    (record,) = hint(data)
+    assert record == "vml add data table.csv && git add data.vml table.csv.vml"
+    add, stage = record.split(" && ")
+    data.run(*add.split()[1:])
+    data.git(*stage.split()[1:])
+    assert rows(data) == []
+
+
+def test_data_that_was_never_here_is_not_missed(data: Repo, tmp_path: Path) -> None:
+    clone = data.clone("clone")
+
+    assert clone.run("hook", "pre-commit").code == 0
+    clone.write("data/0", "other")
+    assert clone.run("hook", "status", ok=False).code == 1
+
+
+def test_a_pointer_that_is_not_staged(data: Repo) -> None:
+    data.write("data/0", "changed")
+    data.run("add", "data")
+
+    assert rows(data) == [" not staged: data.vml"]
+    assert hint(data) == ["git add data.vml"]
+    data.git("add", "data.vml")
+    assert rows(data) == []
+    data.path.joinpath("table.csv.vml").unlink()
+    assert rows(data) == [" not staged: table.csv.vml"]
+
+
+def test_data_is_held_against_the_pointer_that_is_there_now(data: Repo) -> None:
+    data.git("checkout", "-qb", "other")
+    data.write("data/0", "changed")
+    data.run("add", "data")
+    data.commit()
+    assert rows(data) == []
+    data.git("checkout", "-q", "main")
+
+    assert rows(data) == [" modified: data/0 (10 B -> 7 B)"]
+    data.git("checkout", "-q", "other", "--", "data.vml")
+    assert rows(data) == []
+
+
+def test_a_new_pointer_is_told_and_ends_nothing(data: Repo) -> None:
+    data.write("more", "1")
+    data.run("add", "more")
+
+    result = data.run("hook", "status")
+
+    assert result.err == "note: more.vml is not in Git (git add more.vml)\nvml: 3 tracked paths as recorded\n"
+
+
+def test_a_pointer_that_cannot_be_read(data: Repo) -> None:
+    data.write("data.vml", "{}")
+    assert rows(data) == [" not staged: data.vml"]
+
+    data.git("add", "data.vml")
+    assert rows(data) == [" broken: data.vml: it is not a vml pointer: it has no schema"]
+    said = data.run("hook", "pre-commit", ok=False).err
+    assert said.count("it has no schema") == 1
+
+
+def test_many_differences_are_counted(data: Repo) -> None:
+    for i in range(30):
+        data.write(f"data/new/{i:02}", "x")
+
+    found = rows(data)
+
+    assert len(found) == 21
+    assert found[-1] == " and 10 more: vml status lists them"
+
+
+def test_every_project_of_the_repository_is_looked_at(data: Repo) -> None:
+    inner = data.beside("repo/in ner")
+    inner.path.mkdir()
+    inner.run("init")
+    inner.write("data/a", "1")
+    inner.run("add", "data")
+    data.commit()
+    assert rows(data) == []
+
+    inner.write("data/a", "22")
+    assert rows(data) == [" modified: in ner/data/a (1 B -> 2 B)"]
+    assert rows(inner) == rows(data)
+    (record,) = hint(data)
+    assert record == "vml -C 'in ner' add data && git add 'in ner/data.vml'"
+    subprocess.run(["git", "sparse-checkout", "set", ".vml"], cwd=data.path, check=True, capture_output=True)
+    shutil.rmtree(inner.path, ignore_errors=True)
+    assert rows(data) == []
+
+
+# ---------------------------------------------------------------------- stages
+
+
+def test_a_stage_that_would_run_for_what_is_committed(stages: Repo) -> None:
+    stages.write("src/a.py", "2")
+    stages.write("params.yaml", "rate: 2\n")
+    stages.git("add", "-A")
+
+    assert rows(stages) == [" stale: train (params.yaml: rate 1 -> 2; src: changed)"]
+    assert hint(stages) == ["vml repro && git add vml.lock"]
+    stages.run("repro")
+    assert rows(stages) == [" not staged: vml.lock"]
+    stages.git("add", "vml.lock")
+    assert rows(stages) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("in.txt", "2"),
+        ("src/a.py", "2"),
+        ("src/new.py", "2"),
+        ("params.yaml", "rate: 2\n"),
+        ("vml.yaml", PIPELINE.replace("[in.txt]", "[in.txt, src]\n    params: [rate]").replace("cp", "cp -f")),
+    ],
+)
+def test_a_change_that_stays_in_the_workspace_ends_no_commit(stages: Repo, path: str, content: str) -> None:
+    stages.write("README", "1")
+    stages.git("add", "-A")
+    stages.write(path, content)
+
+    assert rows(stages) == []
+    stages.git("add", path)
+    assert [row.split()[:2] for row in rows(stages)] == [["stale:", "train"]]
+    stages.write(path, content + "# and more\n")
+    assert [row.split()[:2] for row in rows(stages)] == [["stale:", "train"]]
+
+
+def test_an_output_that_was_changed(stages: Repo) -> None:
+    stages.write("model.pkl", "by hand")
+
+    assert rows(stages) == [" modified: model.pkl (1 B -> 7 B)"]
+    assert hint(stages)[0].startswith("vml commit model.pkl && git add vml.lock")
+
+
+def test_what_validate_has_told_is_not_told_again(stages: Repo) -> None:
+    stages.write("vml.yaml", PIPELINE.replace("[model.pkl]", "[other.pkl]"))
+    stages.git("add", "-A")
+
+    assert [row.split()[:2] for row in rows(stages)] == [["stale:", "train"]]
+    said = stages.run("hook", "pre-commit", ok=False).err
+    assert "vml.lock:4: stage train: it made model.pkl, which vml.yaml does not name" in said
+    assert "stale" not in said
+    stages.write("vml.yaml", "stages: [")
+    (broken,) = rows(stages)
+    assert broken.startswith(" broken: vml.yaml:")
+    stages.git("add", "-A")
+    assert stages.run("hook", "pre-commit", ok=False).err.count("this is not YAML") == 1
+
+
+def test_stages_in_a_directory(repo: Repo) -> None:
+    repo.write("sub/vml.yaml", PIPELINE)
+    repo.write("sub/in.txt", "1")
+    repo.run("repro", cwd="sub")
+    repo.commit()
+    repo.write("sub/in.txt", "2")
+    assert rows(repo) == []
+    repo.git("add", "-A")
+
+    assert rows(repo) == [" stale: sub/vml.yaml:train (sub/in.txt: changed)"]
+    assert hint(repo) == ["vml repro && git add sub/vml.lock"]
+
+
+# ---------------------------------------------------------------------- merges and rebases
+
+
+def diverged(repo: Repo) -> None:
+    """Two branches that changed one file of Git and different data; on `main`."""
+    repo.write("text", "base")
+    repo.commit()
+    repo.git("checkout", "-qb", "other")
+    repo.write("text", "theirs")
+    repo.write("table.csv", "theirs")
+    repo.run("add", "table.csv")
+    repo.commit()
+    repo.git("checkout", "-q", "main")
+    repo.run("checkout")
+    repo.write("text", "ours")
+    repo.commit()
+
+
+@pytest.mark.parametrize("command", ["merge", "cherry-pick"])
+def test_data_that_a_merge_brings_later_ends_no_merge(data: Repo, command: str) -> None:
+    diverged(data)
+    assert git(data, command, "other", ok=False).code == 1
+    data.write("text", "both")
+    data.git("add", "text")
+
+    result = data.run("hook", "pre-commit")
+
+    assert f"(this ends no {command})\n  modified:   table.csv  (6 B -> 1 B)" in result.err
+    data.git("commit", "-q", "--no-edit")
+    assert rows(data) == [" modified: table.csv (6 B -> 1 B)"]
+    data.run("checkout")
+    assert rows(data) == []
+
+
+def test_nothing_is_compared_in_a_rebase(data: Repo) -> None:
+    diverged(data)
+    assert git(data, "rebase", "other", ok=False).code == 1
+
+    assert data.run("hook", "status").err == "vml: data is not compared during a rebase\n"
+
+
+# ---------------------------------------------------------------------- commits
+
+
+def test_a_commit_that_has_everything_says_one_line(data: Repo) -> None:
+    install(data)
+    data.write("data/0", "changed")
+    data.run("add", "data")
+
+    said = git(data, "commit", "-qam", "all").err
+
+    assert said == "vml: 1 file small enough, 1 file of vml valid, 2 tracked paths as recorded\n"
+
+
+def test_a_commit_of_some_files_leaves_out_what_is_staged(data: Repo) -> None:
+    install(data)
+    data.write("README", "1")
+    data.commit()
+    data.write("README", "2")
+    data.write("data/0", "changed")
+    data.run("add", "data")
+    data.git("add", "data.vml")
+
+    said = git(data, "commit", "-qm", "some", "README", ok=False)
+
+    assert said.code == 1
+    assert "not staged: data.vml" in said.err
+    git(data, "commit", "-qm", "some", "README", VML_SKIP_HOOKS="status")
+
+
+@pytest.mark.parametrize(
+    ("skipped", "said"),
+    [
+        ("1", []),
+        ("true", []),
+        ("pre-commit", []),
+        ("large-files,validate,status", []),
+        ("large-files", ["problem", "workspace"]),
+        ("validate, status", ["large"]),
+        ("push", ["large", "problem", "workspace"]),
+    ],
+)
+def test_hooks_that_are_skipped(data: Repo, monkeypatch: pytest.MonkeyPatch, skipped: str, said: list[str]) -> None:
+    data.write("big", b"\0" * 5_000_001)
+    change(data, "data.vml", lambda content: content.update(size=-1))
+    data.write("table.csv", "changed")
+    data.git("add", "-A")
+    monkeypatch.setenv("VML_SKIP_HOOKS", skipped)
+
+    result = data.run("hook", "pre-commit", ok=False)
+
+    assert result.code == bool(said)
+    words = {"large": "too large for Git", "problem": "in what is staged", "workspace": "the workspace is not"}
+    assert [name for name, text in words.items() if text in result.err] == said
