@@ -99,5 +99,5 @@ def _install(place: Path) -> str:
     done = subprocess.run(command, cwd=scratch, env=env, check=False, capture_output=True, text=True)
     if done.returncode == 0:
         return made.rev
-    tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
-    return f"{made.rev}\npre-commit could not install this package, which takes an index of packages:\n{tail}"
+    errors = [line.strip() for line in done.stdout.splitlines() if "ERROR" in line]
+    return f"{made.rev}\npre-commit cannot install this package here, which takes an index of packages: {errors[-1:]}"

@@ -238,7 +238,7 @@ def test_a_forgotten_push_of_data_ends_that_of_commits(
 
     text = project.refused(f"git push -q {there} main")
 
-    assert "does not have all of" in text
+    assert "does not have all data of 1 path" in text
     assert subprocess.run(["git", "rev-parse", "main"], cwd=there, check=False, capture_output=True).returncode != 0
     push = re.search(r"hint: (vml push[^;]*)", text)
     assert push

@@ -329,3 +329,26 @@ def test_hooks_that_are_skipped(data: Repo, monkeypatch: pytest.MonkeyPatch, ski
     assert result.code == bool(said)
     words = {"large": "too large for Git", "problem": "in what is staged", "workspace": "the workspace is not"}
     assert [name for name, text in words.items() if text in result.err] == said
+
+
+def test_settings_that_cannot_be_read_are_told_once(data: Repo) -> None:
+    data.write(".vml/config.toml", "[core\n")
+    data.git("add", "-A")
+
+    result = data.run("hook", "pre-commit", ok=False)
+
+    assert result.code == 1
+    assert result.err.count("not valid TOML") == 1
+    data.git("reset", "-q")
+    alone = data.fails("hook", "status", code=3)
+    assert alone.err.endswith("VML_SKIP_HOOKS=status git commit goes past this\n")
+
+
+def test_all_is_told_before_what_ends_the_hook(data: Repo) -> None:
+    change(data, "data.vml", lambda content: content.update(size=-1))
+    data.write(".vml/config.toml", "[core\n")
+
+    result = data.fails("hook", "pre-commit", code=3)
+
+    assert "data.vml: its size" in result.err
+    assert "not valid TOML" in result.err

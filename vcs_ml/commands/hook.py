@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from vcs_ml.hooks.moves import Move
 from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.push import Data
 from vcs_ml.hooks.skip import Blocked, is_skipped, naming_the_way_past
-from vcs_ml.hooks.staged import Staged
+from vcs_ml.hooks.staged import CONFIG, Staged
 from vcs_ml.hooks.updates import Push
 from vcs_ml.hooks.verdict import Verdict
 from vcs_ml.output import quote
@@ -70,10 +71,9 @@ def large(
         most = None if limit is None else parse_size(limit)
     except ValueError as error:
         raise UsageError(f"--limit: {error}", hint="a size is such as 500kB or 5MB") from None
-    root = _root(session)
-    with Staged(root, session.env) as staged:
-        chosen = _in_index(session, staged, files)
-        _end(session, [large_files.look(staged, files=chosen, limit=most)])
+    with _before_commit(session, large_files.NAME) as staged:
+        verdict = large_files.look(staged, files=_in_index(session, staged, files), limit=most)
+    _end(session, [verdict])
 
 
 @app.command("validate", cls=_Files)
@@ -91,12 +91,12 @@ def valid(
     session: Session = ctx.obj
     if is_skipped(session.env, validate.NAME):
         return
-    with Staged(_root(session), session.env) as staged:
+    with _before_commit(session, validate.NAME) as staged:
         chosen = _in_index(session, staged, files)
         if chosen is None and not staged.changes:  # in CI, or before a commit without changes
             chosen = staged.index.below("")
         verdict, _ = validate.look(staged, files=chosen or ())
-        _end(session, [verdict])
+    _end(session, [verdict])
 
 
 @app.command("status")
@@ -110,7 +110,7 @@ def status(ctx: typer.Context) -> None:
     session: Session = ctx.obj
     if is_skipped(session.env, differences.NAME):
         return
-    with Staged(_root(session), session.env) as staged, session.progress("hashing") as meter:
+    with _before_commit(session, differences.NAME) as staged, session.progress("hashing") as meter:
         verdict = differences.look(staged, meter=meter)
     _end(session, [verdict])
 
@@ -132,24 +132,33 @@ def pre_commit(ctx: typer.Context) -> None:
     if not wanted:
         return
     found: dict[str, Verdict] = {}
-    with Staged(_root(session), session.env) as staged, session.progress("hashing") as meter:
+    with _before_commit(session, "pre-commit") as staged, session.progress("hashing") as meter:
         if differences.NAME in wanted:
             staged.begin_status()
         problems: Sequence[Problem] = ()
         if validate.NAME in wanted:
             found[validate.NAME], problems = validate.look(staged)
-        if differences.NAME in wanted:
-            found[differences.NAME] = differences.look(staged, meter=meter, told=problems)
-        if large_files.NAME in wanted:
-            found[large_files.NAME] = large_files.look(staged)
+        try:
+            if any(each.path.endswith(CONFIG) for each in problems):
+                wanted = [validate.NAME]  # the others read settings, too
+            if differences.NAME in wanted:
+                found[differences.NAME] = differences.look(staged, meter=meter, told=problems)
+            if large_files.NAME in wanted:
+                found[large_files.NAME] = large_files.look(staged)
+        except VmlError:
+            _tell(session, found.values(), [error for each in found.values() for error in each.errors])
+            raise
     _end(session, [found[name] for name in wanted])
 
 
-def _root(session: Session) -> GitRoot:
+@contextmanager
+def _before_commit(session: Session, name: str) -> Iterator[Staged]:
+    """Git's index, for the hook of this name, which errors in the body say how to go past."""
     root = projects.repository(session.directory)
     if root is None or root.worktree is None:
         raise UserError(f"{quote(session.directory)} is not in a working tree of Git", hint="cd to one")
-    return root
+    with naming_the_way_past(name, "git commit"), Staged(root, session.env) as staged:
+        yield staged
 
 
 def _in_index(session: Session, staged: Staged, files: Sequence[str] | None) -> list[str] | None:
@@ -164,18 +173,21 @@ def _in_index(session: Session, staged: Staged, files: Sequence[str] | None) -> 
     return paths
 
 
-def _end(session: Session, verdicts: Sequence[Verdict]) -> None:
+def _end(session: Session, verdicts: Collection[Verdict]) -> None:
     """Say what was found; Blocked if something ends the commit."""
+    errors = [error for each in verdicts for error in each.errors]
+    _tell(session, verdicts, errors[:-1])
+    if errors:
+        message, hint = errors[-1]
+        raise Blocked(message, hint=hint)
+    session.note(f"vml: {', '.join(each.fine for each in verdicts)}")
+
+
+def _tell(session: Session, verdicts: Iterable[Verdict], errors: Iterable[tuple[str, str]]) -> None:
     for note in (note for each in verdicts for note in each.notes):
         session.note(f"note: {note}")
-    errors = [error for each in verdicts for error in each.errors]
-    if not errors:
-        session.note(f"vml: {', '.join(each.fine for each in verdicts)}")
-        return
-    for message, hint in errors[:-1]:
+    for message, hint in errors:
         session.error(message, hint)
-    message, hint = errors[-1]
-    raise Blocked(message, hint=hint)
 
 
 # ---------------------------------------------------------------------- pushes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vcs_ml import output
@@ -13,7 +13,7 @@ from vcs_ml.hooks.stale import lock_of, stale_for_commit
 from vcs_ml.hooks.verdict import Verdict, going_past
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
-from vcs_ml.workspace import opening, sources, status
+from vcs_ml.workspace import lockfile, opening, sources, status
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.status import Change, Status
@@ -58,7 +58,7 @@ def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdi
         return Verdict(NAME, fine, (), tuple(notes))
     shown = [f"  {f'{label}:':<12}{text}" for label, text in rows[:_SHOWN]]
     if len(rows) > _SHOWN:
-        shown.append(f"  and {len(rows) - _SHOWN:,} more: {'vml status'} lists them")
+        shown.append(f"  and {len(rows) - _SHOWN:,} more: vml status lists them")
     message = "\n".join(["the workspace is not what is about to be committed:", *shown])
     hints = list(dict.fromkeys(hint for each in seen for hint in each.hints))
     if doing is not None:
@@ -88,36 +88,37 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
             from vcs_ml.pipeline import staleness  # noqa: PLC0415
 
             stages = staleness.look(project, store, found.survey, staged.env, meter=meter, keep=keep)
-    known = {each.path for each in told}
     data = [each for each in found.data if each.change != "absent"]
+    owners = _owners(found, data)
     unstaged = _unstaged(project, found)
+    stale = stale_for_commit(staged, project, stages, told) if stages else []
+    # Of an output that was changed by hand, the data says it already.
+    stale = [each for each in stale if not all(one.kind == "out" and one.name in owners for one in each.reasons)]
     rows: list[tuple[str, str]] = [(each.change, _described(project, each)) for each in data]
     rows += [("not staged", quote(path)) for path in unstaged]
-    rows += [
-        ("conflict", f"{quote(in_git(project.prefix, each.path))}  ({each.what})")
-        for each in found.conflicts
-        if in_git(project.prefix, each.source) not in known
-    ]
-    rows += [
-        ("broken", error.message)
-        for path, error in found.broken
-        if in_git(project.prefix, path) not in known and in_git(project.prefix, path) not in unstaged
-    ]
-    stale = stale_for_commit(staged, project, stages, told) if stages else []
-    owners = _owners(found, data)
-    # Of an output that was changed by hand, the data says it already.
-    stale = [each for each in stale if not all(r.kind == "out" and r.name in owners for r in each.reasons)]
+    rows += _unreadable(project, found, stages, {*unstaged, *(each.path for each in told)})
     rows += [(each.state, _why(each)) for each in stale]
-    if stages and not any(path.endswith("vml.yaml") for path in known):
-        rows += [("broken", error.message) for error in stages.broken]
     hints = [*_data_hints(staged, project, owners), *_unstaged_hints(staged, unstaged)]
     if stale:
         locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
         repro = staged.typed.vml("repro", project=project.prefix)
         hints.append(f"{repro} && {staged.typed.git('add', paths=locks)} makes stages anew")
     notes = [f"{quote(path)} is not in Git ({staged.typed.git('add', paths=[path])})" for path in _new(project, found)]
-    total = stages.total if stages else 0
-    return _Seen(rows, hints, notes[:_SHOWN], len(found.tracked), total)
+    return _Seen(rows, hints, notes[:_SHOWN], len(found.tracked), stages.total if stages else 0)
+
+
+def _unreadable(
+    project: Project, found: Status, stages: Staleness | None, told: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """What a merge left open and what cannot be read, but for the files that were told."""
+    for each in found.conflicts:
+        if in_git(project.prefix, each.source) not in told:
+            yield "conflict", f"{quote(in_git(project.prefix, each.path))}  ({each.what})"
+    for path, error in found.broken:
+        if in_git(project.prefix, path) not in told:
+            yield "broken", error.message
+    if stages and not any(path.endswith(lockfile.STAGES) for path in told):
+        yield from (("broken", error.message) for error in stages.broken)
 
 
 def _described(project: Project, each: Change) -> str:
