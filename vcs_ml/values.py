@@ -160,10 +160,13 @@ def is_computed(path: Path, key: str) -> bool:
     raw = read(path) if path.suffix == ".py" else None
     if raw is None:
         return False
-    try:
-        select(constants.parse(raw, path.name, every=True), key)
-    except KeyError:
-        return False
+    known: Any = constants.parse(raw, path.name, every=True)
+    for part in _PART.findall(key):
+        if known is None:  # what is in it is computed too
+            return True
+        if not isinstance(known, dict) or part not in known:
+            return False
+        known = known[part]
     return True
 
 
