@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vcs_ml import fs, paths
+from vcs_ml import fs, paths, regular
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import count, quote
@@ -24,6 +24,8 @@ from vcs_ml.workspace import tree
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 20
+_SIZE_MAX = 64 << 20  # bytes of a record; ours end with the file that makes them larger than the next number
+_WRITTEN_MAX = 8 << 20
 _LATEST = 1 << 40  # a time that every clock can show
 
 
@@ -72,15 +74,18 @@ def keep(project: Project, store: LocalStore, files: Sequence[str], meter: Meter
 
 
 def record(project: Project, files: Sequence[Saved]) -> None:
-    """Name these files in `.vml/saved/`."""
+    """Name these files in `.vml/saved/`, in as many records as keep each far below what is read."""
     directory = project.state_dir / "saved"
     fs.make_directory(directory)
-    listing = [
-        {"hash": objects.format_hash(each.oid, project.algorithm), "path": each.path, "size": each.size}
-        for each in files
-    ]
-    content = {"files": listing, "schema": 1, "time": int(time.time())}
-    fs.write_atomic(directory / f"{new_ulid()}.new.json", json.dumps(content, indent=2).encode() + b"\n")
+    listing: list[dict[str, object]] = []
+    room = _WRITTEN_MAX
+    for number, each in enumerate(files, 1):
+        listing.append({"hash": objects.format_hash(each.oid, project.algorithm), "path": each.path, "size": each.size})
+        room -= len(json.dumps(listing[-1], indent=2)) + 40
+        if room < 0 or number == len(files):
+            content = {"files": listing, "schema": 1, "time": int(time.time())}
+            fs.write_atomic(directory / f"{new_ulid()}.new.json", json.dumps(content, indent=2).encode() + b"\n")
+            listing, room = [], _WRITTEN_MAX
 
 
 def merged(project: Project, root: ObjectId, path: str) -> None:
@@ -108,7 +113,7 @@ def records(project: Project) -> list[Record]:
     found = []
     for file in sorted((project.state_dir / "saved").glob("*.json"), reverse=True):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            content = json.loads(file.read_bytes())
+            content = json.loads(regular.read(file, _SIZE_MAX) or b"")
             when = min(max(int(content["time"]), 0), _LATEST)
             read = [Record(str(one["path"]), str(one["hash"]), int(one["size"]), when) for one in content["files"]]
             found += [record for record in read if not paths.problem(record.path)]
@@ -120,7 +125,7 @@ def news(project: Project) -> list[str]:
     lines = []
     for path in sorted((project.state_dir / "saved").glob("*.new.json")):
         try:
-            files = json.loads(path.read_bytes())["files"]
+            files = json.loads(regular.read(path, _SIZE_MAX) or b"")["files"]
             lines += [_line(each["path"], each["hash"]) for each in files]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
