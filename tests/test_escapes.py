@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -232,6 +233,72 @@ def test_a_clone_with_local_settings(repo: Repo, tmp_path: Path) -> None:
     clone.git("rm", "-q", "--cached", ".vml/config.local.toml")
     clone.run("add", "one")
     assert elsewhere.exists()
+
+
+ENDLESS = ["/dev/zero", "/dev/stdin", "huge"]
+
+
+@pytest.mark.parametrize("target", ENDLESS)
+@pytest.mark.parametrize(
+    "name",
+    [".vml/saved/01A.new.json", ".vml/config.toml", ".vml/config.local.toml", ".vmlignore", ".vml/index/pointers"],
+)
+def test_a_clone_with_files_that_never_end(repo: Repo, name: str, target: str) -> None:
+    repo.write("data", "1")
+    repo.run("add", "data")
+    place = repo.path / name
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    if target != "huge":
+        place.symlink_to(target)
+    else:
+        place.touch()
+        os.truncate(place, 1 << 36)
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    pipe, end = os.pipe()  # of which nobody ever reads anything
+    stdin = os.dup(0)
+    os.dup2(pipe, 0)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 33, limit[1]))
+    try:
+        for command in (["status"], ["gc"], ["checkout", "--saved"]):
+            result = repo.run(*command, ok=False)
+            if "index" in name or (name == ".vmlignore" and "--saved" in command):
+                assert result.code == 0, result
+            else:
+                assert result.code == 3, result
+                what = "is larger than" if target == "huge" else "is no regular file but a link"
+                assert f"{name} {what}" in result.err
+                assert "hint: " in result.err
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limit)
+        os.dup2(stdin, 0)
+        for fd in (pipe, end, stdin):
+            os.close(fd)
+
+
+@pytest.mark.parametrize("name", ["data.vml", "vml.lock", ".vmlignore", ".vml/saved/01A.json"])
+def test_a_pipe_is_not_waited_for(repo: Repo, name: str) -> None:
+    place = repo.path / name
+    repo.write("data", "1")
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    assert repo.run("add", "data", ok=False).code in (0, 3)
+    assert repo.run("status", ok=False).code in (0, 3)
+    assert repo.run("checkout", "--saved", ok=False).code in (0, 3)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/stdin"])
+def test_an_object_that_is_a_link(repo: Repo, target: str) -> None:
+    repo.run("config", "cache.pack_below", "0")
+    repo.write("data", "1")
+    repo.run("add", "data")
+    (place,) = (path for path in (repo.path / ".vml/cache/loose").rglob("*") if path.is_file())
+    place.parent.chmod(0o755)
+    place.unlink()
+    place.symlink_to(target)
+    (repo.path / "data").unlink()
+    assert f"{place} is a link" in repo.fails("checkout", code=3).err
 
 
 def test_a_committed_store_with_links(repo: Repo, tmp_path: Path) -> None:

@@ -223,6 +223,23 @@ def test_objects_that_are_missing_or_damaged(sha1: tuple[Made, Trees]) -> None:
         assert trees.read(good, 10).data == b"good"  # and all else is still there
 
 
+def test_a_partial_clone_whose_origin_is_gone(tmp_path: Path) -> None:
+    origin = Made(tmp_path / "origin")
+    origin.git("config", "uploadpack.allowFilter", "true")
+    oid = origin.blob(b"text")
+    tree = origin.git("mktree", input=f"100644 blob {oid}\ta\n".encode()).decode().strip()
+    commit = origin.git("commit-tree", "-m", "x", tree).decode().strip()
+    origin.git("update-ref", "HEAD", commit)
+    url = f"file://{origin.path}"
+    subprocess.run(["git", "clone", "-q", "--bare", "--filter=blob:none", url, tmp_path / "clone"], check=True)
+    origin.path.rename(tmp_path / "gone")
+    root = git.root(tmp_path / "clone")
+    assert root is not None
+    with Trees(root) as trees, pytest.raises(UserError, match="is not in the partial clone") as caught:
+        trees.read(oid, 100)
+    assert caught.value.hint == f"git cat-file -p {oid} tries it again, and tells more"
+
+
 def test_a_repository_that_git_does_not_trust(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     with Trees(made.root) as trees:

@@ -70,6 +70,104 @@ def test_python_constants() -> None:
     }
 
 
+BINDINGS = [
+    "x += 1",
+    "x = x * 2",
+    "x: int = f()",
+    "del x",
+    "x, y = 1, 2",
+    "[x, *y] = 1, 2",
+    "x = y = 2",
+    "print(x := 2)",
+    "y = [x := 2 for _ in f()]",
+    "for x in f(): pass",
+    "with f() as x: pass",
+    "import x",
+    "import x.y",
+    "import y as x",
+    "from y import z as x",
+    "from y import *",
+    "def x(): pass",
+    "async def x(): pass",
+    "@f(x := 2)\ndef y(): pass",
+    "def y(z=(x := 2)): pass",
+    "class x: pass",
+    "if f():\n  x = 2",
+    "if f(): pass\nelse:\n  x = 2",
+    "while f():\n  x = 2",
+    "try:\n  x = 2\nexcept OSError as y: pass",
+    "try: pass\nexcept OSError as x: pass",
+    "match f():\n  case [x]: pass",
+    "match f():\n  case [*x]: pass",
+    "match f():\n  case {'y': 1, **x}: pass",
+    "def y():\n  global x\n  x = 2",
+    "def y():\n  def z():\n    global x\n    x += 2",
+    "class y:\n  global x\n  x = 2",
+    "x[0] = 2",
+    "x[0].y += 2",
+    "del x[0]",
+    "x.y = 2",
+    "x.append(2)",
+    "x['y'].update(z=2)",
+]
+
+
+@pytest.mark.parametrize("text", BINDINGS)
+def test_a_constant_that_is_bound_or_changed_again_is_none(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "p.py"
+    file.write_text(f"x = 1\n{text}\nkept = 3\n")
+    found = values.parse(file.read_bytes(), "p.py")
+    assert "x" not in found
+    assert found["kept"] == 3
+    assert values.is_computed(file, "x")
+    assert values.is_computed(file, "x.inner")
+    assert not values.is_computed(file, "z")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y = x + 1",
+        "print(x, x[0], x.y, x.count(2))",
+        "y = [x for x in f()]",
+        "y = lambda x: x",
+        "def y(x):\n  x = 2",
+        "def y():\n  x = 2",
+        "def y():\n  global x\n  print(x)",
+        "class y:\n  x = f()",
+        "x: int",
+        "z.x = 2",
+    ],
+)
+def test_a_constant_that_is_only_read(text: str) -> None:
+    assert values.parse(f"x = 1\n{text}\n".encode(), "p.py")["x"] == 1
+
+
+def test_a_literal_after_what_was_computed_is_a_constant() -> None:
+    assert values.parse(b"x = 1\nx += 1\nx = 5\n", "p.py") == {"x": 5}
+
+
+def test_constants_of_classes_that_are_bound_again() -> None:
+    text = b"""
+class T:
+    a = b = None
+    lr = 0.1
+    lr *= 2
+    kept = 1
+    def __init__(self):
+        self.n = 1
+        self.n += 1
+        self.m = 2
+        if f():
+            self.m = 3
+        self.held = 4
+T.kept = 2
+T.rate = f()
+T.held = f()
+"""
+    assert values.parse(text, "p.py") == {"T": {"kept": 2}}
+
+
 def test_python_is_never_run(tmp_path: Path) -> None:
     trap = tmp_path / "ran"
     source = f"open({str(trap)!r}, 'w')\nx = open({str(trap)!r}, 'w')\ny: open({str(trap)!r}, 'w') = 1\n"

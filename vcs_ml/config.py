@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from vcs_ml import fs, locks
+from vcs_ml import fs, locks, regular
 from vcs_ml.errors import UserError
 from vcs_ml.settings import (
     FIXED,
@@ -24,6 +24,8 @@ from vcs_ml.settings import (
     parse_size,
     split_remote,
 )
+
+_SIZE_MAX: Final = 1_000_000
 
 
 def address(url: str, options: Mapping[str, Value]) -> str:
@@ -96,7 +98,7 @@ class Config:
             if level == "project" and self._committed is not None:
                 text: str | None = self._committed
             else:
-                text = _text(path)
+                text = _text(path, level)
             if text is not None:
                 self._entries.update(_parse(text, level, str(path)))
 
@@ -204,7 +206,7 @@ class Config:
             entry = self._entries.get(key)
         else:
             path = self._path(level)
-            text = self._committed if level == "project" and self._committed is not None else _text(path)
+            text = self._committed if level == "project" and self._committed is not None else _text(path, level)
             entry = _parse(text or "", level, str(path)).get(key)
         return entry.value if entry else None
 
@@ -300,7 +302,7 @@ class Config:
         levels: tuple[Level, ...] = ("project", "local") if self._directory else ()
         for level in (*levels, "global"):
             path = self._path(level)
-            here = _parse(_text(path) or "", level, str(path))
+            here = _parse(_text(path, level) or "", level, str(path))
             options = {
                 split_remote(key)[1]: entry.value
                 for key, entry in here.items()
@@ -324,8 +326,9 @@ class Config:
         """Change the file of `level` at nested TOML keys: a value sets, None removes (also a whole table)."""
         if level == "project" and self._committed is not None:
             raise UserError("a bare repository has no file to commit settings in", hint="use --local")
-        # A dotfile that is a symlink stays one.
-        path = self._path(level).resolve()
+        path = self._path(level)
+        if level == "global":
+            path = path.resolve()  # a dotfile that is a symlink stays one
         guard = (
             nullcontext()
             if level == "global" or self._directory is None
@@ -333,7 +336,7 @@ class Config:
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         with guard:
-            text = _edited(_text(path) or "", changes, str(path))
+            text = _edited(_text(path, level) or "", changes, str(path))
             # What was made is read as strictly as what people write.
             _parse(text, level, str(path))
             mode = path.stat().st_mode & 0o777 if path.exists() else 0o600 if level == "local" else None
@@ -341,11 +344,10 @@ class Config:
         self._read()
 
 
-def _text(path: Path) -> str | None:
+def _text(path: Path, level: Level) -> str | None:
+    raw = regular.read(path, _SIZE_MAX, follow=level == "global", hint="settings are a few lines")
     try:
-        return path.read_bytes().decode()
-    except FileNotFoundError:
-        return None
+        return None if raw is None else raw.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}", hint="save it as UTF-8") from None
 

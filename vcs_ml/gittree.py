@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from vcs_ml import git
 from vcs_ml.errors import UserError
 from vcs_ml.git import FULL_ID, GitRoot, popen
 from vcs_ml.paths import DEPTH_MAX
@@ -28,6 +29,7 @@ _SKIPPED_MAX: Final = 64 << 20  # bytes that nobody wants; above, a new git is t
 _AT_ONCE: Final = 100
 _SMALL: Final = 256_000
 _READY_MAX: Final = 32_000_000  # bytes
+_PROMISOR: Final = ("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$")
 _MODES: Final = {b"40000": DIRECTORY, b"100644": 0o100644, b"100755": 0o100755, b"120000": LINK}
 
 
@@ -176,6 +178,12 @@ class Trees:
 
     def _read(self, oid: str, kind: bytes, limit: int | None = None) -> Blob:
         header = self._ask(oid)
+        if not header and git.run(_PROMISOR, self._root.cwd, ok=(0, 1)):
+            raise UserError(
+                f"Git's object {oid} is not in the partial clone {self._root.common_dir}, "
+                "and could not be fetched from where that came from",
+                hint=f"git cat-file -p {oid} tries it again, and tells more",
+            )
         if not header or (len(header) == 3 and header[1] != kind):
             raise self._damaged(oid)
         if len(header) != 3:

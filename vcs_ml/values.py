@@ -8,15 +8,14 @@ import itertools
 import json
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from vcs_ml import constants, yaml
+from vcs_ml import constants, regular, yaml
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote, size
+from vcs_ml.output import quote
 
 MAX_SIZE: Final = 32_000_000
 
@@ -40,21 +39,7 @@ def read(path: Path, *, follow: bool = True) -> bytes | None:
 
     Without `follow`, a symbolic link is no regular file either.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would be waited for
-    try:
-        fd = os.open(path, flags | (0 if follow else os.O_NOFOLLOW))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UserError(f"{quote(path)} cannot be read: {error.strerror}", hint="ls -l shows what it is") from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise UserError(f"{quote(path)} is no regular file", hint="replace it by a file, or name another")
-    with open(fd, "rb") as file:
-        raw = file.read(MAX_SIZE + 1)
-    if len(raw) > MAX_SIZE:
-        raise UserError(f"{quote(path)} is larger than {size(MAX_SIZE)}", hint="params and metrics are small files")
-    return raw
+    return regular.read(path, MAX_SIZE, follow=follow, hint="params and metrics are small files")
 
 
 def parse(raw: bytes, source: str) -> Any:
@@ -160,10 +145,13 @@ def is_computed(path: Path, key: str) -> bool:
     raw = read(path) if path.suffix == ".py" else None
     if raw is None:
         return False
-    try:
-        select(constants.parse(raw, path.name, every=True), key)
-    except KeyError:
-        return False
+    known: Any = constants.parse(raw, path.name, every=True)
+    for part in _PART.findall(key):
+        if known is None:  # what is in it is computed too
+            return True
+        if not isinstance(known, dict) or part not in known:
+            return False
+        known = known[part]
     return True
 
 

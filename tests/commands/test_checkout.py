@@ -13,7 +13,7 @@ import pytest
 
 from tests.commands.test_add import kept
 from tests.conftest import Repo
-from vcs_ml.workspace import write
+from vcs_ml.workspace import saved, write
 
 
 def outside(repo: Repo) -> dict[str, bytes]:
@@ -430,6 +430,46 @@ def test_what_was_saved_comes_back(repo: Repo) -> None:
     (repo.path / "large").unlink()
     (repo.path / "large").mkdir()
     assert "is a directory now" in repo.fails("checkout", "--saved", "large", code=3).err
+
+
+@pytest.mark.parametrize("target", ["b", "/nowhere/at all"])
+def test_what_was_saved_comes_back_as_what_it_was(repo: Repo, target: str) -> None:
+    repo.write("d/a", "1")
+    repo.write("d/b", "2")
+    repo.run("add", "d")
+    place = repo.path / "d/a"
+    repo.write("d/a", "#!/bin/sh")
+    place.chmod(0o755)
+    repo.run("checkout", "--force", "d")
+    assert not os.access(place, os.X_OK)
+    repo.run("checkout", "--saved", "d/a")
+    assert os.access(place, os.X_OK)
+    assert repo.read("d/a") == b"#!/bin/sh"
+    place.unlink()
+    place.symlink_to(target)
+    repo.run("checkout", "--force", "d")
+    assert not place.is_symlink()
+    repo.run("checkout", "--saved", "d/a")
+    assert os.readlink(place) == target
+    for each in (repo.path / ".vml/saved").iterdir():  # as they were written before kinds were
+        each.write_text(re.sub(r' *"kind": .*\n', "", each.read_text()))
+    place.unlink()
+    repo.run("checkout", "--saved", "d/a")
+    assert not place.is_symlink()
+
+
+def test_many_saved_files_are_in_several_records(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        repo.write(f"d/{number}", "1")
+    repo.run("add", "d")
+    for number in range(30):
+        repo.write(f"d/{number}", f"mine {number}")
+    monkeypatch.setattr(saved, "_WRITTEN_MAX", 1_000)
+    repo.run("checkout", "--force", "d")
+    sizes = [each.stat().st_size for each in (repo.path / ".vml/saved").iterdir()]
+    assert len(sizes) > 3
+    assert max(sizes) < 1_300
+    assert repo.run("checkout", "--saved").out.count("d/") == 30
 
 
 def test_what_was_saved_comes_back_as_a_file_of_its_own(repo: Repo) -> None:

@@ -275,6 +275,27 @@ def test_every_template_draws(repo: Repo, name: str) -> None:
     assert json.loads(repo.run("plots", "templates", name).out)["data"] == {"values": "<VML_DATA>"}
 
 
+def test_a_chart_that_cannot_be_drawn_keeps_no_other_from_it(repo: Repo) -> None:
+    for name in "abc":
+        repo.write(f"{name}.csv", csv(("y",), [(1,), (2,)]))
+    repo.write(".vml/plots/bad.json", json.dumps({"data": {"values": "<VML_DATA>"}, "mark": 5}))
+    repo.write("vml.yaml", "plots: [a.csv, b.csv: {template: bad}, c.csv]\n")
+    result = repo.fails("plots", "show", "--format", "svg", "-o", "out", code=3)
+    assert [each.name for each in sorted((repo.path / "out").iterdir())] == ["01-a.csv.svg", "03-c.csv.svg"]
+    assert "warning: b.csv cannot be drawn" in result.err
+    assert "error: 1 chart could not be drawn" in result.err
+
+
+@pytest.mark.parametrize("number", ["9" * 29, "-" + "9" * 29, "9" * 400, "9" * 5000])
+def test_whole_numbers_of_any_size_are_drawn(repo: Repo, number: str) -> None:
+    repo.write("a.csv", f"y,z\n1,{number}\n{number},{number}\n3,{number}\n")
+    repo.write("b.csv", f"y\n1\n{number}\nx\n3\n")
+    repo.write("c.json", f'[{{"y": 1}}, {{"y": {number[:4000]}}}]')
+    repo.write("vml.yaml", "plots: [a.csv: {y: y}, b.csv, c.json]\n")
+    repo.run("plots", "show", "--format", "svg", "-o", "out")
+    assert len(list((repo.path / "out").iterdir())) == 3
+
+
 def test_a_template_of_the_project(trained: Repo) -> None:
     mine = {"data": {"values": "<DVC_METRIC_DATA>"}, "mark": "rect", "encoding": {"x": {"field": "<VML_X>"}}}
     trained.write(".vml/plots/mine.json", json.dumps(mine))

@@ -121,7 +121,12 @@ def test_a_file_that_cannot_be_read_fails_also_where_it_may_be_missing() -> None
     (found,) = gates.evaluate(named, good, broken, before=None)
     assert found.faults == ("cannot be read: it is not JSON",)
     (found,) = gates.evaluate([(FILE, KEY, {"max_drop": 1})], broken, good, before=None)
-    assert (found.passed, found.notes) == (True, ("not readable before",))
+    assert (found.faults, found.notes) == (("cannot be read at BASE: it is not JSON",), ())
+    for rules in ({"better": "higher"}, {"max_rise": "5%", "min": 0}):
+        (found,) = gates.evaluate([(FILE, KEY, rules)], broken, good, before=None)
+        assert found.faults == ("cannot be read at BASE: it is not JSON",)
+    (found,) = gates.evaluate([(FILE, KEY, {"min": 0, "max": 2, "equals": 1})], broken, good, before=None)
+    assert found.passed
     in_folder = Values("b", {}, {"out": UserError("its list of files is not here")})
     (found,) = gates.evaluate([("out/eval.json", KEY, {})], good, in_folder, before=None)
     assert found.faults == ("cannot be read: its list of files is not here",)

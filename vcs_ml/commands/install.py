@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from vcs_ml import fs
+from vcs_ml import fs, regular
 from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.hooks import framework, native, projects
@@ -15,6 +15,8 @@ from vcs_ml.output import quote
 from vcs_ml.session import Session
 from vcs_ml.workspace import attributes
 from vcs_ml.workspace.project import Project
+
+_SIZE_MAX: Final = 10_000_000
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -84,7 +86,7 @@ def _configure(session: Session, root: GitRoot) -> dict[str, Any]:
     path = root.cwd / framework.NAME
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UserError(f"{quote(path)} is a link, and vml does not write through it", hint="replace it by a file")
-    before = path.read_bytes() if path.exists() else None
+    before = regular.read(path, _SIZE_MAX)
     edited = framework.with_ours(before or b"")
     is_new = edited.raw != before
     if is_new:

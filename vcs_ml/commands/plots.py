@@ -284,8 +284,16 @@ def _write_pictures(session: Session, to: _Destination, charts: Sequence[Chart])
     places = [to.place / f"{name}.{to.format}" for name in names]
     for place in places:
         to.check(place)
+    refused = 0
     for chart, place in zip(charts, places, strict=True):
-        raw = export.svg(chart).encode() if to.format == "svg" else export.png(chart)
+        try:
+            raw = export.svg(chart).encode() if to.format == "svg" else export.png(chart)
+        except export.NotDrawn as error:
+            session.warn(error.message, error.hint)
+            refused += 1
+            continue
         place.parent.mkdir(parents=True, exist_ok=True)
         fs.write_output(place, raw)
-    session.note(f"{count(len(charts), 'chart')} in {quote(to.place)}")
+    session.note(f"{count(len(charts) - refused, 'chart')} in {quote(to.place)}")
+    if refused:
+        raise UserError(f"{count(refused, 'chart')} could not be drawn", hint="the warnings say which, and why")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from vcs_ml import fs
+from vcs_ml import fs, regular
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.pipeline import patterns
@@ -109,11 +109,10 @@ def read(path: Path, algorithm: Algorithm) -> Entry | None:
 def load(path: Path) -> bytes | None:
     """The bytes of an entry; None where they are not what the name of the file says."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_SIZE + 1)
-    except OSError:
+        raw = regular.read(path, MAX_SIZE)
+    except UserError:
         return None
-    return raw if path.stem.endswith(f"-{name_of(raw)}") else None
+    return raw if raw is not None and path.stem.endswith(f"-{name_of(raw)}") else None
 
 
 def name_of(raw: bytes) -> str:

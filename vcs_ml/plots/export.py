@@ -15,8 +15,12 @@ _REASON_MAX: Final = 300  # it may have the data inside
 _INK, _PAPER = "#1c2430", "#ffffff"
 
 
+class NotDrawn(UserError):
+    """A chart that cannot be drawn, as others may be."""
+
+
 def svg(chart: Chart) -> str:
-    """The chart as SVG. UserError if vl-convert is not installed, or for a template that is no Vega-Lite."""
+    """The chart as SVG. UserError if vl-convert is not installed; NotDrawn for a template that is no Vega-Lite."""
     made: str = _convert(chart, lambda converter, spec, options: converter.vegalite_to_svg(spec, **options))
     return made
 
@@ -43,7 +47,7 @@ def _convert(chart: Chart, call: Callable[[Any, dict[str, Any], dict[str, Any]],
         return call(vl_convert, spec, options)
     except ValueError as error:
         reason = str(error).partition("\n")[2] or str(error)  # the first line says what was tried
-        raise UserError(
+        raise NotDrawn(
             f"{quote(chart.id)} cannot be drawn: {line(reason)[:_REASON_MAX]}",
             hint=f"its template {quote(chart.drawn_by)} must be a chart of Vega-Lite, version 5 or 6",
         ) from None

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ TABLES: Final = (".csv", ".tsv")
 SUFFIXES: Final = (*TABLES, ".json", ".yaml", ".yml")
 CELLS_MAX: Final = 5_000_000
 _NAME_MAX: Final = 1_000
+_WHOLE_MAX: Final = 2**63 - 1  # what draws charts knows no larger whole numbers
 
 _BINARY: Final = "plots are CSV, TSV, JSON or YAML files, or pictures"
 
@@ -77,6 +79,11 @@ def _of_rows(rows: list[dict[str, Any]], source: str) -> Table:
 
 
 def _scalar(value: Any) -> Any:
+    if type(value) is int and not -_WHOLE_MAX <= value <= _WHOLE_MAX:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     return None if isinstance(value, dict | list) else value
 
 
@@ -148,16 +155,18 @@ def _numbers(cells: Sequence[str]) -> list[Any]:
     """Whole columns are converted at once, which costs a tenth of converting cell by cell."""
     for kind in (int, float):
         try:
-            return list(map(kind, cells))
+            numbers: list[Any] = list(map(kind, cells))
         except ValueError:
             continue
+        if kind is float or not numbers or (min(numbers) >= -_WHOLE_MAX and max(numbers) <= _WHOLE_MAX):
+            return numbers
     return [_number(each) for each in cells]
 
 
 def _number(cell: str) -> Any:
     for kind in (int, float):
         try:
-            return kind(cell)
+            return _scalar(kind(cell))
         except ValueError:
             continue
     return cell or None

@@ -129,7 +129,11 @@ def _result(gate: Gate, old: Values, new: Values) -> Result:
         return result._replace(faults=("NaN",))
     with localcontext(_EXACT):
         faults = tuple(_faults(gate.limits, was, now))
-    return result._replace(faults=faults, notes=tuple(_notes(gate, old)))
+    if not _needs_base(gate) or _is_comparable(was):
+        return result._replace(faults=faults)
+    if was is MISSING and (error := _error(gate.file, old)):  # whoever can take it away would pass every gate
+        return result._replace(faults=(*faults, f"cannot be read at BASE: {error.message}"))
+    return result._replace(faults=faults, notes=(_before(was),))
 
 
 def _error(file: str, found: Values) -> VmlError | None:
@@ -177,17 +181,13 @@ def _faults(limits: Rules, old: Any, new: Any) -> Iterator[str]:
                 yield f"{verb} by {float(moved):.5g}, more than {flat.text(limit)}"
 
 
-def _notes(gate: Gate, old: Values) -> Iterator[str]:
+def _needs_base(gate: Gate) -> bool:
+    return any(name in gate.limits for name in _NONE)
+
+
+def _before(was: Any) -> str:
     """Why rules about the difference have nothing to say."""
-    was = old.get(gate.file, gate.key)
-    if not any(name in gate.limits for name in _NONE) or _is_comparable(was):
-        return
-    if _error(gate.file, old):
-        yield "not readable before"
-    elif was is MISSING:
-        yield "new"
-    else:
-        yield f"was {flat.text(was) if flat.is_number(was) else 'no number'}"
+    return "new" if was is MISSING else f"was {flat.text(was) if flat.is_number(was) else 'no number'}"
 
 
 def _is_comparable(value: Any) -> bool:

@@ -182,6 +182,8 @@ class LocalStore:
             return found
         path = self.loose_path(oid)
         if path.exists():
+            if path.is_symlink():  # nobody's but a stranger's, and it may lead to what never ends
+                raise CorruptError(f"{path} is a link", hint=REMEDY)
             return path
         if self.catalog.refresh() and self._has(oid):
             return self.locate(oid)

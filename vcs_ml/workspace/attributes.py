@@ -6,13 +6,14 @@ import os
 import stat
 from typing import Final
 
-from vcs_ml import fs, git, history
+from vcs_ml import fs, git, history, regular
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.workspace import pointer_files
 from vcs_ml.workspace.project import Project
 
 NAME: Final = ".gitattributes"
+_SIZE_MAX: Final = 10_000_000
 BEGIN: Final = "# >>> vml"
 END: Final = "# <<< vml"
 LINES: Final = ("*.vml merge=vml", "vml.lock merge=vml", ".gitignore merge=vml")
@@ -105,8 +106,7 @@ def _read(project: Project) -> str | None:
     if not stat.S_ISREG(st.st_mode):
         what = "a symlink" if stat.S_ISLNK(st.st_mode) else "no regular file"
         raise UserError(f"{quote(path)} is {what}, which Git does not read as {NAME}", hint="replace it by a file")
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return file.read()
+    return (regular.read(path, _SIZE_MAX) or b"").decode("utf-8", "surrogateescape")
 
 
 def _others(project: Project) -> list[str]:
@@ -117,5 +117,5 @@ def _others(project: Project) -> list[str]:
     for path in git.listed(git.run(["ls-files", "-z", "--", f":(top,glob)**/{NAME}"], project.git.cwd)):
         place = project.git.cwd / path
         if place != project.root / NAME and os.path.isfile(place) and not place.is_symlink():
-            found.append(place.read_text("utf-8", "surrogateescape"))
+            found.append((regular.read(place, _SIZE_MAX) or b"").decode("utf-8", "surrogateescape"))
     return found

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from vcs_ml import history
+from vcs_ml import history, regular
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, objects
 from vcs_ml.store.ingest import Folder, stat_numbers
@@ -117,7 +117,7 @@ def _is_generated(project: Project, path: str) -> bool:
     place = project.root / path
     if place.name != ".gitignore" or place.is_symlink():
         return False
-    return gitignore.is_ours(place.read_bytes().decode("utf-8", "surrogateescape"))
+    return gitignore.is_ours((regular.read(place, gitignore.MAX_SIZE) or b"").decode("utf-8", "surrogateescape"))
 
 
 def _not_in_git(project: Project, paths: list[str]) -> list[str]:

@@ -157,5 +157,5 @@ def _known_remotes(store: LocalStore, everybody: Sequence[Sharer]) -> list[Path]
 def _drop_old_records(project: Project) -> None:
     """Forget what `--force` replaced long ago; its bytes went with this collection, or the next."""
     for path in retention.saved_records(project.state_dir):
-        if path.stat().st_mtime < time.time() - (SAVED_DAYS + 1) * 86400:
+        if path.lstat().st_mtime < time.time() - (SAVED_DAYS + 1) * 86400:
             path.unlink(missing_ok=True)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Final
 
-from vcs_ml import fs
+from vcs_ml import fs, regular
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 
+MAX_SIZE: Final = 10_000_000
 BEGIN: Final = "# >>> vml"
 END: Final = "# <<< vml"
 _SPECIAL: Final = re.compile(r"[\\*?\[]")
@@ -105,7 +106,7 @@ def update(directory: Path, add: Set[str], remove: Set[str], *, scratch: Path | 
             raise UserError(
                 f"{quote(path)} is {what}, which Git does not read as .gitignore", hint="replace it by a file"
             )
-        raw, mode = path.read_bytes(), stat.S_IMODE(st.st_mode) & 0o777
+        raw, mode = regular.read(path, MAX_SIZE) or b"", stat.S_IMODE(st.st_mode) & 0o777
     except FileNotFoundError:
         raw, mode = b"", None
     # Names need not be UTF-8, and nothing here depends on it.

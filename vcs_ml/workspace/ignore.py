@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vcs_ml import regular
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 
@@ -68,18 +68,13 @@ class Ignore:
 
 
 def _read(path: str) -> GitIgnoreSpec | None:
-    try:
-        st = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    # A Path is only made where there is a file: this is asked of every directory.
+    if not os.path.lexists(path):
         return None
-    if not stat.S_ISREG(st.st_mode):  # a FIFO would be waited for, a device never ends
-        raise UserError(f"{quote(path)} is no regular file", hint="replace it by a file, or remove it")
-    if st.st_size > _SIZE_MAX:
-        raise UserError(
-            f"{quote(path)} is larger than 10 MB", hint="a pattern may stand for many names: git help ignore"
-        )
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        lines = file.read(_SIZE_MAX).split("\n")
+    raw = regular.read(Path(path), _SIZE_MAX, hint="a pattern may stand for many names: git help ignore")
+    if raw is None:
+        return None
+    lines = raw.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, line in enumerate(lines, 1):
         if line.count("*") > _STARS_MAX and _has_many_stars(line):
             raise UserError(

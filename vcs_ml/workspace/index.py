@@ -16,7 +16,7 @@ from operator import lt
 from pathlib import Path
 from typing import NamedTuple
 
-from vcs_ml import fs, hashing, paths
+from vcs_ml import fs, hashing, paths, regular
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import SHA256, Algorithm
 from vcs_ml.store.ingest import STAT_FIELDS, Folder, stat_numbers
@@ -30,6 +30,7 @@ VERSION = 1
 _HEADER = struct.Struct("<4sBBBx16s32sIII")
 _FOLDER = struct.Struct("<III")  # length of the path, of the names, number of files
 _PARTIAL, _HAS_BASE = 1, 2
+_SIZE_MAX = 1 << 32
 _STAT_BYTES = 8 * STAT_FIELDS
 _MTIME, _CTIME = 1, 2  # positions among the five numbers of a file
 
@@ -129,7 +130,7 @@ class Index:
     def _read(cls, path: Path, algorithm: Algorithm, tracked: str) -> Index:
         index = cls(path, algorithm, tracked)
         try:
-            index._parse(path.read_bytes())
+            index._parse(regular.read(path, _SIZE_MAX) or b"")
         except (FileNotFoundError, ValueError, struct.error, IndexError, UserError):
             return cls(path, algorithm, tracked)
         index.loaded = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from vcs_ml import fs
+from vcs_ml import fs, regular
 from vcs_ml.errors import UserError
 from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.workspace import gitignore, lockfile, pointer_files, tracked
@@ -40,8 +40,8 @@ class LockFiles:
         if known is None or known[0] != stamp:
             lock = LockFile(source)
             if stamp:
-                with path.open("rb") as file:
-                    lock = lockfile.parse(file.read(lockfile.MAX_SIZE + 1), source, self._project.algorithm)
+                raw = regular.read(path, lockfile.MAX_SIZE) or b""
+                lock = lockfile.parse(raw, source, self._project.algorithm)
             known = self._known[source] = (stamp, LockWriter(lock, self._project.algorithm))
         return known[1]
 

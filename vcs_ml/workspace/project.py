@@ -38,6 +38,7 @@ _OWN: Final = (
     "", "cache", "index", "index/read", "index/read/outside", "lock", "saved", "tmp", "logs",
     "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/runs", "cache/tmp",
 )  # fmt: skip
+_OF_STORE: Final = ("complete", "index", "loose", "packs", "projects", "remotes", "runs")
 
 
 class Project:
@@ -192,8 +193,8 @@ class Project:
         store = self.cache_dir
         if not self._is_inside(store):
             return
-        above = [store, *(store / name for name in ("loose", "packs", "remotes", "runs"))]
-        for folder in (*above, *store.glob("loose/*"), *store.glob("remotes/*")):
+        above = [store, *(store / name for name in _OF_STORE)]
+        for folder in (*above, *store.glob("loose/*"), *store.glob("remotes/*"), *store.glob("remotes/*/*/")):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 with os.scandir(folder) as entries:
                     links = [entry.path for entry in entries if entry.is_symlink()]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Mapping
 
+from vcs_ml import fs, paths
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.progress import SILENT
@@ -38,15 +40,39 @@ def bring_back(project: Project, store: LocalStore, record: Record) -> list[Save
     path, full = os.fsencode(record.path), os.fsencode(project.root / record.path)
     if os.path.isdir(full) and not os.path.islink(full):
         raise UserError(f"{quote(record.path)} is a directory now", hint="move it away first")
-    seen, replaced = {}, []
+    seen: dict[bytes, bytes] = {}
+    replaced: list[Saved] = []
     if os.path.lexists(full):
         seen[path] = array("q", tree.look(full, os.lstat(full), project.loose) or ()).tobytes()
         replaced = saved.keep(project, store, [record.path], SILENT)
+    entry = Entry(path, record.kind, store.size(oid), oid[:-1])
+    if entry.kind == page.SYMLINK:
+        _link(project, store, entry, seen)
+        return replaced
     base = os.open(project.root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        entry = Entry(path, page.FILE, store.size(oid), oid[:-1])
         write.write(store, base, [entry], SILENT, scratch=write.scratch(project, project.root), seen=seen)
     finally:
         os.close(base)
     detach.below(project, record.path, read_only=store.shares)  # the stat index does not know it as a link
     return replaced
+
+
+def _link(project: Project, store: LocalStore, entry: Entry, seen: Mapping[bytes, bytes]) -> None:
+    """Make a symbolic link again. It may lead anywhere: it did so before, and nothing is written through it."""
+    target = store.read(objects.blob(entry.digest)) if entry.size <= paths.PATH_MAX else b""
+    if not target or b"\0" in target:
+        raise UserError(f"{quote(entry.path)} was no link: no target is kept of it", hint="vml checkout --saved")
+    directory, name = os.path.split(entry.path)
+    tmp = os.fsencode(write.scratch(project, project.root) / fs.tmp_name())
+    folder = write.open_below(project.root, os.fsdecode(directory), create=True)
+    try:
+        os.symlink(target, tmp)
+        try:
+            write.check_unchanged(folder, name, entry.path, seen)
+            os.rename(tmp, name, dst_dir_fd=folder)
+        except BaseException:
+            os.unlink(tmp)
+            raise
+    finally:
+        os.close(folder)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vcs_ml import git, history
+from vcs_ml import git, history, regular
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
@@ -127,8 +127,7 @@ def _of_working_tree(project: Project) -> dict[ObjectId, str]:
     found |= {each.oid: each.path for each in pointers.values()}
     # Of conflicts, their side; Git's index may not name it any more.
     for source in (*broken, *(each.source for each in pointers.values() if each.conflicts)):
-        with (project.root / source).open("rb") as file:
-            found |= _named(file.read(_LIMIT), source, project.algorithm)
+        found |= _named(regular.read(project.root / source, _LIMIT) or b"", source, project.algorithm)
     return found | _saved(project.state_dir, project.algorithm)
 
 
@@ -136,8 +135,8 @@ def _saved(state_dir: Path, algorithm: Algorithm) -> dict[ObjectId, str]:
     """What `--force` replaced of late."""
     found: dict[ObjectId, str] = {}
     for path in saved_records(state_dir):
-        if path.stat().st_mtime > time.time() - SAVED_DAYS * 86400:
-            found |= hashes(path.read_bytes(), algorithm)
+        if path.lstat().st_mtime > time.time() - SAVED_DAYS * 86400:
+            found |= hashes(regular.read(path, _LIMIT) or b"", algorithm)
     return found
 
 

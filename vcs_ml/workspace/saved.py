@@ -10,12 +10,12 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vcs_ml import fs, paths
+from vcs_ml import fs, paths, regular
 from vcs_ml.errors import CorruptError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
-from vcs_ml.store import ingest, objects
+from vcs_ml.store import ingest, objects, page
 from vcs_ml.store.ingest import Folder
 from vcs_ml.store.local import REMEDY, LocalStore
 from vcs_ml.store.objects import ObjectId
@@ -24,15 +24,21 @@ from vcs_ml.workspace import tree
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 20
+_SIZE_MAX = 64 << 20  # bytes of a record; ours end with the file that makes them larger than the next number
+_WRITTEN_MAX = 8 << 20
+_KINDS = {page.FILE: "file", page.EXECUTABLE: "executable", page.SYMLINK: "symlink"}
 _LATEST = 1 << 40  # a time that every clock can show
 
 
 class Saved(NamedTuple):
-    """A file that was replaced: its path in the project, and the blob that now holds its bytes."""
+    """A file that was replaced: its path in the project, the blob that now holds its bytes, and its page.FILE,
+    EXECUTABLE or SYMLINK.
+    """
 
     path: str
     oid: ObjectId
     size: int
+    kind: int
 
     def line(self, algorithm: Algorithm) -> str:
         """What to tell whoever ran the command."""
@@ -63,7 +69,7 @@ def keep(project: Project, store: LocalStore, files: Sequence[str], meter: Meter
             numbers = array("q", tree.look(full, os.lstat(full), project.loose) or ())
             folder = Folder(os.path.dirname(raw), [os.path.basename(raw)], numbers)
             (stored,) = ingest.ingest(store, batch, root, [folder], meter, share=False)
-            kept.append(Saved(path, objects.blob(stored.digests), stored.stats[0]))
+            kept.append(Saved(path, objects.blob(stored.digests), stored.stats[0], tree.entry_kind(stored.stats[4])))
     for each in kept:
         if not store.holds(each.oid):  # a damaged object of this id was there before
             raise CorruptError(f"{quote(each.path)}: the store could not keep it", hint=REMEDY)
@@ -72,15 +78,20 @@ def keep(project: Project, store: LocalStore, files: Sequence[str], meter: Meter
 
 
 def record(project: Project, files: Sequence[Saved]) -> None:
-    """Name these files in `.vml/saved/`."""
+    """Name these files in `.vml/saved/`, in as many records as keep each far below what is read."""
     directory = project.state_dir / "saved"
     fs.make_directory(directory)
-    listing = [
-        {"hash": objects.format_hash(each.oid, project.algorithm), "path": each.path, "size": each.size}
-        for each in files
-    ]
-    content = {"files": listing, "schema": 1, "time": int(time.time())}
-    fs.write_atomic(directory / f"{new_ulid()}.new.json", json.dumps(content, indent=2).encode() + b"\n")
+    listing: list[dict[str, object]] = []
+    room = _WRITTEN_MAX
+    for number, each in enumerate(files, 1):
+        name = objects.format_hash(each.oid, project.algorithm)
+        kind = {} if each.kind == page.FILE else {"kind": _KINDS[each.kind]}
+        listing.append({"hash": name, **kind, "path": each.path, "size": each.size})
+        room -= len(json.dumps(listing[-1], indent=2)) + 40
+        if room < 0 or number == len(files):
+            content = {"files": listing, "schema": 1, "time": int(time.time())}
+            fs.write_atomic(directory / f"{new_ulid()}.new.json", json.dumps(content, indent=2).encode() + b"\n")
+            listing, room = [], _WRITTEN_MAX
 
 
 def merged(project: Project, root: ObjectId, path: str) -> None:
@@ -95,22 +106,31 @@ def merged(project: Project, root: ObjectId, path: str) -> None:
 
 
 class Record(NamedTuple):
-    """A file in `.vml/saved/`: where it was, the id of its bytes, its size, and when (seconds since 1970) it went."""
+    """A file in `.vml/saved/`: where it was, the id of its bytes, its size, when (seconds since 1970) it went, and its
+    kind as in `Saved`.
+    """
 
     path: str
     hash: str
     size: int
     time: int
+    kind: int
 
 
 def records(project: Project) -> list[Record]:
     """What is named in `.vml/saved/`, the last first; what cannot be read is passed over."""
     found = []
+    kinds = {name: kind for kind, name in _KINDS.items()}
     for file in sorted((project.state_dir / "saved").glob("*.json"), reverse=True):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            content = json.loads(file.read_bytes())
+        with contextlib.suppress(
+            OSError, ValueError, AttributeError, KeyError, TypeError, OverflowError, RecursionError
+        ):
+            content = json.loads(regular.read(file, _SIZE_MAX) or b"")
             when = min(max(int(content["time"]), 0), _LATEST)
-            read = [Record(str(one["path"]), str(one["hash"]), int(one["size"]), when) for one in content["files"]]
+            read = [
+                Record(str(one["path"]), str(one["hash"]), int(one["size"]), when, kinds[one.get("kind", "file")])
+                for one in content["files"]
+            ]
             found += [record for record in read if not paths.problem(record.path)]
     return found
 
@@ -120,7 +140,7 @@ def news(project: Project) -> list[str]:
     lines = []
     for path in sorted((project.state_dir / "saved").glob("*.new.json")):
         try:
-            files = json.loads(path.read_bytes())["files"]
+            files = json.loads(regular.read(path, _SIZE_MAX) or b"")["files"]
             lines += [_line(each["path"], each["hash"]) for each in files]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from vcs_ml import fs, hashing
+from vcs_ml import fs, hashing, regular
 from vcs_ml.errors import UserError
 from vcs_ml.store.ingest import stat_numbers
 from vcs_ml.store.objects import ObjectId
@@ -23,6 +23,7 @@ from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
 _CACHE_VERSION: Final = 6
+_SIZE_MAX: Final = 1 << 30
 
 Vouched = Callable[[], Mapping[str, str]]
 
@@ -53,14 +54,14 @@ class Workspace:
 
     def _load(self) -> None:
         try:
-            check, _, raw = self._path.read_bytes().partition(b"\n")
+            check, _, raw = (regular.read(self._path, _SIZE_MAX) or b"").partition(b"\n")
             if check != _checksum(raw):
                 return
             content = json.loads(raw)
             if content["head"] == self._head:
                 self._directories, self._parsed = content["directories"], content["pointers"]
                 self._locks = content["locks"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, UserError, ValueError, KeyError, TypeError, RecursionError):
             return
 
     @cached_property
@@ -212,11 +213,7 @@ def _below(path: str, outs: Mapping[str, object]) -> bool:
 
 def _read(project: Project, source: str) -> bytes | None:
     """The bytes of a file of the workspace, None if it is gone."""
-    try:
-        with (project.root / source).open("rb") as file:
-            return file.read(sources.MAX_SIZE + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    return regular.read(project.root / source, sources.MAX_SIZE)
 
 
 def _blob(raw: bytes) -> str:

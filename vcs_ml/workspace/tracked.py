@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from vcs_ml import git, history
+from vcs_ml import git, history, regular
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store.records import Root
@@ -66,9 +66,7 @@ def in_workspace(
 
 def read_pointer(project: Project, source: str) -> Pointer:
     """The pointer file at this project-relative path. UserError if it is not one."""
-    path = project.root / source
-    with path.open("rb") as file:
-        raw = file.read(pointer.MAX_SIZE + 1)
+    raw = regular.read(project.root / source, pointer.MAX_SIZE) or b""
     return pointer.parse(raw, source, project.algorithm)
 
 
