@@ -33,7 +33,7 @@ SETTINGS: Final = {
     "cache.pack_below": Setting("size", "files up to this size are stored together in packs"),
     "transfer.jobs": Setting("whole", "how many transfers run at a time"),
     "transfer.memory": Setting("size", "memory for what is in flight"),
-    "hooks.large_files": Setting("size", "files up to this size may be committed to Git (default: 5 MB)"),
+    "hooks.large_files": Setting("size", "the largest file that may go into Git (default: 5 MB)"),
     "lock.timeout": Setting("seconds", "how long to wait for another vml (default: for ever)"),
 }
 _SSE: Final = ("AES256", "aws:kms", "aws:kms:dsse")
