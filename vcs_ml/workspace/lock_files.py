@@ -39,8 +39,7 @@ class LockFiles:
         known = self._known.get(source)
         if known is None or known[0] != stamp:
             lock = LockFile(source)
-            if stamp:
-                raw = regular.read(path, lockfile.MAX_SIZE) or b""
+            if stamp and (raw := regular.read(path, lockfile.MAX_SIZE)) is not None:
                 lock = lockfile.parse(raw, source, self._project.algorithm)
             known = self._known[source] = (stamp, LockWriter(lock, self._project.algorithm))
         return known[1]

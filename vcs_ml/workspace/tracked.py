@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -65,8 +66,11 @@ def in_workspace(
 
 
 def read_pointer(project: Project, source: str) -> Pointer:
-    """The pointer file at this project-relative path. UserError if it is not one."""
-    raw = regular.read(project.root / source, pointer.MAX_SIZE) or b""
+    """The pointer file at this project-relative path. UserError if it is not one, FileNotFoundError if it is gone."""
+    path = project.root / source
+    raw = regular.read(path, pointer.MAX_SIZE)
+    if raw is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return pointer.parse(raw, source, project.algorithm)
 
 
