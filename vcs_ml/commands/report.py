@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from vcs_ml import fs, output
-from vcs_ml.errors import UsageError
+from vcs_ml.errors import UsageError, VmlError
 from vcs_ml.metrics.table import PRECISION
 from vcs_ml.report import collect, earlier, forge, junit, markdown, openmetrics, page, record, sides
 from vcs_ml.report.collect import Job
@@ -107,14 +107,20 @@ def report(
         )
         found = collect.collect(job, title)
     text = markdown.write(found, precision=precision)
-    raw = text.encode() if form is None or form == "md" else _written(found, form, precision, job)
-    if place is None:
-        session.data(raw)
-    else:
-        fs.write_output(place, raw)
+    failed: OSError | VmlError | None = None
+    try:
+        raw = text.encode() if form is None or form == "md" else _written(found, form, precision, job)
+        if place is None:
+            session.data(raw)
+        else:
+            fs.write_output(place, raw)
+    except (OSError, VmlError) as error:  # who reads the summary and the comment is another one
+        failed = error
     forge.summary(text, session.env, session.warn)
     if post is not None:
         _post(session, post, post_key, text)
+    if failed is not None:
+        raise failed
     if gate and not found.passed:
         raise typer.Exit(1)
 
