@@ -140,6 +140,30 @@ def test_output_that_fails_keeps_neither_summary_nor_comment_back(
     assert "0.95" in summary.read_text()
 
 
+def test_strangers_words_are_no_commands_to_a_runner(work: Repo, github: GitHub, enter: Enter, tmp_path: Path) -> None:
+    summary = tmp_path / "summary"
+    enter({**github.env(), "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)})
+    work.write("m.json", '{"a": "##[error]hello", "accuracy": 0.95}')
+    work.write("::set-output name=a::/f", "1")
+    work.run("add", "::set-output name=a::")
+    work.commit()
+    work.write("::set-output name=a::/f", "2")
+
+    printed = [work.run("report", "-o", "r.md"), work.run("report"), work.run("report", "--format", "json")]
+    printed += [
+        work.run("metrics", "diff", "main"),
+        work.run("metrics", "diff", "main", "--json"),
+        work.fails("checkout", code=3),
+    ]
+
+    lines = "".join(each.out + each.err for each in printed).splitlines()
+    assert not [line for line in lines if "##[" in line or line.lstrip().startswith("::")]
+    assert "##[error]hello" in [each["new"] for each in json.loads(printed[2].out)["metrics"]]
+    assert "  : :set-output name=a::/f\n" in printed[5].err
+    for text in (work.read("r.md").decode(), summary.read_text()):
+        assert "`##[error]hello`" in text
+
+
 @pytest.mark.parametrize("passes", [True, False])
 def test_run_for_a_fork_warns_and_gates_count(
     work: Repo, github: GitHub, enter: Enter, tmp_path: Path, passes: bool

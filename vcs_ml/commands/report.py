@@ -109,11 +109,13 @@ def report(
     text = markdown.write(found, precision=precision)
     failed: OSError | VmlError | None = None
     try:
-        raw = text.encode() if form is None or form == "md" else _written(found, form, precision, job)
-        if place is None:
-            session.data(raw)
+        if place is not None:
+            fs.write_output(place, _written(found, text, form, precision, job))
+        elif form == "json":
+            session.json(record.write(found, store.algorithm))
         else:
-            fs.write_output(place, raw)
+            shown = output.inert(text, session.env)
+            session.data(_written(found, shown, form, precision, job))
     except (OSError, VmlError) as error:  # who reads the summary and the comment is another one
         failed = error
     forge.summary(text, session.env, session.warn)
@@ -134,13 +136,15 @@ def _post(session: Session, kind: Forge, key: str, text: str) -> None:
         session.note(f"comment {posted.action}: {output.one_line(posted.url)}")
 
 
-def _written(found: Report, form: Literal["html", "json", "junit", "openmetrics"], precision: int, job: Job) -> bytes:
+def _written(found: Report, text: str, form: Format | None, precision: int, job: Job) -> bytes:
     match form:
+        case None | "md":
+            return text.encode()
         case "html":
             return page.write(found, precision=precision).encode()
         case "json":
-            text = output.json_text(record.write(found, job.store.algorithm)) + "\n"
-            return text.encode("utf-8", "backslashreplace")
+            shown = output.json_text(record.write(found, job.store.algorithm)) + "\n"
+            return shown.encode("utf-8", "backslashreplace")
         case "junit":
             return junit.write(found)
         case "openmetrics":
