@@ -264,6 +264,41 @@ def test_both_revisions_in_one_word(project: Repo, monkeypatch: pytest.MonkeyPat
     assert "not a range" in project.fails("report", "main..later", "feature", code=3).err
 
 
+@pytest.mark.parametrize("date", ["2026-01-01T00:00+0000", None])
+def test_of_several_merge_bases_the_same_is_taken_and_it_is_said(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, date: str | None
+) -> None:
+    """Both branches were merged into each other; commits may be of the same second."""
+    days = [date or f"2026-01-0{n}T00:00+0000" for n in (1, 2, 3)]
+
+    def at(day: str, *args: str) -> str:
+        monkeypatch.setenv("GIT_COMMITTER_DATE", day)
+        repo.git(*args)
+        return repo.git("rev-parse", "HEAD").strip()
+
+    at(days[0], "commit", "-q", "--allow-empty", "-m", "root")
+    bases = [at(days[1], "commit", "-q", "--allow-empty", "-m", "main")]
+    repo.git("checkout", "-q", "-b", "feature", "HEAD~")
+    bases.append(at(days[2], "commit", "-q", "--allow-empty", "-m", "feature"))
+    at(days[2], "merge", "-q", "--no-edit", "main")
+    repo.git("checkout", "-q", "main")
+    at(days[2], "merge", "-q", "--no-edit", bases[1])
+    repo.git("checkout", "-q", "feature")
+    monkeypatch.setenv("CI", "true")
+
+    newest = max(bases) if date else bases[1]
+    assert found(repo)["base"] == {
+        "rev": newest[:7],
+        "commit": newest,
+        "about": "merge base with main, the newest of 2",
+    }
+    for one, other in (("main", "feature"), ("feature", "main")):
+        said = f"the newest of 2 merge bases of {one} and {other}"
+        assert found(repo, f"{one}...{other}")["base"] == {"rev": newest[:7], "commit": newest, "about": said}
+        for args in (("diff",), ("metrics", "diff"), ("params", "diff"), ("plots", "diff", "--json")):
+            assert f"{newest[:7]} is {said}\n" in repo.run(*args, f"{one}...{other}").err
+
+
 def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     project.git("branch", "release", "main~1")
     clone = project.clone("clone")
