@@ -319,6 +319,20 @@ def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> 
     assert found(clone)["base"]["about"] == "merge base"
 
 
+def test_file_of_a_gate_is_the_same_in_commits_and_the_workspace(repo: Repo) -> None:
+    """By a path that leads out of the project and back, and with colons in its name."""
+    names = ("m:1.json", f"../{repo.path.name}/m:1.json", "m.json", "../gone/m.json")
+    gates = "".join(f"  {name}:a:acc: {{min: 0.9}}\n" for name in names)
+    repo.write("vml.yaml", f"metrics: ['m:1.json', m.json]\ngates:\n{gates}")
+    repo.write("m:1.json", '{"a:acc": 0.95}')
+    repo.write("m.json", '{"a:acc": 0.95}')
+    repo.commit()
+    for head in ("HEAD", "workspace"):
+        report(repo, "HEAD", head, code=1)
+        results = [(each["file"], each["passed"]) for each in found(repo, "HEAD", head)["gates"]]
+        assert results == [("m:1.json", True), ("m:1.json", True), ("m.json", True), ("../gone/m.json", False)]
+
+
 def test_gates_of_several_files_all_hold(repo: Repo) -> None:
     repo.write("vml.yaml", "metrics: [m.json]\ngates:\n  m.json:acc: {min: 0.9}\n  other.json:n: {min: 1}\n")
     repo.write("m.json", '{"acc": 0.95}')
@@ -509,7 +523,7 @@ def test_gates_may_be_about_files_that_nobody_declares(project: Repo) -> None:
     assert [(each["key"], each["faults"]) for each in answer] == [
         ("rate", ["above 0.01"]),
         ("a.b", []),
-        ("y", ["there is no file ../x of values"]),
+        ("y", ["cannot be read: ../x leads out of the project"]),
     ]
 
 
