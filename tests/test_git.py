@@ -168,7 +168,10 @@ def test_head_and_resolve(repo: Path) -> None:
     assert vgit.head(root) == first
     sh(repo, "tag", "-a", "v1", "-m", "x")
     assert vgit.resolve(root, "HEAD") == vgit.resolve(root, "v1") == vgit.resolve(root, first[:8]) == first
-    for rev in ("mian", "", "-h", "--all", "HEAD:a", "a..b", "HEAD~9", "x\0y", "x\ny"):
+    second = commit(repo, {"a": "2"})
+    message = sh(repo, "log", "-1", "--format=%s").strip()
+    assert vgit.resolve(root, f":/{message}") == vgit.resolve(root, f"HEAD^{{/{message}}}") == second
+    for rev in (":/mian", ":a", "mian", "", "-h", "--all", "HEAD:a", "a..b", "HEAD~9", "x\0y", "x\ny"):
         with pytest.raises(UserError, match="unknown revision") as caught:
             vgit.resolve(root, rev)
         assert caught.value.hint

@@ -133,3 +133,30 @@ def test_control_characters_of_strangers_are_escaped() -> None:
     assert text == "error: \\x1b[31m is no name\n  of\\x9b\\x0d\nhint: run \\x07\n"
     text = output.problem("error", "no\nerror: fake\t\u202eli", "a\n  b", colour=False)
     assert text == "error: no\\x0aerror: fake\\x09\\u202eli\nhint: a\\x0a  b\n"
+
+
+ACTIONS = {"GITHUB_ACTIONS": "true"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a ##[error]b", "a # #[error]b"),
+        ("###[a]", "## #[a]"),
+        ("#\u200b#\u200b[a]", "# \u200b#\u200b[a]"),
+        ("a\n  ::set-output name=a::/f\nb", "a\n  : :set-output name=a::/f\nb"),
+        ("a\r::b::c", "a\r: :b::c"),
+        ("\u2028\u200b:\u200b:b", "\u2028\u200b: \u200b:b"),
+        ("# ## [a] a::b\n:b\n", "# ## [a] a::b\n:b\n"),
+    ],
+)
+def test_a_runner_of_actions_is_given_no_commands(text: str, shown: str) -> None:
+    assert output.inert(text, ACTIONS) == shown
+    assert output.inert(text, {}) == text
+
+
+def test_json_says_the_same_to_a_runner_of_actions() -> None:
+    value = {"##[error]a": ["\\##[", "###[", "#"]}
+    text = output.inert_json(output.json_text(value), ACTIONS)
+    assert "##[" not in text
+    assert json.loads(text) == value

@@ -218,6 +218,13 @@ c = '''
     assert {**found, "t": 0} == {"x": [1.5] * 200, "a": many, "b": f'{many}"', "c": f"{many}'", "t": 0}
 
 
+@pytest.mark.parametrize("raw", [b'{"a": {"acc": 0.95, "b": 1, "acc": 0.1}}', b'[1, {"acc": 1, "\\u0061cc": 1}]'])
+def test_key_of_json_that_stands_twice_is_named(raw: bytes) -> None:
+    with pytest.raises(UserError) as error:
+        values.parse(raw, "m.json")
+    assert error.value.message == "m.json: the key 'acc' stands there twice"
+
+
 def test_dates_of_toml_are_text() -> None:
     assert values.parse(b"a = 2024-01-31\nb = 10:00:00\nc = 2024-01-31T10:00:00Z", "p.toml") == {
         "a": "2024-01-31",

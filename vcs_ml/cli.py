@@ -354,7 +354,8 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
         case OSError() if (refused := faults.as_user_error(error)) is not None:
             return _say("error", refused.message, refused.hint, refused.exit_code)
         case _:
-            traceback.print_exception(error)
+            trace = "".join(traceback.format_exception(error))
+            output.write(output.inert(trace, os.environ), sys.stderr)
             shown = " ".join(args[(at := _command_at(args)) : at + 1]) or "vml"
             return _say("error", f"{shown}: this is a bug in vml, please report it", ISSUES, 70)
 
@@ -362,7 +363,8 @@ def _report(error: BaseException, args: Sequence[str]) -> int:
 def _say(label: str, message: str, hint: str | None, code: int) -> int:
     colour = output.wants_colour(os.environ, tty=_isatty(sys.stderr))
     with contextlib.suppress(BrokenPipeError):
-        output.write(output.problem(label, message, hint, colour=colour), sys.stderr)
+        text = output.problem(label, message, hint, colour=colour)
+        output.write(output.inert(text, os.environ), sys.stderr)
         sys.stderr.flush()
     return code
 

@@ -280,7 +280,8 @@ def resolve(root: GitRoot, rev: str) -> str:
     if rev and not rev.startswith("-") and "\0" not in rev:
         is_head = rev in ("HEAD", "@")
         # 128 is for names that cannot be, and for repositories that Git does not read.
-        out = run(["rev-parse", "-q", "--verify", f"{rev}^{{commit}}"], root.cwd, ok=(0, 1) if is_head else (0, 1, 128))
+        peeled = rev if rev.startswith(":/") else f"{rev}^{{commit}}"  # `:/` takes all behind it for words of a message
+        out = run(["rev-parse", "-q", "--verify", peeled], root.cwd, ok=(0, 1) if is_head else (0, 1, 128))
         if FULL_ID.fullmatch(commit := out.decode().strip()):
             return commit
         if is_head:

@@ -261,9 +261,17 @@ def renamed(root: GitRoot, commit: Commit, pattern: str) -> list[tuple[str, str]
     return [(old, new) for _, old, new in zip(tokens, tokens, tokens, strict=True)]
 
 
-def merge_base(root: GitRoot, one: str, other: str) -> str | None:
-    """The best commit that two commits (full ids) both come from; None if none is known here."""
-    return run(["merge-base", one, other], root.cwd, ok=(0, 1)).decode().strip() or None
+def merge_bases(root: GitRoot, one: str, other: str) -> list[str]:
+    """The best commits that two commits (full ids) both come from: none if none is known here, several where branches
+    were merged into each other. The newest is the first, as in Git, whichever of the two is named first.
+    """
+    found = run(["merge-base", "--all", one, other], root.cwd, ok=(0, 1)).decode().split()
+    if len(found) < 2:
+        return found
+    # Where dates are equal, Git's order is that of its arguments.
+    dated = run(["rev-list", "--no-walk=unsorted", "--timestamp", *found], root.cwd).decode().split()
+    times = dict(zip(dated[1::2], map(int, dated[::2]), strict=True))
+    return sorted(found, key=lambda commit: (times[commit], commit), reverse=True)
 
 
 def parent(root: GitRoot, commit: str) -> str | None:

@@ -27,6 +27,10 @@ _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 
 }
 _CONTROLS_IN_LINES: Final = {code: text for code, text in _CONTROLS.items() if code not in (9, 10)}
 _OWN_LINE: Final = re.compile(r"\n(?=\n*  )")  # of a list or of text to be copied, as our messages have them
+# What a runner of GitHub Actions obeys: `##[` anywhere in a line, `::` at its beginning (actions/runner,
+# ActionCommand.cs). It compares by the rules of a language, to which a character without width is nothing.
+_BRACKET: Final = re.compile(r"#(?=[^ -~\n]*#[^ -~\n]*\[)")
+_COLONS: Final = re.compile(r"(?<![^\n\r])([^!-~\n]*:)(?=[^ -~\n]*:)")
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _SHORT: Final = 100  # rows
 _ALIGN: Final = {"l": "left", "r": "right", "c": "center"}
@@ -181,6 +185,16 @@ def code(text: str) -> str:
     fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
     space = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{space}{shown}{space}{fence}"
+
+
+def inert(text: str, env: Mapping[str, str]) -> str:
+    """Whole lines for people; in GitHub Actions with a space in what would be a command in the log of a job."""
+    return _COLONS.sub(r"\1 ", _BRACKET.sub("# ", text)) if env.get("GITHUB_ACTIONS") else text
+
+
+def inert_json(text: str, env: Mapping[str, str]) -> str:
+    """The same of JSON by an escape, which changes no value: where `#` stands in JSON, it stands in a string."""
+    return _BRACKET.sub(r"\\u0023", text) if env.get("GITHUB_ACTIONS") else text
 
 
 def wants_colour(env: Mapping[str, str], *, tty: bool) -> bool:

@@ -46,7 +46,8 @@ class Session:
     def out(self, text: str) -> None:
         """Write a line (or lines) of what the command was asked for."""
         self._progress.clear()
-        output.write(text if text.endswith("\n") else text + "\n", sys.stdout)
+        shown = output.inert(text, self.env)
+        output.write(shown if shown.endswith("\n") else shown + "\n", sys.stdout)
 
     def data(self, raw: bytes) -> None:
         """Write bytes to stdout just as they are."""
@@ -58,7 +59,8 @@ class Session:
     def json(self, obj: object) -> None:
         """Write `obj` as JSON: always UTF-8 (RFC 8259), whatever the locale says."""
         # A lone surrogate becomes \udcXX here, which is how JSON writes it too.
-        self.data((output.json_text(obj) + "\n").encode("utf-8", "backslashreplace"))
+        text = output.inert_json(output.json_text(obj), self.env)
+        self.data((text + "\n").encode("utf-8", "backslashreplace"))
 
     def note(self, text: str) -> None:
         """Say something to people, unless they asked for quiet. What a terminal would obey is written as an escape."""
@@ -97,5 +99,5 @@ class Session:
 
     def _say(self, text: str) -> None:
         self._progress.clear()
-        output.write(text, sys.stderr)
+        output.write(output.inert(text, self.env), sys.stderr)
         sys.stderr.flush()

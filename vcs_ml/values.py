@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import difflib
 import itertools
@@ -34,6 +35,13 @@ _NUMBERS: Final = frozenset({float, bool, type(None)})
 _BITS_MAX: Final = 4_000  # Python refuses to print numbers of 4,300 digits
 
 
+class Twice(ValueError):
+    """A key that stands in an object of JSON twice; `ONE_OF_TWO` is what to do about it."""
+
+
+ONE_OF_TWO: Final = "remove or rename one of the two"
+
+
 def read(path: Path, *, follow: bool = True) -> bytes | None:
     """The bytes of a file; None if there is none. UserError for what is no regular file, or larger than 32 MB.
 
@@ -61,17 +69,28 @@ def _parse(raw: bytes, source: str) -> Any:
     suffix = os.path.splitext(source)[1]
     try:
         if suffix == ".json":
-            return _plain(json.loads(raw))
+            return _plain(json.loads(raw, object_pairs_hook=unique))
         if suffix == ".toml":
             return _plain(tomllib.loads(_of_short_keys(raw.decode())))
         if suffix == ".py":
             return _plain(constants.parse(raw, source))
+    except Twice as error:
+        raise UserError(f"{quote(source)}: {error}", hint=ONE_OF_TWO) from None
     except ValueError as error:  # also what is not UTF-8, and numbers longer than Python takes
         name = suffix[1:].upper()
         raise UserError(f"{quote(source)} is not {name}: {error}", hint=f"the suffix says that it is {name}") from None
     except RecursionError:
         raise UserError(f"{quote(source)} is nested too deeply", hint="make it flatter") from None
     return yaml.parse(raw, source).value
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The `object_pairs_hook` of a JSON decoder that takes no key twice, of which the last would win. Raises Twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = collections.Counter(key for key, _ in pairs)
+        raise Twice(f"the key {next(key for key, n in counts.items() if n > 1)!r} stands there twice")
+    return found
 
 
 def _of_short_keys(text: str) -> str:

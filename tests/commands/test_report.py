@@ -264,6 +264,41 @@ def test_both_revisions_in_one_word(project: Repo, monkeypatch: pytest.MonkeyPat
     assert "not a range" in project.fails("report", "main..later", "feature", code=3).err
 
 
+@pytest.mark.parametrize("date", ["2026-01-01T00:00+0000", None])
+def test_of_several_merge_bases_the_same_is_taken_and_it_is_said(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, date: str | None
+) -> None:
+    """Both branches were merged into each other; commits may be of the same second."""
+    days = [date or f"2026-01-0{n}T00:00+0000" for n in (1, 2, 3)]
+
+    def at(day: str, *args: str) -> str:
+        monkeypatch.setenv("GIT_COMMITTER_DATE", day)
+        repo.git(*args)
+        return repo.git("rev-parse", "HEAD").strip()
+
+    at(days[0], "commit", "-q", "--allow-empty", "-m", "root")
+    bases = [at(days[1], "commit", "-q", "--allow-empty", "-m", "main")]
+    repo.git("checkout", "-q", "-b", "feature", "HEAD~")
+    bases.append(at(days[2], "commit", "-q", "--allow-empty", "-m", "feature"))
+    at(days[2], "merge", "-q", "--no-edit", "main")
+    repo.git("checkout", "-q", "main")
+    at(days[2], "merge", "-q", "--no-edit", bases[1])
+    repo.git("checkout", "-q", "feature")
+    monkeypatch.setenv("CI", "true")
+
+    newest = max(bases) if date else bases[1]
+    assert found(repo)["base"] == {
+        "rev": newest[:7],
+        "commit": newest,
+        "about": "merge base with main, the newest of 2",
+    }
+    for one, other in (("main", "feature"), ("feature", "main")):
+        said = f"the newest of 2 merge bases of {one} and {other}"
+        assert found(repo, f"{one}...{other}")["base"] == {"rev": newest[:7], "commit": newest, "about": said}
+        for args in (("diff",), ("metrics", "diff"), ("params", "diff"), ("plots", "diff", "--json")):
+            assert f"{newest[:7]} is {said}\n" in repo.run(*args, f"{one}...{other}").err
+
+
 def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     project.git("branch", "release", "main~1")
     clone = project.clone("clone")
@@ -282,6 +317,20 @@ def test_what_ci_systems_say(project: Repo, monkeypatch: pytest.MonkeyPatch) -> 
             assert "'nowhere', into which this goes, is not in this clone" in error.err
     monkeypatch.setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", project.git("rev-parse", "main").strip())
     assert found(clone)["base"]["about"] == "merge base"
+
+
+def test_file_of_a_gate_is_the_same_in_commits_and_the_workspace(repo: Repo) -> None:
+    """By a path that leads out of the project and back, and with colons in its name."""
+    names = ("m:1.json", f"../{repo.path.name}/m:1.json", "m.json", "../gone/m.json")
+    gates = "".join(f"  {name}:a:acc: {{min: 0.9}}\n" for name in names)
+    repo.write("vml.yaml", f"metrics: ['m:1.json', m.json]\ngates:\n{gates}")
+    repo.write("m:1.json", '{"a:acc": 0.95}')
+    repo.write("m.json", '{"a:acc": 0.95}')
+    repo.commit()
+    for head in ("HEAD", "workspace"):
+        report(repo, "HEAD", head, code=1)
+        results = [(each["file"], each["passed"]) for each in found(repo, "HEAD", head)["gates"]]
+        assert results == [("m:1.json", True), ("m:1.json", True), ("m.json", True), ("../gone/m.json", False)]
 
 
 def test_gates_of_several_files_all_hold(repo: Repo) -> None:
@@ -474,7 +523,7 @@ def test_gates_may_be_about_files_that_nobody_declares(project: Repo) -> None:
     assert [(each["key"], each["faults"]) for each in answer] == [
         ("rate", ["above 0.01"]),
         ("a.b", []),
-        ("y", ["there is no file ../x of values"]),
+        ("y", ["cannot be read: ../x leads out of the project"]),
     ]
 
 

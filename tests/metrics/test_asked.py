@@ -53,7 +53,7 @@ def test_the_workspace_beside_others(history: tuple[Repo, list[str]], tmp_path: 
     with reading(repo) as reader:
         (found,) = asked.revisions(reader, ["workspace"], Scope())
         assert found.commit is None
-        old, new = asked.two(reader, "refs/heads/workspace", "workspace")
+        old, new = asked.two(reader, "refs/heads/workspace", "workspace", print)
         assert (old.commit, new.commit) == (repo.git("rev-parse", "v1^{commit}").strip(), None)
     assert {"refs/heads/workspace", "refs/tags/workspace"} < set(labels(repo, all_branches=True, all_tags=True))
 

@@ -137,3 +137,7 @@ def test_few_bytes_do_not_become_many_cells() -> None:
 
 def test_quote_without_an_end_is_named_with_its_line() -> None:
     assert "p.csv:" in refused(b'a,b\n1,"' + b"x" * 200_000, "p.csv").message
+
+
+def test_key_of_json_that_stands_twice_is_refused() -> None:
+    assert "the key 'loss' stands there twice" in refused(b'[{"loss": 1, "loss": 2}]', "l.json").message

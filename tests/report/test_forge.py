@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,8 @@ import pytest
 from tests import forges, servers
 from tests.forges import ME, Fault, Forge, GitHub, GitLab
 from vcs_ml.errors import RemoteError, UsageError, UserError, VmlError
-from vcs_ml.report import forge
-from vcs_ml.report.outcome import NotPosted, Posted
+from vcs_ml.report import forge, web
+from vcs_ml.report.outcome import NotPosted, Passing, Posted
 from vcs_ml.store.remotes import retry
 
 MARKER = "<!-- vml-report -->"
@@ -419,6 +419,22 @@ def test_answers_that_break_off_or_mean_nothing_are_errors(github: GitHub) -> No
     ):
         with servers.raw_server(lambda method, path, raw=raw: [raw]) as url:
             refused(github, RemoteError, GITHUB_API_URL=url)
+
+
+def test_head_of_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "TIMEOUT", 0.2)
+    over = threading.Event()
+
+    def head(method: str, path: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nX: "
+        while not over.wait(0.02):
+            yield b"x"
+
+    with servers.raw_server(head) as url:
+        api = web.Api("GitHub", url, ME, {}, headers={}, hints={})
+        with pytest.raises(Passing, match="the head of its answer was not here after 0 s"):
+            api.request("GET", "/")
+        over.set()
 
 
 def test_what_the_forge_says_is_repeated_without_the_token(github: GitHub) -> None:

@@ -140,6 +140,9 @@ def test_a_gate_for_nothing_says_what_was_probably_meant() -> None:
     assert fault(FILE, "acuracy") == "eval.json has no value 'acuracy'; did you mean accuracy?"
     assert fault("evil.json", KEY) == "there is no file evil.json of values; did you mean eval.json?"
     assert fault(FILE, "zzz") == "eval.json has no value 'zzz'"
+    lists = Values("b", {FILE: {"p": [1, 2]}}, {})
+    (found,) = gates.evaluate([(FILE, "p[0]", {})], lists, lists, before=None)
+    assert found.faults == ("eval.json has no value 'p[0]': 'p' is a list, which is one value",)
 
 
 def test_what_became_of_the_gates_themselves() -> None:

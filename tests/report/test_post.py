@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +112,56 @@ def test_summary_that_cannot_be_written_keeps_no_comment_back(
     assert f"warning: the run has no summary: {summary}: No such file or directory" in shown.err
     assert "hint: " in shown.err
     assert len(github.bodies) == 1
+
+
+def test_output_that_fails_keeps_neither_summary_nor_comment_back(
+    work: Repo, github: GitHub, enter: Enter, tmp_path: Path
+) -> None:
+    summary = tmp_path / "summary"
+    enter({**github.env(), "GITHUB_STEP_SUMMARY": str(summary)})
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))  # bytes, as little as a full disk takes
+    try:
+        shown = work.fails(*POST, "-o", "report.html", code=3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert "report.html: file too large" in shown.err
+    assert "0.95" in summary.read_text()
+    assert "0.95" in github.bodies[0]
+
+    summary.unlink()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as nobody:
+        shown = subprocess.run([sys.executable, "-m", "vcs_ml", "report"], cwd=work.path, stdout=nobody, check=False)
+    assert shown.returncode == 141
+    assert "0.95" in summary.read_text()
+
+
+def test_strangers_words_are_no_commands_to_a_runner(work: Repo, github: GitHub, enter: Enter, tmp_path: Path) -> None:
+    summary = tmp_path / "summary"
+    enter({**github.env(), "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)})
+    work.write("m.json", '{"a": "##[error]hello", "accuracy": 0.95}')
+    work.write("::set-output name=a::/f", "1")
+    work.run("add", "::set-output name=a::")
+    work.commit()
+    work.write("::set-output name=a::/f", "2")
+
+    printed = [work.run("report", "-o", "r.md"), work.run("report"), work.run("report", "--format", "json")]
+    printed += [
+        work.run("metrics", "diff", "main"),
+        work.run("metrics", "diff", "main", "--json"),
+        work.fails("checkout", code=3),
+    ]
+
+    lines = "".join(each.out + each.err for each in printed).splitlines()
+    assert not [line for line in lines if "##[" in line or line.lstrip().startswith("::")]
+    assert "##[error]hello" in [each["new"] for each in json.loads(printed[2].out)["metrics"]]
+    assert "  : :set-output name=a::/f\n" in printed[5].err
+    for text in (work.read("r.md").decode(), summary.read_text()):
+        assert "`##[error]hello`" in text
 
 
 @pytest.mark.parametrize("passes", [True, False])

@@ -184,6 +184,11 @@ def test_lines_that_are_no_objects_are_named(tmp_path: Path, line: str) -> None:
     assert error.value.hint
 
 
+def test_line_with_a_key_twice_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.jsonl, line 2: the key 'a' stands there twice"):
+        compare(tmp_path, None, '{"a": 1}\n{"a": 1, "a": 2}\n', "a.jsonl")
+
+
 def written(columns: dict[str, Any], **options: Any) -> bytes:
     out = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), out, **options)

@@ -80,7 +80,7 @@ def diff(
         return
     if others:
         raise UsageError(f"two revisions are compared, and {others[0]!r} is a third", hint="-t PATH is for paths")
-    a, b = asked.pair(project.git, a, b)
+    a, b = asked.pair(project.git, a, b, session.note)
     store = opening.open_store(project, session.note)
     if b is None and project.git.worktree is None:
         raise UserError("a bare repository has no workspace to compare", hint=f"vml diff {a} BRANCH")
@@ -105,7 +105,7 @@ def diff(
     compared: dict[str, TableChange] = {}
     if rows:
         with Reader(project, store, session.progress if fetch else None) as reader:
-            old, new = asked.two(reader, a, b)
+            old, new = asked.two(reader, a, b, session.note)
             found = tables.compare(reader, old, new, tables.changed(changes), key=key or ())
             compared = {each.path: each for each in found}
     if json:

@@ -55,7 +55,7 @@ def diff(
     targets = [project.relative(each, session.directory) for each in target or ()]
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
-        found = compare.between(reader, asked.two(reader, a, b), "params", targets, every=every)
+        found = compare.between(reader, asked.two(reader, a, b, session.note), "params", targets, every=every)
     both = [found.old, found.new]
     problems = table.problems(both)
     nothing = ("there are no params" if every else "no params changed") + (" as far as is known" if problems else "")

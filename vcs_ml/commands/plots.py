@@ -129,7 +129,7 @@ def diff(
     to = _destination(session, project, out, "json" if json else format, force=force, open_it=open_it)
     store = opening.open_store(project, session.note)
     with Reader(project, store, session.progress if fetch else None) as reader:
-        revisions = list(asked.two(reader, a, b))
+        revisions = list(asked.two(reader, a, b, session.note))
         found = _gather(session, reader, revisions, target or ())
     _answer(session, found, revisions, to, open_it=open_it)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from vcs_ml import fs, output
-from vcs_ml.errors import UsageError
+from vcs_ml.errors import UsageError, VmlError
 from vcs_ml.metrics.table import PRECISION
 from vcs_ml.report import collect, earlier, forge, junit, markdown, openmetrics, page, record, sides
 from vcs_ml.report.collect import Job
@@ -107,14 +107,22 @@ def report(
         )
         found = collect.collect(job, title)
     text = markdown.write(found, precision=precision)
-    raw = text.encode() if form is None or form == "md" else _written(found, form, precision, job)
-    if place is None:
-        session.data(raw)
-    else:
-        fs.write_output(place, raw)
+    failed: OSError | VmlError | None = None
+    try:
+        if place is not None:
+            fs.write_output(place, _written(found, text, form, precision, job))
+        elif form == "json":
+            session.json(record.write(found, store.algorithm))
+        else:
+            shown = output.inert(text, session.env)
+            session.data(_written(found, shown, form, precision, job))
+    except (OSError, VmlError) as error:  # who reads the summary and the comment is another one
+        failed = error
     forge.summary(text, session.env, session.warn)
     if post is not None:
         _post(session, post, post_key, text)
+    if failed is not None:
+        raise failed
     if gate and not found.passed:
         raise typer.Exit(1)
 
@@ -128,13 +136,15 @@ def _post(session: Session, kind: Forge, key: str, text: str) -> None:
         session.note(f"comment {posted.action}: {output.one_line(posted.url)}")
 
 
-def _written(found: Report, form: Literal["html", "json", "junit", "openmetrics"], precision: int, job: Job) -> bytes:
+def _written(found: Report, text: str, form: Format | None, precision: int, job: Job) -> bytes:
     match form:
+        case None | "md":
+            return text.encode()
         case "html":
             return page.write(found, precision=precision).encode()
         case "json":
-            text = output.json_text(record.write(found, job.store.algorithm)) + "\n"
-            return text.encode("utf-8", "backslashreplace")
+            shown = output.json_text(record.write(found, job.store.algorithm)) + "\n"
+            return shown.encode("utf-8", "backslashreplace")
         case "junit":
             return junit.write(found)
         case "openmetrics":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from vcs_ml import git, history
@@ -10,6 +10,8 @@ from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.metrics.revision import WORKSPACE, Reader, Revision
 from vcs_ml.workspace.sync import Scope
+
+Note = Callable[[str], None]  # says something to people
 
 _FOLDERS: Final = {"branch": "refs/heads/", "tag": "refs/tags/"}
 
@@ -34,26 +36,30 @@ def revisions(reader: Reader, names: Sequence[str], scope: Scope) -> list[Revisi
     ]
 
 
-def two(reader: Reader, a: str, b: str | None) -> tuple[Revision, Revision]:
+def two(reader: Reader, a: str, b: str | None, note: Note) -> tuple[Revision, Revision]:
     """The two revisions of a comparison, as `pair` and Reader.any have them."""
-    old, new = pair(reader.project.git, a, b)
+    old, new = pair(reader.project.git, a, b, note)
     return reader.any(old), reader.workspace() if new is None else reader.at(new)
 
 
-def pair(root: GitRoot, a: str, b: str | None) -> tuple[str, str | None]:
+def pair(root: GitRoot, a: str, b: str | None, note: Note) -> tuple[str, str | None]:
     """The names of the two revisions of a comparison; None is the workspace, which WORKSPACE always names, too.
 
-    As in git diff, `A..B` alone stands for both, and `A...B` for B and the commit at which it left A.
+    As in git diff, `A..B` alone stands for both, and `A...B` for B and the commit at which it left A; `note` is told
+    where there are several of those.
     """
     if ".." in a and b is None:
         dots = "..." if "..." in a else ".."
         a, b = (end or "HEAD" for end in a.split(dots, 1))
         if dots == "...":
             ends = git.resolve(root, a), git.resolve(root, b)
-            base = history.merge_base(root, *ends)
-            if base is None:
+            bases = history.merge_bases(root, *ends)
+            if not bases:
                 raise UserError(f"{a} and {b} have no common commit here", hint=f"compare both as they are: {a}..{b}")
-            a = git.run(["rev-parse", "--short", base], root.cwd).decode().strip()
+            short = git.run(["rev-parse", "--short", bases[0]], root.cwd).decode().strip()
+            if len(bases) > 1:
+                note(f"{short} is the newest of {len(bases)} merge bases of {a} and {b}")
+            a = short
     return a, None if b == WORKSPACE else b
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +75,8 @@ class Declarations:
                     return known
             used: dict[str, bytes | None] = {}
             found = _declared(
-                load.load(self._root, files, lambda path: used.setdefault(path, take(path)), strict=False)
+                load.load(self._root, files, lambda path: used.setdefault(path, take(path)), strict=False),
+                str(self._root),
             )
         except (UserError, CorruptError) as error:
             return Declared({PARAMS: None}, error=error)
@@ -88,7 +89,7 @@ def together(one: Keys, other: Keys) -> Keys:
     return None if one is None or other is None else one | other
 
 
-def _declared(pipeline: Pipeline) -> Declared:
+def _declared(pipeline: Pipeline, root: str) -> Declared:
     params: dict[str, Keys] = {PARAMS: None}
     metrics: dict[str, None] = {}
     plots: list[PlotSource] = []
@@ -99,18 +100,32 @@ def _declared(pipeline: Pipeline) -> Declared:
         params.update((path, None) for path in each.params)
         metrics.update(dict.fromkeys(each.metrics))
         plots += (PlotSource(name, base, props) for name, props in each.plots)
-        gates += ((*_named(base, name), gate) for name, gate in each.gates.items())
-        faults += ((*_named(base, str(name)), fault) for name, fault in each.faults.items())
     for stage in pipeline.stages:
         for one in stage.params:
             keys = None if one.keys is None else frozenset(one.keys)
             params[one.file] = together(params.get(one.file, frozenset()), keys)
         metrics.update((out.path, None) for out in stage.outs if out.kind == "metric")
         plots += (PlotSource(out.path, "", out.plot or {}) for out in stage.outs if out.kind == "plot")
+    for each in pipeline.declared:
+        base = posixpath.dirname(each.file)
+        gates += ((*_named(root, base, name, metrics), gate) for name, gate in each.gates.items())
+        faults += ((*_named(root, base, str(name), metrics), fault) for name, fault in each.faults.items())
     return Declared(params, tuple(metrics), tuple(plots), tuple(gates), tuple(faults), pipeline)
 
 
-def _named(base: str, gate: str) -> tuple[str, str]:
-    """The file and the key of a gate."""
+def _named(root: str, base: str, gate: str, metrics: Container[str]) -> tuple[str, str]:
+    """The file and the key of a gate. Both may have colons: then the longest file that is declared is meant."""
     file, _, key = gate.partition(":")
-    return posixpath.normpath(posixpath.join(base, file)), key
+    end = gate.rfind(":")
+    while end > len(file):
+        if (longer := _located(root, base, gate[:end])) in metrics:
+            return longer, gate[end + 1 :]
+        end = gate.rfind(":", 0, end)
+    return _located(root, base, file), key
+
+
+def _located(root: str, base: str, file: str) -> str:
+    """A path from the top of the project, into which one may lead back that has left it by `..`."""
+    path = posixpath.normpath(posixpath.join(base, file))
+    full = posixpath.normpath(posixpath.join(root, path))
+    return full.removeprefix(f"{root}/") if full.startswith(f"{root}/") else path

@@ -75,7 +75,7 @@ def sorted_files(found: Iterable[str]) -> list[str]:
 
 def refuse_outside(path: str) -> None:
     """UserError for what does not lie in the project."""
-    if path.startswith("/"):
+    if path.startswith(("/", "../")):
         raise outside(path)
 
 

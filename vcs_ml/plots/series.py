@@ -50,7 +50,7 @@ def read(raw: bytes, source: str, *, header: bool = True, columns: Collection[st
 def _document(raw: bytes, source: str) -> Any:
     if source.endswith(".json"):
         try:
-            return json.loads(raw)
+            return json.loads(raw, object_pairs_hook=values.unique)
         except (ValueError, RecursionError):
             return values.parse(raw, source)  # which says what is wrong with it
     return yaml.parse(raw, source).value

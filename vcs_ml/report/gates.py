@@ -156,8 +156,10 @@ def _nowhere(gate: Gate, old: Values, new: Values) -> str:
         near = values.suggestion(gate.file, sorted({*new.files, *old.files}))
         what = f"there is no file {output.quote(gate.file)} of values"
     else:
-        near = values.nearest(dict(known), gate.key)
+        near = values.nearest(dict.fromkeys(known), gate.key)
         what = f"{output.quote(gate.file)} has no value {gate.key!r}"
+        if isinstance(known.get(above := gate.key.rpartition("[")[0]), list):
+            return f"{what}: {above!r} is a list, which is one value"
     return f"{what}; did you mean {output.quote(near)}?" if near else what
 
 

@@ -36,11 +36,13 @@ class Side(NamedTuple):
 
 def both(root: GitRoot, env: Mapping[str, str], base: str | None, head: str | None) -> tuple[Side, Side]:
     """The older and the newer revision. `A..B` and `A...B` as `base` alone name both, as in `asked.pair`."""
+    said: list[str] = []
     if base is not None and head is None and ".." in base:
-        base, head = asked.pair(root, base, None)
+        base, head = asked.pair(root, base, None, said.append)
         head = head or WORKSPACE
     new = newer(root, env, head)
-    return older(root, env, base, new), new
+    old = older(root, env, base, new)
+    return old._replace(about=said[0].removeprefix(f"{base} is ")) if said else old, new
 
 
 def newer(root: GitRoot, env: Mapping[str, str], name: str | None) -> Side:
@@ -76,14 +78,16 @@ def older(root: GitRoot, env: Mapping[str, str], name: str | None, head: Side) -
         return _side(git.resolve(root, known), "merge base")
     ref = _target(root, env)
     branch = _short(ref)
-    found = history.merge_base(root, tip, git.resolve(root, ref))
+    bases = history.merge_bases(root, tip, git.resolve(root, ref))
     is_shallow = _is_shallow(root)
-    if found is None:
+    if not bases:
         raise _no_common_commit(branch, is_shallow=is_shallow)
+    found = bases[0]
     if found == tip and head.commit is None:
         return _side(found, f"HEAD, which {branch} has{'; the clone is shallow' * is_shallow}")
     if found != head.commit:
-        return _side(found, f"merge base with {branch}")
+        several = f", the newest of {len(bases)}" if len(bases) > 1 else ""
+        return _side(found, f"merge base with {branch}{several}")
     before = history.parent(root, found)
     if before is None and is_shallow:
         raise _no_common_commit(branch, is_shallow=True)

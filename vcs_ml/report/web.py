@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urljoin
@@ -17,6 +18,7 @@ from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.output import one_line
 from vcs_ml.report.outcome import Passing, Refused
 from vcs_ml.settings import masked
+from vcs_ml.store import threads
 from vcs_ml.store.remotes import body, retry
 
 _ANSWER_MAX: Final = 128 << 20  # a page of the longest comments, every character of them escaped
@@ -92,13 +94,31 @@ class Api:
                 return
 
     def _once(self, method: str, address: str, sent: bytes | None) -> tuple[urllib3.BaseHTTPResponse, bytes]:
-        answer = self._http.request(
-            method, address, body=sent, headers=self._headers, redirect=False, preload_content=False
-        )
+        answer = self._begun(method, address, sent)
         try:
             return answer, body.read(answer, _ANSWER_MAX, retry.TIMEOUT)
         finally:
             answer.close()  # the connection stays open where all was read
+
+    def _begun(self, method: str, address: str, sent: bytes | None) -> urllib3.BaseHTTPResponse:
+        """An answer whose head is here, and whose body is to be read."""
+        begun: Future[urllib3.BaseHTTPResponse] = Future()
+
+        def ask() -> None:
+            try:
+                begun.set_result(
+                    self._http.request(
+                        method, address, body=sent, headers=self._headers, redirect=False, preload_content=False
+                    )
+                )
+            except BaseException as error:
+                begun.set_exception(error)
+
+        # The timeouts of a socket begin anew with each byte, and a head may come byte by byte.
+        most = 2 * retry.TIMEOUT
+        if not threads.within(most, ask):
+            raise TimeoutError(f"the head of its answer was not here after {most:.0f} s")
+        return begun.result()
 
     def _taken(self, answer: urllib3.BaseHTTPResponse, data: bytes) -> Answer:
         wait = _wait(answer.headers.get("Retry-After", ""))

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from vcs_ml import values
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.rows import lines
 from vcs_ml.rows.table import COLUMNS_MAX, Cell, Opener, Row, Table, cut, length, nested, unique
 
+_decode: Final = json.JSONDecoder(object_pairs_hook=values.unique).decode
 _DEPTH_MAX: Final = 500  # half of what Python takes, which also depends on who calls
 
 
@@ -63,7 +65,9 @@ def _look(opener: Opener, path: str) -> tuple[list[str], dict[str, set[type]], i
 def _object(text: str, path: str, line: int) -> dict[str, Any]:
     hint = "each line of JSON Lines is one object"
     try:
-        value = json.loads(text)
+        value = _decode(text)
+    except values.Twice as error:
+        raise UserError(f"{quote(path)}, line {line:,}: {error}", hint=values.ONE_OF_TWO) from None
     except (ValueError, RecursionError) as error:  # also numbers longer than Python takes
         raise UserError(f"{quote(path)}, line {line:,} is not JSON: {error}", hint=hint) from None
     if text.count("[") + text.count("{") > _DEPTH_MAX and _deep(value):
