@@ -81,6 +81,23 @@ def test_data_that_was_changed(data: Repo) -> None:
     assert rows(data) == []
 
 
+def test_data_that_is_gone_cannot_be_recorded(data: Repo) -> None:
+    shutil.rmtree(data.path / "data")
+    data.path.joinpath("table.csv").unlink()
+
+    assert rows(data) == [" deleted: data (30 B)", " deleted: table.csv (1 B)"]
+    back, rest = (
+        data.run("hook", "status", ok=False).err.partition("hint: ")[2].split(" brings back what was deleted (")
+    )
+    assert back == "vml checkout data table.csv"
+    assert rest.startswith("vml rm data table.csv ends tracking it); VML_SKIP_HOOKS")
+    data.run(*back.split()[1:])
+    assert rows(data) == []
+    data.run("rm", "data", "table.csv")
+    data.git("add", "-A")
+    assert rows(data) == []
+
+
 def test_data_that_was_never_here_is_not_missed(data: Repo, tmp_path: Path) -> None:
     clone = data.clone("clone")
 

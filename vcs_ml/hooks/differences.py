@@ -98,7 +98,8 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     rows += [("not staged", quote(path)) for path in unstaged]
     rows += _unreadable(project, found, stages, {*unstaged, *(each.path for each in told)})
     rows += [(each.state, _why(each)) for each in stale]
-    hints = [*_data_hints(staged, project, owners), *_unstaged_hints(staged, unstaged)]
+    gone = [each.path for each in data if each.change == "deleted" and each.path in owners]
+    hints = [*_data_hints(staged, project, owners, gone), *_unstaged_hints(staged, unstaged)]
     if stale:
         locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
         repro = staged.typed.vml("repro", project=project.prefix)
@@ -153,18 +154,29 @@ def _owners(found: Status, data: Sequence[Change]) -> dict[str, Pointer]:
     return {each.path: each for each in owners}
 
 
-def _data_hints(staged: Staged, project: Project, ours: Mapping[str, Pointer]) -> list[str]:
-    """How to record data, or bring back what was recorded."""
-    paths = [in_git(project.prefix, path) for path in ours]
-    few = paths if len(paths) <= _NAMED else []
-    verb = "add" if few and not any(each.lock for each in ours.values()) else "commit"
-    files = [in_git(project.prefix, source) for source in dict.fromkeys(each.source for each in ours.values())]
-    if not ours:
-        return []
-    record = staged.typed.vml(verb, paths=few, project=project.prefix)
-    stage = staged.typed.git("add", paths=files) if few else "git add -u"
-    back = staged.typed.vml("checkout", paths=few, project=project.prefix)
-    return [f"{record} && {stage} records the data ({back} brings back what was recorded)"]
+def _data_hints(staged: Staged, project: Project, owners: Mapping[str, Pointer], gone: Sequence[str]) -> list[str]:
+    """How to record data, or bring back what was recorded; what is `gone` as a whole cannot be recorded."""
+    found = []
+    changed = [each for path, each in owners.items() if path not in gone]
+    back = _vml(staged, project, "checkout", [each.path for each in changed])
+    if changed:
+        few = len(changed) <= _NAMED
+        verb = "add" if few and not any(each.lock for each in changed) else "commit"
+        files = [in_git(project.prefix, source) for source in dict.fromkeys(each.source for each in changed)]
+        stage = staged.typed.git("add", paths=files) if few else "git add -u"
+        record = _vml(staged, project, verb, [each.path for each in changed])
+        found.append(f"{record} && {stage} records the data ({back} brings back what was recorded)")
+    if gone:
+        data = [path for path in gone if not owners[path].lock]
+        ends = f" ({_vml(staged, project, 'rm', data)} ends tracking it)" if 0 < len(data) <= _NAMED else ""
+        found.append(f"{_vml(staged, project, 'checkout', gone)} brings back what was deleted{ends}")
+    return found
+
+
+def _vml(staged: Staged, project: Project, verb: str, own: Sequence[str]) -> str:
+    """A command about these paths of a project, or about all where they are many."""
+    paths = [in_git(project.prefix, path) for path in own] if len(own) <= _NAMED else []
+    return staged.typed.vml(verb, paths=paths, project=project.prefix)
 
 
 def _unstaged_hints(staged: Staged, unstaged: Sequence[str]) -> list[str]:
