@@ -72,6 +72,11 @@ def unchanged(root: GitRoot, paths: Collection[str]) -> set[str]:
     return {path for path in paths if path in known and _blob_id(top / path, known[path]) in known[path]}
 
 
+def holds(path: Path, blob: str | None) -> bool:
+    """Whether a file or symbolic link holds just the bytes of a blob of Git; False where either is not there."""
+    return blob is not None and os.path.lexists(path) and _blob_id(path, [blob]) == blob
+
+
 def _blob_id(path: Path, like: Collection[str]) -> str:
     """What Git names the bytes of a file, or the target of a symbolic link, with the algorithm of ids `like` these."""
     hasher = hashlib.sha1(usedforsecurity=False) if len(next(iter(like))) == 40 else hashlib.sha256()

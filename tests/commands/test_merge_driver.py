@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -598,7 +599,10 @@ def test_one_side_of_a_file_with_markers(ready: Repo, side: str) -> None:
     assert ("o" in ready.files("data")) == (side == "ours")
     assert ready.read("data.vml") == ready.git("show", f":{2 if side == 'ours' else 3}:data.vml").encode()
     assert is_true(ready)
-    assert conflicts(ready) == {"data.vml": "settled"}
+    # Our version alone may also be what a driver that was killed has left.
+    assert conflicts(ready) == {"data.vml": "both modified" if side == "ours" else "settled"}
+    ready.git("add", "data.vml")
+    assert conflicts(ready) == {}
 
 
 def test_different_pointers_merge_as_text(ready: Repo) -> None:
@@ -766,6 +770,65 @@ def test_a_gc_where_a_killed_driver_named_what_it_never_stored(ready: Repo) -> N
     ready.write(".vml/saved/00000000000000000000000000.json", json.dumps(record))
     ready.run("gc", "--force", "--include-unpushed")
     assert ready.run("fsck").code == 0
+
+
+@pytest.mark.parametrize("how", ["killed", "not found", "broken", "no room"])
+def test_a_driver_that_does_not_run_to_its_end_leaves_marks(
+    ready: Repo, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ready.path / ".gitignore").write_bytes(ready.read(".gitignore") + b"base\n")
+    ready.commit()
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    place = Path(shutil.which("vml") or "")
+    if how == "no room":
+        shutil.rmtree(ready.path / ".vml/tmp", ignore_errors=True)
+        ready.write(".vml/tmp", "")
+    elif how == "not found":
+        place.unlink()
+        driver = ready.git("config", "merge.vml.driver")
+        ready.git("config", "merge.vml.driver", driver.replace(str(Path(sys.executable).with_name("vml")), "/no/vml"))
+        monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
+    else:
+        place.write_text("#!/bin/sh\n" + ("kill -9 $$\n" if how == "killed" else "exit 1\n"))
+    assert git(ready, "merge", "topic")[0] != 0
+    assert b"<<<<<<< ours" in ready.read("data.vml")
+    if how == "no room":
+        (ready.path / ".vml/tmp").unlink()
+    found = json.loads(ready.run("status", "--json", ok=False).out or "{}")
+    assert "settled" not in str(found)
+    ready.run("checkout", "--merge", "data.vml")
+    ready.run("checkout")
+    assert {"t", "o"} <= ready.files("data").keys()
+
+
+def test_the_driver_of_this_installation_is_run_where_the_path_has_none(
+    ready: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
+    code, said = git(ready, "merge", "topic")
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("name", ["-d", "--help", "--"])
+def test_names_like_options_are_merged(ready: Repo, name: str) -> None:
+    ready.write(f"{name}/a", "1")
+    ready.run("add", "--", f"./{name}")
+    ready.commit()
+    diverge(ready, {f"{name}/t": "t"}, {f"{name}/o": "o"})
+    code, said = git(ready, "merge", "topic")
+    assert code == 0, said
+    ready.run("checkout")
+    assert ready.files(f"./{name}").keys() == {"a", "t", "o"}
+
+
+def test_our_version_untouched_is_not_settled(ready: Repo, tmp_path: Path) -> None:
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    ready.git("config", "merge.vml.driver", "false")  # as a clone may still have it
+    assert git(ready, "merge", "topic")[0] != 0
+    assert [each["change"] for each in ready.json("status")["conflicts"]] == ["both modified"]
+    ready.run("checkout", "--merge", "data.vml")
+    assert [each["change"] for each in ready.json("status")["conflicts"]] == ["settled"]
 
 
 def test_an_interrupt_leaves_git_with_a_conflict_and_not_with_a_wrong_merge(ready: Repo, tmp_path: Path) -> None:

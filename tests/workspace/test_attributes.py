@@ -39,7 +39,7 @@ def test_git_knows_the_driver_and_forgets_it(repo: Repo) -> None:
         "vml",
         "unspecified",
     ]
-    assert repo.git("config", "merge.vml.driver") == "vml merge-driver %O %A %B %L %P\n"
+    assert '"$vml" merge-driver -- %O %A %B %L %P' in repo.git("config", "merge.vml.driver")
     assert attributes.uninstall(project(repo.path)) == [".gitattributes"]
     assert repo.read(".gitattributes") == b"*.png -diff\n"
     assert "merge.vml" not in repo.git("config", "--list")

@@ -41,7 +41,7 @@ def merge_driver(
 
     \b
     Examples:
-      git config merge.vml.driver 'vml merge-driver %O %A %B %L %P'
+      git config merge.vml.driver 'vml merge-driver -- %O %A %B %L %P'
       git merge topic               (runs it for what both sides changed)
       git checkout -m -- data.vml   (runs it again)
     """

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
+import sys
+from pathlib import Path
 from typing import Final
 
 from vcs_ml import fs, git, history, regular
@@ -17,11 +20,23 @@ _SIZE_MAX: Final = 10_000_000
 BEGIN: Final = "# >>> vml"
 END: Final = "# <<< vml"
 LINES: Final = ("*.vml merge=vml", "vml.lock merge=vml", ".gitignore merge=vml")
-DRIVER: Final = {
-    "merge.vml.name": "pointers, lock files and ignored data of vml",
-    # gitattributes(5): the common version, ours, theirs, the length of conflict markers, the path from the top.
-    "merge.vml.driver": "vml merge-driver %O %A %B %L %P",
-}
+# gitattributes(5): %O the common version, %A ours, %B theirs, %L the length of conflict markers, %P the path.
+# Where vml could not run to its end (not found, killed, no room), what is there is ours, and Git would keep that as a
+# conflict without a mark: the text merge of Git leaves one.
+_DRIVER: Final = """\
+vml={program}; command -v vml >/dev/null 2>&1 && vml=vml; \
+"$vml" merge-driver -- %O %A %B %L %P; code=$?; \
+if [ $code -ne 0 ] && ! grep -q -e '^<<<<<<<' -e '"conflicts"' %A; then \
+git merge-file -q --marker-size=%L -L ours -L base -L theirs %A %O %B; code=$?; fi; exit $code"""
+
+
+def driver() -> dict[str, str]:
+    """The merge driver in Git's settings. It runs the vml of the search path, else this one."""
+    beside = Path(sys.executable).with_name("vml")
+    return {
+        "merge.vml.name": "pointers, lock files and ignored data of vml",
+        "merge.vml.driver": _DRIVER.format(program=shlex.quote(str(beside))),
+    }
 
 
 def install(project: Project) -> list[str]:
@@ -31,7 +46,7 @@ def install(project: Project) -> list[str]:
     Returns the files that this changed, from the project's top. UserError where `.gitattributes` is a link or no file.
     """
     changed = _update(project, wanted=True)
-    for key, value in DRIVER.items():
+    for key, value in driver().items():
         if history.setting(project.git, key) != value:
             git.run(["config", "--local", "--replace-all", key, value], project.git.cwd)
     return changed

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import ExitStack
 from typing import Literal, NamedTuple
 
-from vcs_ml import git
+from vcs_ml import git, history
 from vcs_ml.errors import UserError
 from vcs_ml.progress import Meter
 from vcs_ml.store import objects
@@ -191,8 +191,13 @@ def _conflicts(
         word = unmerged.WORDS.get(record.staged + record.worktree)
         if word is None or source is None or source in known or not sources.is_source(source):
             continue
-        both = word in ("both modified", "both added")
-        found.append(Conflict(source, "settled" if both and source not in broken else word, source))
+        is_settled = (
+            word in ("both modified", "both added")
+            and source not in broken
+            # A driver that did not run to its end leaves our version, which settles nothing.
+            and not history.holds(project.root / source, record.head)
+        )
+        found.append(Conflict(source, "settled" if is_settled else word, source))
     return sorted(found)
 
 
