@@ -233,7 +233,7 @@ def _print_conflicts(session: Session, conflicts: list[Conflict]) -> None:
         elif each.what.startswith("both") and each.what != "both deleted":
             title = (
                 "Files that were not merged:",
-                "vml checkout --merge FILE merges one, --ours FILE or --theirs FILE takes a side; git add FILE is the end",
+                "vml checkout --merge FILE merges one, --ours FILE or --theirs FILE takes a side; then git add FILE",
             )
         else:
             title = "Files that only one side has:", "git add FILE keeps one, git rm FILE drops it"
