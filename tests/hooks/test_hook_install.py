@@ -412,3 +412,27 @@ def test_the_merge_driver_comes_and_goes_for_all_projects(repo: Repo) -> None:
     assert "merge-driver -- %O" in repo.git("config", "merge.vml.driver")
     assert repo.json("uninstall")["written"] == [".gitattributes", "sub/.gitattributes"]
     assert "merge" not in (repo.path / ".git/config").read_text()
+
+
+@pytest.mark.parametrize("leads_to", ["pre-commit", "./pre-commit", "pre-push"])
+def test_a_hook_that_links_to_one_whose_place_is_taken_is_refused(repo: Repo, leads_to: str) -> None:
+    place(repo, ".git/hooks/pre-commit", recording(repo, "before"))
+    (repo.path / ".git/hooks/pre-push").symlink_to(leads_to)
+    before = snapshot(repo)
+    assert "is a link to the hook" in repo.fails("install", code=3).err
+    assert snapshot(repo) == before
+
+
+def test_a_hook_that_goes_by_its_own_name_is_refused(repo: Repo) -> None:
+    place(repo, ".git/hooks/pre-commit", '#!/bin/sh\ncase "$(basename "$0")" in pre-commit) ;; *) exit 1;; esac\n')
+    before = snapshot(repo)
+    assert 'vml hook pre-commit -- "$@"' in repo.fails("install", code=3).err
+    assert snapshot(repo) == before
+
+
+def test_a_pipe_in_the_place_of_a_hook_is_not_waited_for(repo: Repo) -> None:
+    os.mkfifo(repo.path / ".git/hooks/pre-commit")
+    repo.run("install")
+    repo.run("doctor", ok=False)
+    repo.run("uninstall")
+    assert stat.S_ISFIFO((repo.path / ".git/hooks/pre-commit").lstat().st_mode)
