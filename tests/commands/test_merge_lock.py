@@ -81,6 +81,57 @@ def test_different_stages_merge_also_as_text(ready: Repo, ours: str, theirs: str
     assert pipelines.states(ready) == dict.fromkeys(STAGES, "skipped")
 
 
+@pytest.mark.parametrize("name", ["aa", "d"])
+def test_a_new_stage_beside_one_that_changed_merges_as_text(ready: Repo, name: str) -> None:
+    with branch(ready, "topic"):
+        ready.write("vml.yaml", PIPELINE + f"  {name}:\n    cmd: 'echo x > x.out'\n    outs: [x.out]\n")
+        ready.write(".gitattributes", ".gitignore merge=union\n")
+        ready.run("repro")
+    change(ready, **{"b" if name == "aa" else "c": 3})
+    ready.commit("ours")
+    code, said = git(ready, "merge", "topic")
+    assert code == 0, said
+    ready.run("checkout")
+    assert pipelines.states(ready) == dict.fromkeys([*STAGES, name], "skipped")
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_two_changes_to_what_a_stage_reads_are_no_run_of_both(ready: Repo, driver: bool) -> None:
+    """Both branches get the same output, and a run with both changes would not."""
+    pipelines.write(
+        ready,
+        "stages:\n  s:\n    cmd: 'cat a.txt b.txt | tr -d 1 > c; grep -q 22 c && echo BOTH > out || echo const > out'\n"
+        "    deps: [a.txt, b.txt]\n    outs: [out]\n",
+    )
+    ready.write("a.txt", "1")
+    ready.write("b.txt", "1")
+    ready.run("repro")
+    ready.commit("s")
+    if driver:
+        merges.install(ready)
+    with branch(ready, "topic"):
+        ready.write("a.txt", "2")
+        ready.run("repro")
+    ready.write("b.txt", "2")
+    ready.run("repro")
+    ready.commit("ours")
+    assert ready.read("out") == b"const\n"
+    code, said = git(ready, "merge", "topic")
+    assert code == (0 if driver else 1), said
+    reason = "merged"
+    if not driver:  # whoever keeps both sides' lines has a record that does not fit itself
+        lines = ready.read("vml.lock").decode().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith(("<<<<<<<", "|||||||", "=======", ">>>>>>>"))]
+        kept.pop(max(at for at, line in enumerate(kept) if '"check"' in line))
+        ready.write("vml.lock", "".join(kept))
+        reason = "edited"
+    (shown,) = ready.json("status")["stages"]
+    assert (shown["state"], shown["reasons"][0]["kind"]) == ("stale", reason)
+    assert pipelines.states(ready) == {"s": "ran"}
+    assert ready.read("out") == b"BOTH\n"
+    assert not lockfile.parse(ready.read("vml.lock"), "vml.lock", XXH128).stages["s"].extra
+
+
 def test_a_stage_that_both_changed_is_stale_until_it_runs(ready: Repo) -> None:
     merges.install(ready)
     with branch(ready, "topic"):
@@ -94,7 +145,7 @@ def test_a_stage_that_both_changed_is_stale_until_it_runs(ready: Repo) -> None:
     assert code == 1  # b.in is Git's, and so is its conflict
     assert "vml.lock: stage b: both sides changed it: ours is kept" in said
     assert ready.git("ls-files", "-u", "--", "vml.lock") == ""
-    assert lock(ready)["b"] == {**mine, "merged": True}
+    assert lock(ready)["b"] == {**mine, "check": lock(ready)["b"]["check"], "merged": True}
     ready.write("b.in", "both")
     ready.commit("merged")
     ready.run("checkout")

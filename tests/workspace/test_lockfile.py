@@ -83,6 +83,34 @@ def test_paths_are_relative_to_the_lock_file(path: str, folder: str) -> None:
     assert lockfile.absolute(lockfile.relative(path, folder), folder) == path
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cmd": ["x"]},
+        {"deps": {"a": GOOD, "b": GOOD}},
+        {"deps": {}},
+        {"outs": {"out": {**GOOD, "push": False}}},
+        {"params": {"p.yaml": {"lr": 2}}},
+        {"env": {"HOME": "0" * 64}},
+        {"later": 1},
+        {"check": "0" * 32},
+        {"check": None},
+    ],
+)
+def test_a_stage_that_was_put_together_as_text_is_told_from_others(change: dict[str, object]) -> None:
+    params = {"p.yaml": {"lr": 1, "é": [0.1, -0.0, 1e30, True, None, {"b": 1, "a": 2}]}}
+    stage = StageRecord(("cat",), {"a": ITEM}, {"HOME": None}, {"out": OutItem(*ITEM)}, params)
+    lock = LockFile("vml.lock", {"s": stage, "t": stage})
+    fields = json.loads(serialize(lock, XXH128))
+    assert parse(json.dumps(fields).encode(), "vml.lock", XXH128) == lock  # its form is no matter
+    fields["stages"]["s"] |= change
+    found = parse(json.dumps(fields).encode(), "vml.lock", XXH128)
+    assert (found.stages["s"].is_edited, found.stages["t"]) == (True, stage)
+    assert parse(serialize(found, XXH128), "vml.lock", XXH128) == found  # until it is made anew
+    del fields["stages"]["s"]["check"]
+    assert not parse(json.dumps(fields).encode(), "vml.lock", XXH128).stages["s"].is_edited  # as of an older version
+
+
 def test_form() -> None:
     stage = StageRecord(
         ("python train.py", "echo é"),
@@ -98,6 +126,7 @@ def test_form() -> None:
     )
     assert raw.decode() == (
         '{\n  "schema": 1,\n  "stages": {\n    "train": {\n'
+        '      "check": "CHECK",\n'
         '      "cmd": [\n        "python train.py",\n        "echo é"\n      ],\n'
         f'      "deps": {{\n        "../../far": {file},\n        "../src": {file},\n        "/abs": {file},\n'
         f'        "data": {file}\n      }},\n'
@@ -105,7 +134,7 @@ def test_form() -> None:
         f'      "outs": {{\n        "../m.json": {file},\n        "model": {pushed}\n      }},\n'
         '      "params": {\n        "params.yaml": {\n          "layers": [\n            1,\n            2\n'
         '          ],\n          "lr": 0.1\n        }\n      }\n    }\n  }\n}\n'
-    )
+    ).replace("CHECK", json.loads(raw)["stages"]["train"]["check"])
     assert serialize(LockFile("vml.lock"), XXH128) == b'{\n  "schema": 1,\n  "stages": {}\n}\n'
 
 

@@ -30,13 +30,16 @@ _NEAR: Final = 15  # characters of what two values have in common, before and af
 _AROUND: Final = 10  # characters that two commands may have in common at an end, and are shown nonetheless
 _SETTINGS: Final = {"shell": "sh", "wdir": "."}  # of a record's `extra`, where they are not as usual
 
-Kind = Literal["always", "callback", "cmd", "dep", "env", "force", "merged", "never", "out", "param", "shell", "wdir"]
+Kind = Literal[
+    "always", "callback", "cmd", "dep", "edited", "env", "force", "merged", "never", "out", "param", "shell", "wdir"
+]
 _FIXED: Final = {
     "never": "never run",
     "always": "always_changed",
     "callback": "it has neither deps nor outs",
     "force": "--force",
     "merged": "both branches changed it",
+    "edited": "its record was merged as text, or edited",
 }
 # The values of a project-relative params file, None where there is none.
 ValuesOf = Callable[[str], Any]
@@ -96,7 +99,7 @@ class Inputs(NamedTuple):
     def record(self, outs: Mapping[str, OutItem], before: StageRecord | None = None) -> StageRecord:
         """What a lock file says of a stage that read this and made `outs`; unknown keys stay as they were `before`."""
         kept = before.extra if before else {}
-        extra = {key: each for key, each in kept.items() if key not in _SETTINGS and key != lockfile.MERGED}
+        extra = {key: each for key, each in kept.items() if key not in {*_SETTINGS, lockfile.MERGED, lockfile.CHECK}}
         deps = {path: item for path, item in self.deps.items() if item is not None}
         dep_extra = {path: each for path, each in before.dep_extra.items() if path in deps} if before else {}
         return StageRecord(self.cmd, deps, self.env, outs, self.params, {**extra, **self.settings}, dep_extra)
@@ -472,6 +475,7 @@ def stale(stage: Stage, record: StageRecord | None, reader: Reader, *, now: Inpu
     found: list[Reason] = []
     if not stage.frozen:
         found += [Reason("merged")] if record.is_merged else []
+        found += [Reason("edited")] if record.is_edited else []
         found += changes(now or inputs(stage, reader), record, reader.gauge)
         if stage.always_changed:
             found.append(Reason("always"))

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from vcs_ml import paths
 from vcs_ml.errors import UserError
-from vcs_ml.hashing import Algorithm
+from vcs_ml.hashing import XXH128, Algorithm
 from vcs_ml.output import quote, size
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import item, strictjson
@@ -27,10 +27,11 @@ NAME: Final = "vml.lock"
 STAGES: Final = "vml.yaml"
 SCHEMA: Final = 1
 MERGED: Final = "merged"  # key of a stage that both sides of a merge had changed
+CHECK: Final = "check"  # key of a stage with a digest of all else in it
 MAX_SIZE: Final = 64 << 20
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LIKE_A_NUMBER: Final = re.compile(r"'*(?:-?\.inf|\.nan)'*")
-_STAGE: Final = frozenset({"cmd", "deps", "env", "outs", "params"})
+_STAGE: Final = frozenset({CHECK, "cmd", "deps", "env", "outs", "params"})
 _USUAL: Final = {"cache": True, "persist": False, "push": True}
 _OUT: Final = item.KEYS | _USUAL.keys() | {"remote"}
 # What Git and vml go by wherever it lies. A directory of such a name would be in its way.
@@ -91,6 +92,11 @@ class StageRecord(NamedTuple):
     def is_merged(self) -> bool:
         """Whether both sides of a merge had changed it, so that nobody has made what it says of what it says."""
         return self.extra.get(MERGED) is True
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether something other than vml put its lines together, so that it may be of a run that never was."""
+        return CHECK in self.extra
 
     def without(self, out: str) -> StageRecord | None:
         """The stage less one of its outputs; None if that was the last."""
@@ -225,6 +231,8 @@ class _Reader:
         self.at = here
         env = {name: self._env(name, value) for name, value in self.objects(fields, "env")}
         extra = {key: value for key, value in fields.items() if key not in _STAGE}
+        if CHECK in fields and fields[CHECK] != _check(fields):
+            extra[CHECK] = fields[CHECK]  # written as it is, so that it goes on not to fit
         return StageRecord(tuple(cmd), deps, env, outs, params, extra, dep_extra)
 
     def _path(self, here: str, what: str, text: str, known: Mapping[str, object]) -> str:
@@ -338,7 +346,8 @@ class LockWriter:
     def _block(self, name: str, stage: StageRecord) -> str:
         known = self._blocks.get(name)
         if known is None or known[0] is not stage:
-            text = f"{_text(name, 0)}: {_text(_stage_fields(stage, self.lock.source, self._algorithm), 4)}"
+            fields = _stage_fields(stage, self.lock.source, self._algorithm)
+            text = f"{_text(name, 0)}: {_text({CHECK: _check(fields), **fields}, 4)}"
             known = self._blocks[name] = (stage, text)
         return known[1]
 
@@ -351,6 +360,16 @@ def serialize(lock: LockFile, algorithm: Algorithm) -> bytes:
 def _text(value: object, indent: int) -> str:
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return text.replace("\n", "\n" + " " * indent)
+
+
+def _check(fields: Mapping[str, object]) -> str:
+    """What `check` has to be in a stage of these fields. Two branches that change one stage both change this line, so
+    Git cannot put two halves of it together as text; and who has done that otherwise does not know the digest.
+    """
+    rest = {key: value for key, value in fields.items() if key != CHECK}
+    # json's fast encoder has no indent, and whoever reads a thousand stages does this a thousand times.
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return XXH128.digest(text.encode("utf-8", "surrogatepass")).hex()
 
 
 def _stage_fields(stage: StageRecord, source: str, algorithm: Algorithm) -> dict[str, object]:
