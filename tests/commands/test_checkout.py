@@ -190,7 +190,7 @@ def test_two_parts_of_one_directory_after_a_switch(repo: Repo) -> None:
     repo.commit()
     repo.git("checkout", "-q", first)
     repo.run("checkout", "data/a", "data/b")
-    assert repo.changes() == {"data/c": "modified"}
+    assert repo.changes() == {"data/c": "behind"}
     assert repo.files("data") == {"a": b"1", "b": b"1", "c": b"22"}
     repo.run("checkout")
     assert repo.changes() == {}
@@ -211,7 +211,7 @@ def test_a_revision_leaves_the_pointer(repo: Repo) -> None:
     repo.run("checkout", "--rev", first, "data", "one")
     assert {p: c for p, c in outside(repo).items() if p.endswith(".vml")} == pointers
     assert repo.files("data") == {"a": b"1", "b": b"1"}
-    assert repo.changes() == {"data/a": "modified", "data/c": "deleted", "one": "modified"}
+    assert repo.changes() == {"data/a": "behind", "data/c": "behind", "one": "behind"}
     repo.run("checkout")
     assert repo.changes() == {}
     repo.run("checkout", "--rev", first)

@@ -109,7 +109,7 @@ def test_one_conflict_settled_by_any_name(ready: Repo, side: str, target: str) -
     assert said.endswith("git add data.vml\n")
     assert ready.read("data/a.csv") == side.encode()
     whole = target != "data/a.csv"  # of a part, only that is brought
-    assert ready.changes() == ({} if whole else {"data/b.csv": "modified"})
+    assert ready.changes() == ({} if whole else {"data/b.csv": "behind"})
     ready.git("add", "data.vml")
     ready.commit("merged")
     ready.run("checkout")

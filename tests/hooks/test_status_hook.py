@@ -126,7 +126,7 @@ def test_data_is_held_against_the_pointer_that_is_there_now(data: Repo) -> None:
     assert rows(data) == []
     data.git("checkout", "-q", "main")
 
-    assert rows(data) == [" modified: data/0 (10 B -> 7 B)"]
+    assert rows(data) == [" behind: data (1 file)"]
     data.git("checkout", "-q", "other", "--", "data.vml")
     assert rows(data) == []
 
@@ -279,11 +279,65 @@ def test_data_that_a_merge_brings_later_ends_no_merge(data: Repo, command: str) 
 
     result = data.run("hook", "pre-commit")
 
-    assert f"(this ends no {command})\n  modified:   table.csv  (6 B -> 1 B)" in result.err
+    assert f"(this ends no {command})\n  behind:     table.csv  (1 file)" in result.err
     data.git("commit", "-q", "--no-edit")
-    assert rows(data) == [" modified: table.csv (6 B -> 1 B)"]
+    assert rows(data) == [" behind: table.csv (1 file)"]
     data.run("checkout")
     assert rows(data) == []
+
+
+def picked(repo: Repo) -> None:
+    """A cherry-pick of other data, after which Git runs no hook: the workspace has the data from before."""
+    repo.git("checkout", "-qb", "other")
+    for path in ("data/0", "data/1", "table.csv"):
+        repo.write(path, "theirs")
+    repo.run("add", "data", "table.csv")
+    repo.commit()
+    repo.git("checkout", "-q", "main")
+    repo.run("checkout")
+    repo.git("cherry-pick", "other")
+
+
+def test_data_that_a_cherry_pick_has_left_behind(data: Repo) -> None:
+    picked(data)
+
+    assert rows(data) == [" behind: data (2 files)", " behind: table.csv (1 file)"]
+    assert hint(data) == ["vml checkout data table.csv"]
+    changes = data.json("status")["data"]
+    assert [(each["path"], each["change"]) for each in changes] == [
+        ("data/0", "behind"),
+        ("data/1", "behind"),
+        ("table.csv", "behind"),
+    ]
+    said = data.run("status").out
+    assert "differs from its pointer" not in said
+    assert "Data that is behind its pointer:\n  (vml checkout PATH brings it" in said
+    data.run("checkout", "data", "table.csv")
+    assert rows(data) == []
+    assert data.read("data/0") == data.read("table.csv") == b"theirs"
+
+
+def test_data_of_a_version_that_git_never_had_is_no_older_one(data: Repo) -> None:
+    picked(data)
+    data.write("table.csv", "mine")
+
+    assert rows(data) == [" modified: table.csv (6 B -> 4 B)", " behind: data (2 files)"]
+
+
+def test_edits_where_the_rest_is_behind_are_recorded_alone(data: Repo) -> None:
+    picked(data)
+    data.write("data/2", "mine")
+
+    assert rows(data) == [" modified: data/2 (10 B -> 4 B)", " behind: data (2 files)", " behind: table.csv (1 file)"]
+    said = data.run("hook", "status", ok=False).err
+    add, stage = said.rpartition("hint: ")[2].split(" records what was edited; ")[0].split(" && ")
+    assert (add, stage) == ("vml add data/2", "git add data.vml")
+    assert "vml checkout data table.csv then brings what is behind" in said
+    assert "vml add data/2 takes in one edited file alone" in data.run("status").out
+    data.run("add", "data/2")
+    data.run("checkout", "data", "table.csv")
+    assert data.files("data") == {"0": b"theirs", "1": b"theirs", "2": b"mine"}
+    assert data.json("status")["data"] == []
 
 
 def test_nothing_is_compared_in_a_rebase(data: Repo) -> None:

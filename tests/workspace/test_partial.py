@@ -130,11 +130,7 @@ class Clone:
     def check(self) -> None:
         assert listed(self.repo) == {name: len(content) for name, content in self.model.items()}, "; ".join(self.done)
         assert self.repo.files("data") == self.here, "; ".join(self.done)
-        expected = {
-            f"data/{name}": "modified" if name in self.model else "added"
-            for name, content in self.here.items()
-            if self.model.get(name) != content
-        }
+        expected = {f"data/{name}": "behind" for name, content in self.here.items() if self.model.get(name) != content}
         changes = self.repo.changes()
         if not self.here:
             changes.pop("data", None)
@@ -194,7 +190,7 @@ def test_moving_in_a_directory_that_is_behind(clone: Repo, repo: Repo) -> None:
     clone.run("fetch", "--metadata")
     clone.run("mv", "data/sub", "data/moved")
     clone.run("rm", "data/old/a")
-    assert clone.changes() == {"data/moved/a": "modified", "data/late": "deleted"}
+    assert clone.changes() == {"data/moved/a": "behind", "data/late": "behind"}
     clone.run("pull")
     assert clone.files("data") == {
         "top": b"top", "late": b"late", "moved/a": b"newer", "moved/b": b"sub/b", "old/b": b"old/b",
@@ -246,7 +242,7 @@ def test_the_list_of_the_older_version_is_not_needed(repo: Repo, remote: object)
     clone.run("fetch", "--metadata")
     clone.write("data/03/new", "new")
     clone.run("add", "data/03/new")
-    assert clone.changes() == {"data/03/0003": "modified"}
+    assert clone.changes() == {"data/03/0003": "behind"}
     assert len(listed(clone)) == 3001
     assert listed(clone)["00/0000"] == len("newer")
 

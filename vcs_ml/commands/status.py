@@ -149,13 +149,21 @@ def _print(
     session: Session, project: Project, found: Status, stages: Staleness | None, waiting: opening.NotPushed
 ) -> None:
     _print_conflicts(session, found.conflicts)
+    late = looking.behind_of(found.data, found.tracked)
     outs = {each.path: each for each in found.tracked if each.lock}
     verb = "commit" if any(sources.owner(each.path, outs) for each in found.data) else "add"
     _section(
         session,
         "Data that differs from its pointer:",
         f"vml {verb} PATH records it, vml checkout PATH brings the recorded version back",
-        [(each.change, _describe(each)) for each in found.data if each.change != "absent"],
+        [(each.change, _describe(each)) for each in found.data if each.change not in ("absent", "behind")],
+        "red",
+    )
+    _section(
+        session,
+        "Data that is behind its pointer:",
+        _bringing(late),
+        [("behind", f"{output.quote(path)}  ({output.count(n, 'file')})") for path, n in late.files.items()],
         "red",
     )
     absent = [each.path for each in found.data if each.change == "absent"]
@@ -274,6 +282,16 @@ def _optional(left_out: list[Pointer]) -> str:
     groups = sorted({group for each in left_out for group in each.groups})
     hint = f"--group {groups[0]}" if groups else output.quote(left_out[0].path)
     return f"{paths} {'is' if len(left_out) == 1 else 'are'} not here (vml pull {hint})"
+
+
+def _bringing(late: looking.Behind) -> str:
+    """How data comes that is behind, and how what was edited in such a directory gets into its pointer before that:
+    adding the directory would take back what the pointer has brought.
+    """
+    if late.edited:
+        name = output.quote(late.edited[0].path)
+        return f"vml add {name} takes in one edited file alone, then vml checkout PATH brings the others"
+    return "vml checkout PATH brings it, vml add PATH would make what is here the newest version again"
 
 
 def _describe(each: Change) -> str:

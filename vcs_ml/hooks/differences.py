@@ -16,7 +16,7 @@ from vcs_ml.progress import Meter
 from vcs_ml.workspace import lockfile, opening, sources, status
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
-from vcs_ml.workspace.status import Change, Status
+from vcs_ml.workspace.status import Behind, Change, Status
 
 if TYPE_CHECKING:
     from vcs_ml.pipeline.staleness import StageState, Staleness
@@ -94,12 +94,15 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     stale = stale_for_commit(staged, project, stages, told) if stages else []
     # Of an output that was changed by hand, the data says it already.
     stale = [each for each in stale if not all(one.kind == "out" and one.name in owners for one in each.reasons)]
-    rows: list[tuple[str, str]] = [(each.change, _described(project, each)) for each in data]
+    late = status.behind_of(data, found.tracked)
+    rows: list[tuple[str, str]] = [(each.change, _described(project, each)) for each in data if each.change != "behind"]
+    rows += [
+        ("behind", f"{quote(in_git(project.prefix, path))}  ({count(n, 'file')})") for path, n in late.files.items()
+    ]
     rows += [("not staged", quote(path)) for path in unstaged]
     rows += _unreadable(project, found, stages, {*unstaged, *(each.path for each in told)})
     rows += [(each.state, _why(each)) for each in stale]
-    gone = [each.path for each in data if each.change == "deleted" and each.path in owners]
-    hints = [*_data_hints(staged, project, owners, gone), *_unstaged_hints(staged, unstaged)]
+    hints = [*_data_hints(staged, project, found, late), *_unstaged_hints(staged, unstaged)]
     if stale:
         locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
         repro = staged.typed.vml("repro", project=project.prefix)
@@ -154,29 +157,52 @@ def _owners(found: Status, data: Sequence[Change]) -> dict[str, Pointer]:
     return {each.path: each for each in owners}
 
 
-def _data_hints(staged: Staged, project: Project, owners: Mapping[str, Pointer], gone: Sequence[str]) -> list[str]:
-    """How to record data, or bring back what was recorded; what is `gone` as a whole cannot be recorded."""
-    found = []
-    changed = [each for path, each in owners.items() if path not in gone]
-    back = _vml(staged, project, "checkout", [each.path for each in changed])
-    if changed:
-        few = len(changed) <= _NAMED
-        verb = "add" if few and not any(each.lock for each in changed) else "commit"
-        files = [in_git(project.prefix, source) for source in dict.fromkeys(each.source for each in changed)]
-        stage = staged.typed.git("add", paths=files) if few else "git add -u"
-        record = _vml(staged, project, verb, [each.path for each in changed])
-        found.append(f"{record} && {stage} records the data ({back} brings back what was recorded)")
-    if gone:
-        data = [path for path in gone if not owners[path].lock]
-        ends = f" ({_vml(staged, project, 'rm', data)} ends tracking it)" if 0 < len(data) <= _NAMED else ""
-        found.append(f"{_vml(staged, project, 'checkout', gone)} brings back what was deleted{ends}")
-    return found
+def _data_hints(staged: Staged, project: Project, found: Status, late: Behind) -> Iterator[str]:
+    """How to bring what is behind, and how to record data, or bring back what was recorded."""
+    behind, edited = [in_git(project.prefix, path) for path in late.files], late.edited
+    changed = [each for each in found.data if each.change not in ("absent", "behind") and each not in edited]
+    alone = _owners(found, changed)
+    bring = staged.typed.vml("checkout", paths=behind if len(behind) <= _NAMED else [], project=project.prefix)
+    if behind and not edited:
+        again = _owners(found, [each for each in found.data if each.change == "behind"])
+        yield f"{bring} brings what is behind ({_recorded_by(staged, project, again, by_name=True)} takes that back)"
+    gone = [each.path for each in changed if each.change == "deleted" and each.path in alone]
+    if kept := {path: each for path, each in alone.items() if path not in gone}:
+        yield _recording(staged, project, kept, by_name=bool(behind))
+    if gone:  # what is gone as a whole cannot be recorded
+        data = [in_git(project.prefix, path) for path in gone if not alone[path].lock]
+        ends = staged.typed.vml("rm", paths=data, project=project.prefix) if 0 < len(data) <= _NAMED else ""
+        few = [in_git(project.prefix, path) for path in gone] if len(gone) <= _NAMED else []
+        back = staged.typed.vml("checkout", paths=few, project=project.prefix)
+        yield f"{back} brings back what was deleted{f' ({ends} ends tracking it)' if ends else ''}"
+    if edited:
+        # File by file: adding the directory would take back what its pointer has brought.
+        paths = [path for each in edited for path in (each.source, each.path) if path is not None]
+        files = [in_git(project.prefix, path) for path in paths[:_NAMED]]
+        pointers = dict.fromkeys(in_git(project.prefix, each.source) for each in _owners(found, edited).values())
+        more = " (so does each other file of vml status)" if len(paths) > _NAMED else ""
+        add = staged.typed.vml("add", paths=files, project=project.prefix)
+        yield f"{add} && {staged.typed.git('add', paths=pointers)} records what was edited{more}"
+        yield f"{bring} then brings what is behind"
 
 
-def _vml(staged: Staged, project: Project, verb: str, own: Sequence[str]) -> str:
-    """A command about these paths of a project, or about all where they are many."""
-    paths = [in_git(project.prefix, path) for path in own] if len(own) <= _NAMED else []
-    return staged.typed.vml(verb, paths=paths, project=project.prefix)
+def _recording(staged: Staged, project: Project, ours: Mapping[str, Pointer], *, by_name: bool) -> str:
+    """How to record data, and to bring back what was recorded."""
+    few = [] if not by_name and len(ours) > _NAMED else [in_git(project.prefix, path) for path in ours]
+    back = staged.typed.vml("checkout", paths=few, project=project.prefix)
+    record = _recorded_by(staged, project, ours, by_name=by_name)
+    return f"{record} records the data ({back} brings back what was recorded)"
+
+
+def _recorded_by(staged: Staged, project: Project, ours: Mapping[str, Pointer], *, by_name: bool) -> str:
+    """The commands that record data: all of it, unless it is little or to be `by_name`."""
+    paths = [in_git(project.prefix, path) for path in ours]
+    few = paths if by_name or len(paths) <= _NAMED else []
+    verb = "add" if few and not any(each.lock for each in ours.values()) else "commit"
+    files = [in_git(project.prefix, source) for source in dict.fromkeys(each.source for each in ours.values())]
+    record = staged.typed.vml(verb, paths=few, project=project.prefix)
+    stage = staged.typed.git("add", paths=files) if few else "git add -u"
+    return f"{record} && {stage}"
 
 
 def _unstaged_hints(staged: Staged, unstaged: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Literal, NamedTuple
@@ -15,7 +16,7 @@ from vcs_ml.store import objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import against_head, groups, merging, single, snapshot, sources, tracked, unmerged
+from vcs_ml.workspace import against_head, behind, groups, merging, single, snapshot, sources, tracked, unmerged
 from vcs_ml.workspace.against_head import PointerChange
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
@@ -23,13 +24,14 @@ from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 from vcs_ml.workspace.tracked import Survey
 
-What = Literal["added", "modified", "deleted", "renamed", "absent"]
+What = Literal["added", "modified", "deleted", "renamed", "absent", "behind"]
 
 
 class Change(NamedTuple):
     """A file (or a tracked directory as a whole) that differs between two sides.
 
-    `absent`: tracked, but never checked out here. `source` is where a renamed file was before.
+    `absent`: tracked, but never checked out here. `behind`: nobody changed it here, and its pointer names another
+    version since. `source` is where a renamed file was before.
     """
 
     path: str
@@ -137,6 +139,7 @@ def status(
         nowhere = optional.keys() | unmade.keys()
         wanted = [each for each in chosen if each[0].path not in nowhere] if nowhere else chosen
         data = compare(project, store, wanted, ignore, meter=meter, rehash=rehash, keep=keep)
+        data = _with_files_behind(project, data, survey.tracked)
         missing: list[Missing] = []
         partial: list[Part] = []
         for each in _not_here(store, {each.path: each for each, _ in wanted}.values()) if ask_store else ():
@@ -296,7 +299,10 @@ def _compare_tree(
     try:
         for path, here, wanted, _, known in snapshot.apart(shot, each.oid, store.read, prefix):
             # What was never checked out here is not deleted.
-            if here is not None or (known and shot.past.base is not None):
+            if shot.past.base is not None and path not in shot.edits:
+                if known:
+                    changes.append(Change(f"{each.path}/{os.fsdecode(path)}", "behind", wanted, here))
+            elif here is not None or (known and shot.past.base is not None):
                 changes.append(_change(f"{each.path}/{os.fsdecode(path)}", wanted, here))
             elif shot.past.base is None and not any(change.change == "absent" for change in changes[:1]):
                 whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])
@@ -307,7 +313,8 @@ def _compare_tree(
             changes.append(_change(f"{each.path}/{os.fsdecode(path)}", shot.before[path], here))
         if not changes and shot.past.base != each.oid:
             whole = Entry(os.fsencode(each.path), 0, each.size, each.oid[:-1])
-            changes.append(Change(each.path, "modified", whole, None))
+            what: What = "behind" if shot.past.base is not None else "modified"
+            changes.append(Change(each.path, what, whole, None))
     else:
         if keep and not changes and not inner and shot.past.base != each.oid and not shot.past.partial:
             snapshot.settle_on(shot, each.oid, partial=False)
@@ -315,6 +322,35 @@ def _compare_tree(
     if keep:
         snapshot.remember(shot)
     return changes
+
+
+class Behind(NamedTuple):
+    """What is behind: the paths of tracked things, with how many files of each; and `edited`, what was edited in such
+    directories.
+    """
+
+    files: dict[str, int]
+    edited: list[Change]
+
+
+def behind_of(changes: Sequence[Change], pointers: Iterable[Pointer]) -> Behind:
+    """What of these changes is behind, by what is tracked."""
+    known = {each.path: each for each in pointers} if any(each.change == "behind" for each in changes) else {}
+    owners = [(above[0].path, each) for each in changes if known and (above := sources.owner(each.path, known))]
+    files = dict(Counter(path for path, each in owners if each.change == "behind"))
+    return Behind(files, [each for path, each in owners if path in files and each.change != "behind"])
+
+
+def _with_files_behind(project: Project, changes: list[Change], pointers: Mapping[str, Pointer]) -> list[Change]:
+    """The same, single files that nobody changed told apart."""
+    here = [
+        (pointers[each.path], objects.blob(each.new.digest))
+        for each in changes
+        if each.change == "modified" and each.new is not None and each.new.size >= 0
+        if each.path in pointers and pointers[each.path].kind != "tree"
+    ]
+    found = behind.files(project, here)
+    return [each._replace(change="behind") if each.path in found else each for each in changes]
 
 
 def _change(path: str, old: Entry | None, new: Entry | None) -> Change:

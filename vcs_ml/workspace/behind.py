@@ -1,0 +1,48 @@
+"""Single files that are behind their pointer: Git has brought another version of it, and what is here is the one that
+was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from vcs_ml import git, history
+from vcs_ml.errors import UserError
+from vcs_ml.git import PATHS_A_RUN
+from vcs_ml.store.objects import ObjectId
+from vcs_ml.workspace import sources, tracked
+from vcs_ml.workspace.pointer import Pointer
+from vcs_ml.workspace.project import Project
+
+# How many moves of HEAD are looked at: a series of picks brings pointers commit by commit.
+_MOVES: Final = 100
+
+
+def files(project: Project, here: Sequence[tuple[Pointer, ObjectId]]) -> set[str]:
+    """The paths of those whose content here, which is given, is that of a version that Git has just replaced.
+
+    The stat index cannot tell, as it does of directories: it knows what a file holds, and not what was checked out.
+    """
+    root = project.git
+    recent = [each for each in history.commits(root, ["HEAD", "ORIG_HEAD"]) if each is not None] if here else []
+    if not recent:
+        return set()
+    wanted = sorted({project.in_git(each.source) for each, _ in here})
+    specs = [f":(top,literal){path}" for path in wanted]
+    if len(wanted) > PATHS_A_RUN:
+        specs = tracked.pathspecs(project)
+    moves = git.listed(git.run(["log", "-g", "-z", f"-n{_MOVES}", "--format=%H", "HEAD", "--"], root.cwd))
+    versions = history.contents(root, list(dict.fromkeys([*moves, *recent])), specs, walk=False)
+    for commit in recent:
+        versions |= {(each.path, each.old) for each in history.apart(root, commit, None, specs) if each.old}
+    asked = sorted(each for each in versions if each[0] in wanted)
+    held: set[tuple[str, ObjectId]] = set()
+    blobs = history.read_blobs(root, [oid for _, oid in asked], limit=sources.MAX_SIZE)
+    for (path, _), raw in zip(asked, blobs, strict=True):
+        own = project.own_path(path)
+        try:
+            held |= {(each.path, each.oid) for each in sources.parse(raw, own or path, project.algorithm)}
+        except UserError:  # it was never checked out
+            continue
+    return {each.path for each, oid in here if (each.path, oid) in held}
