@@ -46,6 +46,11 @@ def install(
     project = Project.with_worktree(session.directory, session.env)
     root = project.git
     shown: dict[str, Any] = {"schema": 1}
+    # First, so that merges are safe also where hooks cannot be installed.
+    every = projects.here(root, session.env) | {project.prefix: project}
+    changed = sorted(each.in_git(path) for each in every.values() for path in attributes.install(each))
+    if changed:
+        session.note(f"merges of pointers and lock files: {', '.join(map(quote, changed))} written; git add it")
     if pre_commit:
         shown |= _configure(session, root)
     else:
@@ -53,10 +58,6 @@ def install(
         _say(session, where, done)
         shown |= {"directory": str(where.directory), "shared": where.shared, "chained": where.chained}
         shown["hooks"] = [each.as_json() for each in done]
-    every = projects.here(root, session.env) | {project.prefix: project}
-    changed = sorted(each.in_git(path) for each in every.values() for path in attributes.install(each))
-    if changed:
-        session.note(f"merges of pointers and lock files: {', '.join(map(quote, changed))} written; git add it")
     if json:
         session.json({**shown, "written": [*shown.pop("written", []), *changed]})
 

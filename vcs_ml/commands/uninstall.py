@@ -32,13 +32,13 @@ def uninstall(
     session: Session = ctx.obj
     project = Project.with_worktree(session.directory, session.env)
     root = project.git
+    every = projects.here(root, session.env) | {project.prefix: project}
+    changed = sorted(each.in_git(path) for each in every.values() for path in attributes.uninstall(each))
     done, left = native.uninstall(root)
     for each in done:
         session.note(_describe(each))
     for path in left:
         session.warn(f"{quote(path)} is not of vml, and Git does not look there any more", "move it to .git/hooks")
-    every = projects.here(root, session.env) | {project.prefix: project}
-    changed = sorted(each.in_git(path) for each in every.values() for path in attributes.uninstall(each))
     if changed:
         session.note(f"merges of pointers and lock files: taken out of {', '.join(map(quote, changed))}; git add it")
     if not done and not changed:

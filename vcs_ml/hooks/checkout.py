@@ -177,7 +177,8 @@ def _bring(project: Project, find: Callable[[], Changes], note: Say, warn: Warn,
     for error in changes.broken:
         warn(error.message, error.hint)
     stayed = [path for path in changes.gone or () if os.path.lexists(project.root / path) and not is_owned(path)]
-    _tell(project, left, stayed, warn)
+    in_git = git.tracked(project.git, [project.in_git(path) for path in stayed])
+    _tell(project, left, [path for path in stayed if project.in_git(path) not in in_git], warn)
 
 
 def _tell(project: Project, left: Sequence[tuple[Pointer, UserError]], gone: Sequence[str], warn: Warn) -> None:
