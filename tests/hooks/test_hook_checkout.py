@@ -76,6 +76,59 @@ def test_unsaved_bytes_stay_and_the_rest_comes(two: Repo) -> None:
     assert data(two, "a") == ["a side"]
 
 
+def test_unsaved_files_of_a_directory_stay_and_its_others_come(repo: Repo) -> None:
+    for i in range(6):
+        repo.write(f"d/{i}", "main")
+    repo.run("add", "d")
+    commit(repo)
+    install(repo)
+    git(repo, "checkout", "-q", "-b", "side")
+    for i in (1, 2, 3):
+        repo.write(f"d/{i}", "side")
+    (repo.path / "d/4").unlink()
+    repo.write("d/new", "side")
+    repo.run("add", "d")
+    commit(repo)
+    for path in ("d/3", "d/5", "d/new"):
+        repo.write(path, "edited")
+
+    said = git(repo, "switch", "main")
+
+    edited = dict.fromkeys(("3", "5", "new"), b"edited")
+    assert repo.files("d") == dict.fromkeys("0124", b"main") | edited
+    assert "3 files written (12 B)" in said.err
+    assert "  d/3\n  d/5\n  d/new\nhint: vml checkout --force d " in said.err
+    assert repo.changes() == {"d/3": "modified", "d/5": "modified", "d/new": "added"}
+    repo.write("d/3", "side")  # as it was before it was edited
+    assert repo.changes() == {"d/3": "behind", "d/5": "modified", "d/new": "added"}
+    repo.run("add", "d/5")
+    repo.run("checkout", "d/3")
+    assert repo.read("d/3") == b"main"
+    repo.run("add", "d")
+    assert repo.files("d") == dict.fromkeys("01234", b"main") | {"5": b"edited", "new": b"edited"}
+    assert repo.changes() == {}
+
+
+def test_an_unsaved_file_in_the_place_of_a_directory_keeps_all_of_it(repo: Repo) -> None:
+    repo.write("d/a/x", "main")
+    repo.write("d/b", "main")
+    repo.run("add", "d")
+    commit(repo)
+    install(repo)
+    git(repo, "checkout", "-q", "-b", "side")
+    shutil.rmtree(repo.path / "d/a")
+    repo.write("d/a", "side")
+    repo.write("d/b", "side")
+    repo.run("add", "d")
+    commit(repo)
+    repo.write("d/a", "edited")
+
+    said = git(repo, "switch", "main")
+
+    assert repo.files("d") == {"a": b"edited", "b": b"side"}
+    assert "  d/a\nhint: vml checkout --force d " in said.err
+
+
 def test_what_the_store_lacks_is_told(two: Repo, tmp_path: Path) -> None:
     shutil.rmtree(two.path / ".vml/cache")
 

@@ -56,12 +56,12 @@ def checkout(
 ) -> Result:
     """Write what `wanted` names (a pointer, and a path inside its data or ""), touching only what differs.
 
-    With `now`, all pointers there are, what was checked out here before and none of them names is removed where
-    it is unchanged and in the store; of that, `gone` names some instead. Untracked files are left alone. Nothing is
-    touched at all if something is missing (MissingObject), or if bytes that no store has are in the way and `force` is
-    not set (UserError); with `force` those are stored first. With `left`, such a thing is put there and left as it is,
-    and all others are written. Git ignores outputs of stages before they come. The caller holds the worktree's lock,
-    and read the pointers under it.
+    With `now`, all pointers there are, what was checked out here before and none of them names is removed where it
+    is unchanged and in the store; of that, `gone` names some instead. Untracked files are left alone. Nothing is
+    touched at all if something is missing (MissingObject), or if bytes that no store has are in the way and `force`
+    is not set (UserError); with `force` those are stored first. With `left`, such a thing is put there and left as
+    it is, of a directory the files that are in the way, and all others are written. Git ignores outputs of stages
+    before they come. The caller holds the worktree's lock, and read the pointers under it.
     """
     litter.clean_scratch(project)
     store.enter()
@@ -102,6 +102,10 @@ def _possible(
             plan = planning.plan(work, each, os.fsencode(inner))
             planning.check_present(work.store, [plan])
             planning.save_or_refuse(work.project, work.store, [plan], force=False, meter=work.meter)
+        except saved.Unsaved as error:
+            left.append((each, error))
+            if (rest := planning.past_unsaved(plan)) is not None:
+                yield rest
         except UserError as error:
             left.append((each, error))
         else:
@@ -227,14 +231,15 @@ def _settle(project: Project, store: LocalStore, plan: Plan, shot: Snapshot, sta
         entry.path: (stat_index.settle(stat_index.unpack(raw), now, granularity), entry.digest)
         for entry, raw in zip(plan.puts, stats, strict=True)
     }
-    gone = {*plan.removals, *plan.extras}
+    apart = {*plan.extras, *plan.stay}
+    gone = {*plan.removals, *apart}
     right = {p: s for p, s in shot.stats.items() if p not in put and p not in gone}
     memo = {p: s for p, s in index.memo.items() if not snapshot.below(p, plan.inner)}
     base = _new_base(store, plan, index)
     # What was deleted by hand and is not wanted either is not among the removals.
     deleted = [path for path, entry in shot.edits.items() if entry is None and path not in put]
     index.update(right | put, [*plan.removals, *deleted])
-    index.memo = memo | {p: shot.stats[p] for p in plan.extras}
+    index.memo = memo | {p: shot.stats[p] for p in apart}
     index.partial = bool(plan.inner) and (index.partial or index.base is None)
     index.base = base
     index.save()
@@ -242,6 +247,9 @@ def _settle(project: Project, store: LocalStore, plan: Plan, shot: Snapshot, sta
 
 def _new_base(store: LocalStore, plan: Plan, index: Index) -> ObjectId:
     """The tree that the workspace is a checkout of, once this plan is carried out."""
+    if plan.stay:  # of a directory as a whole
+        with store.batch() as batch:
+            return manifest.edit(plan.each.oid, plan.stay, store.algorithm, store.read, batch.add).root
     if not plan.inner or index.base is None or index.base == plan.each.oid:
         return plan.each.oid
     moved = {

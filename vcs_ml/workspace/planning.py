@@ -29,7 +29,8 @@ class Plan(NamedTuple):
 
     `shot` is the directory that is there now: None where there is none, also if a file must make way for one.
     `unsaved` are files in the way whose bytes are in no store, `extras` untracked files that stay; `seen` the
-    stats of everything that is to be replaced or removed (of a file in the place of a directory under "").
+    stats of everything that is to be replaced or removed (of a file in the place of a directory under ""). `stay`
+    are edited files that are left as they are, with what they were edited from.
     """
 
     each: Pointer
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     unsaved: list[Entry]
     extras: list[bytes]
     seen: Mapping[bytes, bytes]
+    stay: Mapping[bytes, Entry | None] = {}
 
 
 class Work(NamedTuple):
@@ -211,6 +213,26 @@ def check_present(store: LocalStore, plans: Sequence[Plan]) -> None:
         oid,
         f"{quote(name)} is not in the local store{more}: {objects.describe(oid, store.algorithm)}",
         hint=f"vml pull {quote(path)} brings it from the default remote, -r NAME from another",
+    )
+
+
+def past_unsaved(plan: Plan) -> Plan | None:
+    """The same without what would replace or remove unsaved files: these stay as edits. None where something else
+    depends on them: they are in the place of a directory or below that of a file, or are ignored.
+    """
+    stay = {entry.path for entry in plan.unsaved}
+    if plan.shot is None or not stay <= plan.shot.edits.keys():
+        return None
+    wanted = {entry.path for entry in plan.puts}
+    if stay & {above for path in wanted for above in delete.parents(path)}:
+        return None
+    if any(above in wanted for path in stay for above in delete.parents(path)):
+        return None
+    return plan._replace(
+        puts=[entry for entry in plan.puts if entry.path not in stay],
+        removals=[path for path in plan.removals if path not in stay],
+        unsaved=[],
+        stay={path: plan.shot.before.get(path) for path in sorted(stay)},
     )
 
 
