@@ -523,24 +523,63 @@ def test_a_side_that_was_committed_with_conflicts(ready: Repo) -> None:
 # --- What is not here, or damaged ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("way", ["driver", "checkout --merge"])
+@pytest.mark.parametrize("data", ["none", "ours"])
+def test_lists_that_are_not_here_come_from_the_remote(ready: Repo, remote: Path, way: str, data: str) -> None:
+    names = [f"data/{folder}/{n}" for folder in "xyz" for n in range(1500)]
+    record(ready, {name: name[:6] for name in names})
+    ready.commit("large")
+    diverge(ready, {"data/x/7": "theirs", "data/t": "t"}, {"data/z/7": "ours", "data/o": "o"})
+    ready.run("push", "--all-commits")
+    clone = ready.clone("clone")
+    if data == "ours":
+        clone.run("pull")
+    clone.git("branch", "-q", "topic", "origin/topic")
+    if way == "driver":
+        merges.install(clone)
+        code, said = git(clone, "merge", "topic")
+        assert code == 0, said
+        assert "as text" not in said
+    else:
+        assert git(clone, "merge", "topic")[0] == 1
+        clone.run("checkout", "--merge", "data.vml")
+        clone.commit("merged")
+    if data == "ours":
+        assert "vml pull" in clone.fails("checkout", code=3).err
+    clone.run("push")  # what only the remote has of the merged list is there
+    clone.run("pull")
+    files = clone.files("data")
+    assert (files["x/7"], files["z/7"], files["t"], files["o"]) == (b"theirs", b"ours", b"t", b"o")
+    assert is_true(clone)
+    clone.run("push")
+    assert clone.run("status", "--remote", "--exit-code").code == 0
+    clone.run("fsck")
+    other = clone.clone("other")
+    other.run("pull")
+    assert other.files("data") == files
+
+
 def test_a_clone_without_the_lists_of_files(ready: Repo, remote: Path) -> None:
     diverge(ready, {"data/a.csv": "theirs", "data/t": "t"}, {"data/a.csv": "ours", "data/o": "o"})
     ready.run("push", "--all-commits")
     clone = ready.clone("clone")
     clone.git("branch", "-q", "topic", "origin/topic")
     merges.install(clone)
+    gone = remote.rename(remote.with_name("gone"))
     code, said = git(clone, "merge", "topic")
     assert code == 1
     assert "warning: data.vml is merged as text: " in said
-    assert "hint: vml fetch --metadata data; git checkout -m -- data.vml then merges it again" in said
+    assert "is not in the local store; " in said and str(remote) in said
+    assert "hint: vml fetch --metadata data; vml checkout --merge data.vml then merges it again" in said
     assert b"<<<<<<< ours\n" in clone.read("data.vml")
     shown = clone.run("status", ok=False)
     assert "\tboth modified: data.vml\n" in shown.out
     assert "vml checkout --merge data.vml" in shown.err
     refused = clone.fails("checkout", "--merge", "data.vml", code=3)
     assert "hint: vml fetch --metadata data" in refused.err
+    gone.rename(remote)
     clone.run("fetch", "--metadata", "data")
-    assert git(clone, "checkout", "-m", "--", "data.vml")[0] == 0
+    clone.run("checkout", "--merge", "data.vml")
     assert conflicts(clone) == {"data/a.csv": "both modified"}
     clone.run("pull", "data/b.csv")
     refused = clone.fails("checkout", "--theirs", "data", code=3)

@@ -127,7 +127,7 @@ def _merge_again(session: Session, paths: Sequence[str]) -> None:
     store = opening.open_store(project, session.note)
     targets = [project.relative(path, session.directory) for path in paths]
     with opening.changing(project, session.note):
-        merged = resolve.merge_again(project, store, targets)
+        merged = resolve.merge_again(project, store, targets, opening.lists_elsewhere(project, store, session.note))
     for source, each in merged.items():
         left = f", with {output.count(len(each.conflicts), 'conflict')}: vml status" if each.conflicts else ""
         for note in (*each.notes, f"{output.quote(source)}: merged{left}"):

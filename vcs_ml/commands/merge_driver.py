@@ -36,14 +36,14 @@ def merge_driver(
     """Merge three versions of a pointer, a vml.lock or a .gitignore. Git calls this, once `vml install` has told it to.
 
     Directories are merged file by file from their lists of files, lock files stage by stage. The data in the
-    workspace is not touched. Where a list of files is not in the local store, or a version cannot be read, the
-    file is merged as text, as Git would do it alone.
+    workspace is not touched. Where a list of files is neither in the local store nor on the default
+    remote, or a version cannot be read, the file is merged as text, as Git would do it alone.
 
     \b
     Examples:
       git config merge.vml.driver 'vml merge-driver -- %O %A %B %L %P'
       git merge topic               (runs it for what both sides changed)
-      git checkout -m -- data.vml   (runs it again)
+      git checkout -m -- data.vml   (runs it again, as does vml checkout --merge data.vml)
     """
     session: Session = ctx.obj
     if path.startswith("/") or ".." in path.split("/"):
@@ -83,7 +83,8 @@ def _merged(session: Session, project: Project, path: str, versions: tuple[bytes
     if source is None or not sources.is_source(source):
         return None
     store = opening.open_store(project, session.note)
-    return merging.merge(project, store, source, (versions[0] or None, *versions[1:]))
+    elsewhere = opening.lists_elsewhere(project, store, session.note)
+    return merging.merge(project, store, source, (versions[0] or None, *versions[1:]), elsewhere)
 
 
 def _as_text(path: str, versions: tuple[bytes, bytes, bytes], scratch: Path, marker_size: int) -> tuple[bytes, int]:
@@ -117,5 +118,6 @@ def _explain(session: Session, project: Project | None, path: str, error: VmlErr
     hint = f"{vml} checkout --ours {quote(own or path)}, or --theirs, takes one side as it is"
     if isinstance(error, MissingObject) and own:
         name = quote(own.removesuffix(SUFFIX))
-        hint = f"{vml} fetch --metadata {name}; git checkout -m -- {quote(path)} then merges it again"
+        # Not `git checkout -m`: a post-checkout hook of the pre-commit framework refuses to run in a merge.
+        hint = f"{vml} fetch --metadata {name}; {vml} checkout --merge {quote(own)} then merges it again"
     session.warn(f"{quote(path)} is merged as text: {why}", hint)

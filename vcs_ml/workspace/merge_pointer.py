@@ -9,7 +9,8 @@ from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.store import merge as trees
 from vcs_ml.store.local import LocalStore
-from vcs_ml.store.objects import ObjectId
+from vcs_ml.store.manifest import Read
+from vcs_ml.store.objects import MissingObject, ObjectId
 from vcs_ml.workspace import conflicts, pointer
 from vcs_ml.workspace.conflicts import Conflicts
 from vcs_ml.workspace.item import Item
@@ -26,12 +27,19 @@ class Merged(NamedTuple):
 
 
 def merge(
-    base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore, keep: Callable[[ObjectId], None]
+    base: Pointer | None,
+    ours: Pointer,
+    theirs: Pointer,
+    store: LocalStore,
+    keep: Callable[[ObjectId], None],
+    *,
+    elsewhere: Read,
 ) -> Merged:
     """Merge `theirs` into `ours`, and store the lists of files that this makes; `base` None: both sides added it.
-    `keep` is told of a new tree before it is in the store, so that no gc can take it for garbage.
+    `keep` is told of a new tree before it is in the store, so that no gc can take it for garbage. Lists that the store
+    lacks are read `elsewhere`, and stored.
 
-    Raises MissingObject where a list of files that is needed is not in the store, CorruptError where it is damaged,
+    Raises MissingObject where a list of files that is needed is nowhere, CorruptError where it is damaged,
     and UserError where a side has conflicts itself, which were never settled.
     """
     for name, side in (("our", ours), ("their", theirs)):
@@ -41,7 +49,7 @@ def merge(
                 hint=f"vml checkout --ours {quote(ours.path)} (or --theirs) on that branch settles them; commit that",
             )
     extra, notes = _extra(base, ours, theirs)
-    content, unsettled = _content(base, ours, theirs, store, keep)
+    content, unsettled = _content(base, ours, theirs, store, keep, elsewhere=elsewhere)
     if unsettled is None:
         return Merged(ours._replace(**content._asdict(), extra=extra), notes)
     found = ours._replace(**content._asdict(), extra=extra | {conflicts.KEY: unsettled.fields(store.algorithm)})
@@ -63,7 +71,13 @@ def _whole(base: Pointer | None, ours: Pointer, theirs: Pointer) -> Conflicts:
 
 
 def _content(
-    base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore, keep: Callable[[ObjectId], None]
+    base: Pointer | None,
+    ours: Pointer,
+    theirs: Pointer,
+    store: LocalStore,
+    keep: Callable[[ObjectId], None],
+    *,
+    elsewhere: Read,
 ) -> tuple[Item, Conflicts | None]:
     # Where the base is a merge itself, of several merge bases, its conflicts tell nothing of what was before.
     doubtful = base.conflicts if base else {}
@@ -73,7 +87,7 @@ def _content(
     if mine == other or not (both or doubtful):
         return _item(ours if chosen == mine else theirs), None
     if ours.kind == theirs.kind == "tree":
-        return _tree(base, ours, theirs, store, keep)
+        return _tree(base, ours, theirs, store, keep, elsewhere=elsewhere)
     if before is not None and "tree" not in (before[1], ours.kind, theirs.kind):
         oid, both = trees.pick(before[0], ours.oid, theirs.oid)
         if not both:  # one side changed the content, the other whether it may be executed
@@ -83,16 +97,31 @@ def _content(
 
 
 def _tree(
-    base: Pointer | None, ours: Pointer, theirs: Pointer, store: LocalStore, keep: Callable[[ObjectId], None]
+    base: Pointer | None,
+    ours: Pointer,
+    theirs: Pointer,
+    store: LocalStore,
+    keep: Callable[[ObjectId], None],
+    *,
+    elsewhere: Read,
 ) -> tuple[Item, Conflicts | None]:
     before = base.oid if base and base.kind == "tree" and "" not in base.conflicts else None
     with store.batch() as batch:
+
+        def read(oid: ObjectId) -> bytes:
+            try:
+                return store.read(oid)
+            except MissingObject:
+                raw = elsewhere(oid)
+            batch.add(oid, raw)
+            return raw
+
         found = trees.merge(
             before,
             ours.oid,
             theirs.oid,
             algorithm=store.algorithm,
-            read=store.read,
+            read=read,
             write=batch.add,
             unsure=[path.encode() for path in base.conflicts] if before and base else (),
         )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from vcs_ml import git
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.manifest import Read
 from vcs_ml.workspace import gitignore, lockfile, merge_lock, merge_pointer, pointer, saved, sources
 from vcs_ml.workspace.lockfile import LockFile
 from vcs_ml.workspace.pointer import Pointer
@@ -25,9 +26,12 @@ class Merged(NamedTuple):
     notes: list[str]
 
 
-def merge(project: Project, store: LocalStore, source: str, versions: tuple[bytes | None, bytes, bytes]) -> Merged:
+def merge(
+    project: Project, store: LocalStore, source: str, versions: tuple[bytes | None, bytes, bytes], elsewhere: Read
+) -> Merged:
     """Merge three versions (common, None where there is none; ours; theirs) of the pointer or lock file at the
-    project-relative `source`. The workspace is not looked at; the local store gets the lists of files that it makes.
+    project-relative `source`. The workspace is not looked at; the local store gets the lists of files that it makes,
+    and those that it lacked, which are read `elsewhere`.
 
     UserError for a version that cannot be read, and errors of merge_pointer.merge.
     """
@@ -47,7 +51,9 @@ def merge(project: Project, store: LocalStore, source: str, versions: tuple[byte
 
     mine = read(ours)
     keep = partial(saved.merged, project, path=mine.path)
-    found, notes = merge_pointer.merge(None if base is None else read(base), mine, read(theirs), store, keep)
+    found, notes = merge_pointer.merge(
+        None if base is None else read(base), mine, read(theirs), store, keep, elsewhere=elsewhere
+    )
     return Merged(pointer.serialize(found, algorithm), conflicts_of(found), notes)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vcs_ml import locks
 from vcs_ml.config import RemoteConfig
-from vcs_ml.errors import UserError
+from vcs_ml.errors import UserError, VmlError
 from vcs_ml.output import quote
 from vcs_ml.store import download, link, manifest, objects, transfer
 from vcs_ml.store import remote as remote_state
@@ -202,17 +202,19 @@ def nothing_inside(path: str, inner: str) -> NothingInside:
     return NothingInside(f"{quote(path)} has no {quote(inner)}", hint=f"vml ls {quote(path)} lists what it has")
 
 
-def page_reader(project: Project, store: LocalStore, *, fetch: bool, at_once: bool = True) -> manifest.Read:
+def page_reader(
+    project: Project, store: LocalStore, *, fetch: bool, at_once: bool = True, note: Callable[[str], None] | None = None
+) -> manifest.Read:
     """Reads pages of manifests from the store, with `fetch` from the default remote where it lacks them.
 
-    That remote is opened `at_once`, or when the first page is missing.
+    That remote is opened `at_once`, or when the first page is missing; `note` is told of waits.
     """
     if not fetch:
         return store.read
 
     @cache
     def there() -> manifest.Read:
-        remote = remote_at(project, project.remote())
+        remote = remote_at(project, project.remote(), note=note)
         remote.refresh_index()
         return transfer.reader(store, remote)
 
@@ -224,5 +226,27 @@ def page_reader(project: Project, store: LocalStore, *, fetch: bool, at_once: bo
             return store.read(oid)
         except MissingObject:
             return there()(oid)
+
+    return read
+
+
+def lists_elsewhere(project: Project, store: LocalStore, note: Callable[[str], None]) -> manifest.Read:
+    """Reads pages also from the default remote, for who can go on without them: what fails is a MissingObject."""
+    there = page_reader(project, store, fetch=True, at_once=False, note=note)
+
+    def read(oid: ObjectId) -> bytes:
+        try:
+            return store.read(oid)
+        except MissingObject as error:
+            lack = error
+        if not project.config.remotes():
+            raise lack
+        try:
+            return there(oid)
+        except MissingObject:
+            raise
+        except (VmlError, OSError) as error:
+            why = error.message if isinstance(error, VmlError) else str(error)
+            raise MissingObject(oid, f"{lack.message}; {why}", hint=lack.hint) from None
 
     return read

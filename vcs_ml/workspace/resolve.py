@@ -13,6 +13,7 @@ from vcs_ml.output import quote
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, merge
 from vcs_ml.store.local import LocalStore
+from vcs_ml.store.manifest import Read
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.workspace import checkout, conflicts, lock_files, merging, pointer, pointer_files, sources, tracked
 from vcs_ml.workspace import unmerged as unmerged_files
@@ -85,9 +86,10 @@ def settle(
     return [*settled, *(Settled(source, 1, 0) for source in files)], done
 
 
-def merge_again(project: Project, store: LocalStore, targets: Sequence[str]) -> dict[str, Merged]:
+def merge_again(project: Project, store: LocalStore, targets: Sequence[str], elsewhere: Read) -> dict[str, Merged]:
     """Merge what is unmerged in Git's index at or below the targets once more, from the versions there, and write that,
-    by path; what was settled since the first time is forgotten. The data in the workspace is not touched.
+    by path; what was settled since the first time is forgotten. The data in the workspace is not touched; lists of
+    files that the store lacks are read `elsewhere`.
 
     UserError for a target of which Git has no versions, and for versions that cannot be read; MissingObject. The caller
     holds the worktree's lock.
@@ -109,7 +111,7 @@ def merge_again(project: Project, store: LocalStore, targets: Sequence[str]) -> 
             if "" in targets:
                 continue
             raise _deleted(source, "ours" if ours is None else "theirs")
-        done[source] = _merged(project, store, source, (base, ours, theirs))
+        done[source] = _merged(project, store, source, (base, ours, theirs), elsewhere)
     if chosen and not done:
         source = next(iter(chosen))
         raise _deleted(source, "ours" if there.files[source].ours is None else "theirs")
@@ -238,12 +240,14 @@ def _bring(wanted: Sequence[tuple[Pointer, str]]) -> str:
     return "vml fetch brings both sides from the default remote, -r NAME from another"
 
 
-def _merged(project: Project, store: LocalStore, source: str, versions: tuple[bytes | None, bytes, bytes]) -> Merged:
+def _merged(
+    project: Project, store: LocalStore, source: str, versions: tuple[bytes | None, bytes, bytes], elsewhere: Read
+) -> Merged:
     if not sources.is_source(source):
         raw, left = merging.merge_ignored((versions[0] or b"", *versions[1:]), scratch=project.tmp_dir)
         return Merged(raw, {source: "both modified"} if left else {}, [])
     try:
-        return merging.merge(project, store, source, versions)
+        return merging.merge(project, store, source, versions, elsewhere)
     except MissingObject as error:
         name = quote(source.removesuffix(SUFFIX))
         raise MissingObject(
