@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -627,6 +628,33 @@ def test_without_the_driver_and_merged_by_hand(ready: Repo) -> None:
     assert {"t", "o"} < set(ready.files("data"))
 
 
+@pytest.mark.parametrize("option", ["--merge", "--ours", "--theirs"])
+@pytest.mark.parametrize("committed", [False, True])
+def test_markers_that_somebody_added(ready: Repo, committed: bool, option: str) -> None:
+    diverge(ready, {"data/a.csv": "theirs"}, {"data/a.csv": "ours"})
+    ready.git("config", "--remove-section", "merge.vml")
+    assert git(ready, "merge", "topic")[0] == 1
+    ready.git("add", "data.vml")
+    if not committed:
+        refused = ready.fails("checkout", option, "data.vml", code=3)
+        assert "data.vml: it has conflict markers from a merge, and was added to Git with them" in refused.err
+        assert "hint: git checkout -m -- data.vml brings" in refused.err
+        assert git(ready, "checkout", "-m", "--", "data.vml")[0] == 0
+        ready.run("checkout", "--merge", "data.vml")
+        assert conflicts(ready) == {"data/a.csv": "both modified"}
+        return
+    ready.git("commit", "-q", "-m", "by mistake")
+    clone = ready.clone("clone")  # whose index knows of no merge
+    refused = clone.fails("checkout", option, "data.vml", code=3)
+    assert "and was committed with them" in refused.err
+    for side, content in (("ours", b"ours"), ("theirs", b"theirs")):
+        (command,) = re.findall(rf"git (checkout \w+\^{1 + (side == 'theirs')} -- data\.vml)", refused.err)
+        assert git(ready, *command.split(" "))[0] == 0
+        ready.run("checkout")
+        assert ready.read("data/a.csv") == content
+    assert ready.run("status").code == 0
+
+
 @pytest.mark.parametrize("side", ["ours", "theirs"])
 def test_one_side_of_a_file_with_markers(ready: Repo, side: str) -> None:
     diverge(ready, {"data/a.csv": "theirs", "data/t": "t"}, {"data/a.csv": "ours", "data/o": "o"})
@@ -655,16 +683,6 @@ def test_different_pointers_merge_as_text(ready: Repo) -> None:
     ready.run("checkout")
     assert [ready.read(path) for path in ("data/a.csv", "data2", "data3")] == [b"theirs", b"ours", b"theirs"]
     assert ready.json("status")["clean"]
-
-
-def test_markers_that_somebody_committed(ready: Repo) -> None:
-    diverge(ready, {"data/a.csv": "theirs"}, {"data/a.csv": "ours"})
-    ready.git("config", "--remove-section", "merge.vml")
-    git(ready, "merge", "topic")
-    ready.commit("by mistake")
-    assert "conflict markers" in ready.run("status", ok=False).err
-    assert "git log" in ready.fails("checkout", "--merge", "data.vml", code=3).err
-    assert "conflict markers" in ready.fails("checkout", "--ours", "data.vml", code=3).err
 
 
 def test_a_version_that_cannot_be_read_is_merged_as_text(ready: Repo) -> None:

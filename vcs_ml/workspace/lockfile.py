@@ -21,7 +21,7 @@ from vcs_ml.output import quote, size
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import item, strictjson
 from vcs_ml.workspace.item import Item, Kind
-from vcs_ml.workspace.strictjson import NotReadable
+from vcs_ml.workspace.strictjson import HasMarkers, NotReadable
 
 NAME: Final = "vml.lock"
 STAGES: Final = "vml.yaml"
@@ -166,9 +166,9 @@ def parse(raw: bytes, source: str, algorithm: Algorithm) -> LockFile:
     try:
         fields = strictjson.load(raw, MAX_SIZE)
     except NotReadable as error:
-        name = quote(source)
-        hint = f"vml checkout --merge {name} merges it; --ours or --theirs takes one side" if error.conflict else None
-        _refuse(source, str(error), hint=hint)
+        if error.conflict:
+            raise HasMarkers(source, error) from None
+        _refuse(source, str(error))
     item.check_schema(fields, SCHEMA, "lock file", source, lambda why: _refuse(source, why))
     reader = _Reader(source, algorithm)
     stages = {name: reader.stage(name, _object(each, reader)) for name, each in reader.objects(fields, "stages")}
@@ -294,9 +294,8 @@ def relative(path: str, folder: str) -> str:
     return "/".join([*[".."] * (len(ours) - same), *theirs[same:]]) or "."
 
 
-def _refuse(source: str, why: str, *, hint: str | None = None) -> NoReturn:
-    if hint is None:
-        hint = f"git checkout {quote(source)} brings the committed one back; or remove it, then vml repro"
+def _refuse(source: str, why: str) -> NoReturn:
+    hint = f"git checkout {quote(source)} brings the committed one back; or remove it, then vml repro"
     raise UserError(f"{quote(source)}: {why}", hint=hint)
 
 

@@ -15,7 +15,7 @@ from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import conflicts, item, strictjson
 from vcs_ml.workspace.conflicts import Conflicts
 from vcs_ml.workspace.item import Item, Kind
-from vcs_ml.workspace.strictjson import NotReadable
+from vcs_ml.workspace.strictjson import HasMarkers, NotReadable
 
 SUFFIX: Final = ".vml"
 SCHEMA: Final = 1
@@ -151,9 +151,9 @@ def _load(raw: bytes, source: str) -> dict[str, object]:
     try:
         return strictjson.load(raw, MAX_SIZE)
     except NotReadable as error:
-        name = quote(source)
-        hint = f"vml checkout --merge {name} merges it; --ours or --theirs takes one side" if error.conflict else None
-        _refuse(source, str(error), hint=hint)
+        if error.conflict:
+            raise HasMarkers(source, error) from None
+        _refuse(source, str(error))
 
 
 def _check_extra(extra: Mapping[str, object], source: str) -> None:

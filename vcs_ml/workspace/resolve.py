@@ -20,6 +20,7 @@ from vcs_ml.workspace import unmerged as unmerged_files
 from vcs_ml.workspace.merging import Merged
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
+from vcs_ml.workspace.strictjson import HasMarkers
 
 Side = Literal["ours", "theirs"]
 
@@ -60,7 +61,7 @@ def settle(
     nothing changed. The caller holds the worktree's lock.
     """
     there = look(project)
-    chosen = _chosen(there, targets)
+    chosen = _chosen(project, there, targets)
     changed: dict[str, Pointer] = {}
     wanted: list[tuple[Pointer, str]] = []
     for path, inner in chosen.pointers.items():
@@ -99,6 +100,9 @@ def merge_again(project: Project, store: LocalStore, targets: Sequence[str], els
     for target in targets:
         found = [source for source in there.files if _is_meant(source, target)]
         if not found:
+            for source, error in there.broken.items():
+                if isinstance(error, HasMarkers) and _is_meant(source, target):
+                    raise unmerged_files.forgotten(project, source, error)
             raise UserError(
                 f"Git has no unmerged versions of {quote(target or '.')}",
                 hint="git status lists what is unmerged; git log shows commits with a version that can be read",
@@ -127,7 +131,7 @@ class _Chosen(NamedTuple):
     files: list[str]
 
 
-def _chosen(there: Open, targets: Sequence[str]) -> _Chosen:
+def _chosen(project: Project, there: Open, targets: Sequence[str]) -> _Chosen:
     parts: dict[str, dict[str, None]] = {}
     files: dict[str, None] = {}
     holding = {
@@ -152,7 +156,7 @@ def _chosen(there: Open, targets: Sequence[str]) -> _Chosen:
                     hint=f"vml checkout --ours {name}, or --theirs {name}, settles it",
                 )
         if not is_something:
-            raise _nothing(there, target)
+            raise _nothing(project, there, target)
     # A part of what is taken whole needs no look of its own.
     return _Chosen({path: [""] if "" in inner else list(inner) for path, inner in parts.items()}, list(files))
 
@@ -169,7 +173,7 @@ def _is_meant(source: str, target: str) -> bool:
     return target in ("", source) or f"{source.removesuffix(SUFFIX)}/".startswith(f"{target}/")
 
 
-def _nothing(there: Open, target: str) -> UserError:
+def _nothing(project: Project, there: Open, target: str) -> UserError:
     """Why there is nothing to be settled at a target."""
     name = quote(target or ".")
     for source, versions in there.files.items():
@@ -182,7 +186,8 @@ def _nothing(there: Open, target: str) -> UserError:
             )
     for source, error in there.broken.items():
         if _is_meant(source, target) or target.startswith(f"{source.removesuffix(SUFFIX)}/"):
-            return error
+            is_forgotten = isinstance(error, HasMarkers) and source not in there.files
+            return unmerged_files.forgotten(project, source, error) if is_forgotten else error
     return UserError(f"{name} has no conflicts", hint="vml status lists them")
 
 

@@ -6,6 +6,9 @@ import json
 import re
 from typing import Final, NoReturn
 
+from vcs_ml.errors import UserError
+from vcs_ml.output import quote
+
 _CONFLICT: Final = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 
 
@@ -18,6 +21,16 @@ class NotReadable(ValueError):
         super().__init__(why)
         self.line = line
         self.conflict = conflict
+
+
+class HasMarkers(UserError):
+    """A file of ours that cannot be read, since a merge has left its markers in it."""
+
+    def __init__(self, source: str, error: NotReadable) -> None:
+        name = quote(source)
+        super().__init__(
+            f"{name}: {error}", hint=f"vml checkout --merge {name} merges it; --ours or --theirs takes one side"
+        )
 
 
 def load(raw: bytes, limit: int) -> dict[str, object]:

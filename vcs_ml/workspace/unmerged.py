@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from vcs_ml import git, history
+from vcs_ml.errors import UserError
 from vcs_ml.git import Unmerged
+from vcs_ml.output import quote
 from vcs_ml.workspace import sources, tracked
 from vcs_ml.workspace.project import Project
 
@@ -39,3 +41,21 @@ def read(project: Project, each: Unmerged) -> tuple[bytes | None, bytes | None, 
     raws = dict(zip(wanted, history.read_blobs(project.git, wanted, limit=sources.MAX_SIZE), strict=True))
     base, ours, theirs = (raws[oid] if oid is not None else None for oid in each)
     return base, ours, theirs
+
+
+def forgotten(project: Project, source: str, error: UserError) -> UserError:
+    """What to say of a file with conflict markers, where Git takes it for merged, since somebody added it like that."""
+    name, root = quote(source), project.git
+    spec = f":(top,literal){project.prefix}/{source}" if project.prefix else f":(top,literal){source}"
+    if git.run(["ls-files", "--resolve-undo", "--", spec], root.cwd):
+        hint = f"git checkout -m -- {name} brings its versions back; then vml checkout --merge {name}"
+        return UserError(f"{error.message}, and was added to Git with them", hint=hint)
+    found = git.run(["log", "-1", "--format=%h %p", "--", spec], root.cwd, ok=(0, 128)).decode().split()
+    if len(found) < 2:
+        return error
+    commit, *parents = found
+    other = f", git checkout {commit}^2 -- {name} the other side's" if len(parents) > 1 else ""
+    return UserError(
+        f"{error.message}, and was committed with them",
+        hint=f"git checkout {commit}^1 -- {name} brings back what was before{other}; then vml checkout, and commit it",
+    )
