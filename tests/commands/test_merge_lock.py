@@ -329,11 +329,14 @@ def test_gitignore_merged_again_where_no_driver_was(ready: Repo) -> None:
     ready.commit("ours")
     assert git(ready, "merge", "topic")[0] == 1
     assert b"<<<<<<<" in ready.read(".gitignore")
+    assert "vml checkout --merge FILE merges them)\n\tboth modified: .gitignore\n" in ready.run("status").out
+    assert ready.json("status")["conflicts"][0]["path"] == ".gitignore"
     said = ready.run("checkout", "--merge", ".").err
     assert ".gitignore: merged\n" in said
     assert said.endswith("git add .gitignore\n")
     assert b"/new-a\n/new-b\n" in ready.read(".gitignore")
     assert b"<<<<<<<" not in ready.read(".gitignore")
+    assert not conflicts(ready)
 
 
 LINES = st.lists(st.sampled_from(["*.log", "tmp", "", "# note", "/own"]), max_size=4)

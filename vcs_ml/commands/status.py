@@ -238,6 +238,8 @@ def _print_conflicts(session: Session, conflicts: list[Conflict]) -> None:
                 "Conflicts in merged data:",
                 "vml checkout --ours PATH or --theirs PATH settles one, vml add PATH records what is there",
             )
+        elif each.source.endswith(".gitignore"):
+            title = "Our lines in .gitignore that were not merged:", "vml checkout --merge FILE merges them"
         elif each.what.startswith("both") and each.what != "both deleted":
             title = (
                 "Files that were not merged:",

@@ -71,6 +71,12 @@ def is_ours(text: str) -> bool:
     return found and not any(line.strip() for line in (*before, *after))
 
 
+def has_markers(text: str) -> bool:
+    """Whether a merge has left conflict markers in our block."""
+    block = text.partition(BEGIN)[2].partition(END)[0]
+    return any(_CONFLICT.match(line) for line in block.split("\n"))
+
+
 def _split(lines: list[str]) -> tuple[list[str], set[str], list[str], bool]:
     """The lines before our block, its entries, the lines after it, and whether there was one."""
     before: list[str] = []

@@ -9,14 +9,25 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import ExitStack
 from typing import Literal, NamedTuple
 
-from vcs_ml import git, history
+from vcs_ml import git, history, regular
 from vcs_ml.errors import UserError
 from vcs_ml.progress import Meter
 from vcs_ml.store import objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import against_head, behind, groups, merging, single, snapshot, sources, tracked, unmerged
+from vcs_ml.workspace import (
+    against_head,
+    behind,
+    gitignore,
+    groups,
+    merging,
+    single,
+    snapshot,
+    sources,
+    tracked,
+    unmerged,
+)
 from vcs_ml.workspace.against_head import PointerChange
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index
@@ -125,12 +136,15 @@ def status(
         if asked is None:
             changes = stack.enter_context(git.start([*git.STATUS, *pathspecs], project.git.cwd))
             listing = stack.enter_context(git.start(["ls-files", "-z", *pathspecs], project.git.cwd))
+            specs = tracked.pathspecs(project, [".gitignore"])
+            unmerged_ones = stack.enter_context(git.start(["ls-files", "-uz", "--", *specs], project.git.cwd))
             survey = tracked.survey(project, ignore, refresh=refresh)
             git_says = git.parse_status(changes.wait())
             in_git: Collection[str] = git.listed(listing.wait())
+            ignores = {record.partition("\t")[2] for record in git.listed(unmerged_ones.wait())}
         else:
             survey = tracked.survey(project, ignore, refresh=refresh, vouched=lambda: _vouched(project, asked))
-            git_says, in_git = asked.changes(), asked.blobs()
+            git_says, in_git, ignores = asked.changes(), asked.blobs(), set()
         pointers, broken = survey.tracked, dict(survey.broken)
         chosen = selected(pointers, targets)
         # What few pointers have is asked first: of 20,000, each of these lines would take 10 ms.
@@ -146,7 +160,7 @@ def status(
             _look_into_store(project, store, each, missing, partial)
         broken |= tracked.committed_inside(project, pointers, in_git)
         to_commit = against_head.changes(project, git_says, in_git, now=pointers, broken=broken, targets=targets)
-        unsettled = _conflicts(project, pointers, git_says, broken)
+        unsettled = sorted([*_conflicts(project, pointers, git_says, broken), *_in_ignores(project, ignores)])
     unreadable = [(path, error) for path, error in sorted(broken.items()) if _speaks_of(path, targets or [""])]
     looked_at = [each for each, _ in wanted]
     left_out = list(optional.values())
@@ -181,7 +195,7 @@ def _conflicts(
     git_says: Iterable[git.FileStatus],
     broken: Container[str],
 ) -> list[Conflict]:
-    """What a merge left to be settled, sorted."""
+    """What a merge left to be settled in pointers and lock files, sorted."""
     found = [
         Conflict(path, word, each.source)
         for each in pointers.values()
@@ -202,6 +216,20 @@ def _conflicts(
         )
         found.append(Conflict(source, "settled" if is_settled else word, source))
     return sorted(found)
+
+
+def _in_ignores(project: Project, unmerged_ones: Iterable[str]) -> Iterator[Conflict]:
+    """Those of Git's unmerged .gitignore files that have conflict markers in our block."""
+    for path in unmerged_ones:
+        source = project.own_path(path)
+        if source is None:
+            continue
+        try:
+            raw = regular.read(project.root / source, gitignore.MAX_SIZE) or b""
+        except (UserError, OSError):  # whatever is there now, it has no block
+            continue
+        if gitignore.has_markers(raw.decode("utf-8", "replace")):
+            yield Conflict(source, "both modified", source)
 
 
 def is_unmade(project: Project, store: LocalStore, each: Pointer) -> bool:
