@@ -376,6 +376,17 @@ def test_a_commit_that_has_everything_says_one_line(data: Repo) -> None:
     assert said == "vml: 1 file small enough, 1 file of vml valid, 2 tracked paths as recorded\n"
 
 
+def test_a_word_that_names_no_hook_is_told(data: Repo) -> None:
+    install(data)
+    data.write("data/0", "changed")
+
+    said = git(data, "commit", "--allow-empty", "-m", "x", ok=False, VML_SKIP_HOOKS="statu")
+
+    assert said.code == 1
+    assert said.err.count("warning: VML_SKIP_HOOKS: statu is no hook\nhint: it takes 1, or large-files, ") == 1
+    assert "warning" not in git(data, "commit", "--allow-empty", "-m", "x", VML_SKIP_HOOKS="status, push").err
+
+
 def test_a_commit_of_some_files_leaves_out_what_is_staged(data: Repo) -> None:
     install(data)
     data.write("README", "1")
