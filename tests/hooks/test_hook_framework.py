@@ -182,3 +182,16 @@ def test_a_link_is_not_written_through(repo: Repo, tmp_path: Path) -> None:
     repo.fails("install", "--pre-commit", code=3)
 
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("url", ["/srv/vcs-ml", "git@example.com:vcs-ml/vcs-ml.git"])
+def test_hooks_of_a_copy_of_our_repository_are_known(repo: Repo, url: str) -> None:
+    repo.write(framework.NAME, f"repos:\n- repo: {url}\n  rev: v0\n  hooks:\n  - id: vml-status\n")
+    assert "vml install --pre-commit lets vml merge them" in repo.run("doctor").out
+
+    repo.run("install", "--pre-commit")
+
+    said = repo.read(framework.NAME).decode()
+    assert said.count("repo:") == 1 and "rev: v0" in said and "default_install_hook_types" in said
+    assert "names them; pre-commit install puts them in place" in repo.run("doctor").out
+    assert repo.git("config", "merge.vml.driver")

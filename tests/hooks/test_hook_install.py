@@ -448,3 +448,20 @@ def test_an_attributes_file_that_cannot_be_edited_stops_before_the_hooks(repo: R
     before = snapshot(repo)
     assert ".gitattributes is no regular file" in repo.fails("install", code=3).err
     assert snapshot(repo) == before
+
+
+def test_from_the_top_all_projects_below_are_served(repo: Repo) -> None:
+    top = repo.beside("top")
+    top.path.mkdir(exist_ok=True)
+    top.git("init", "-q")
+    for name in ("a", "b"):
+        (top.path / name).mkdir()
+        top.run("init", cwd=name)
+    top.git("add", "-A")
+
+    top.run("install")
+
+    assert all(b"*.vml merge=vml" in top.read(f"{name}/.gitattributes") for name in ("a", "b"))
+    assert (top.path / ".git/hooks/pre-push").exists()
+    top.run("uninstall")
+    assert not (top.path / "a/.gitattributes").exists() and not (top.path / ".git/hooks/pre-push").exists()

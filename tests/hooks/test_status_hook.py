@@ -224,6 +224,22 @@ def test_an_output_that_was_changed(stages: Repo) -> None:
     assert hint(stages)[0].startswith("vml commit model.pkl && git add vml.lock")
 
 
+def test_a_staged_record_brings_what_it_is_about(stages: Repo) -> None:
+    with_metric = stages.read("vml.yaml").decode() + "    metrics:\n    - m.json: {cache: false}\n"
+    stages.write("vml.yaml", with_metric.replace("cp in.txt model.pkl", "cp in.txt model.pkl && cp in.txt m.json"))
+    stages.write("src/a.py", "2")
+    stages.write("params.yaml", "rate: 2\n")
+    stages.run("repro")
+    stages.git("add", "vml.lock")
+
+    expected = ["m.json", "params.yaml", "src/a.py", "vml.yaml"]
+    assert sorted(rows(stages)) == [f" not staged: {path}" for path in expected]
+    (command,) = hint(stages)
+    assert sorted(command.split()[2:]) == expected
+    stages.git(*command.split()[1:])
+    assert rows(stages) == []
+
+
 def test_what_validate_has_told_is_not_told_again(stages: Repo) -> None:
     stages.write("vml.yaml", PIPELINE.replace("[model.pkl]", "[other.pkl]"))
     stages.git("add", "-A")
@@ -358,6 +374,17 @@ def test_a_commit_that_has_everything_says_one_line(data: Repo) -> None:
     said = git(data, "commit", "-qam", "all").err
 
     assert said == "vml: 1 file small enough, 1 file of vml valid, 2 tracked paths as recorded\n"
+
+
+def test_a_word_that_names_no_hook_is_told(data: Repo) -> None:
+    install(data)
+    data.write("data/0", "changed")
+
+    said = git(data, "commit", "--allow-empty", "-m", "x", ok=False, VML_SKIP_HOOKS="statu")
+
+    assert said.code == 1
+    assert said.err.count("warning: VML_SKIP_HOOKS: statu is no hook\nhint: it takes 1, or large-files, ") == 1
+    assert "warning" not in git(data, "commit", "--allow-empty", "-m", "x", VML_SKIP_HOOKS="status, push").err
 
 
 def test_a_commit_of_some_files_leaves_out_what_is_staged(data: Repo) -> None:

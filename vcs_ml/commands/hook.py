@@ -19,7 +19,7 @@ from vcs_ml.hooks import push as pushing
 from vcs_ml.hooks.moves import Move
 from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.push import Data
-from vcs_ml.hooks.skip import Blocked, is_skipped, naming_the_way_past
+from vcs_ml.hooks.skip import Blocked, is_skipped, naming_the_way_past, unknown
 from vcs_ml.hooks.staged import CONFIG, Staged
 from vcs_ml.hooks.updates import Push
 from vcs_ml.hooks.verdict import Verdict
@@ -65,7 +65,7 @@ def large(
       vml hook large-files --limit 500kB
     """
     session: Session = ctx.obj
-    if is_skipped(session.env, large_files.NAME):
+    if _is_skipped(session, large_files.NAME):
         return
     try:
         most = None if limit is None else parse_size(limit)
@@ -89,7 +89,7 @@ def valid(
       vml hook validate data.vml
     """
     session: Session = ctx.obj
-    if is_skipped(session.env, validate.NAME):
+    if _is_skipped(session, validate.NAME):
         return
     with _before_commit(session, validate.NAME) as staged:
         chosen = _in_index(session, staged, files)
@@ -108,7 +108,7 @@ def status(ctx: typer.Context) -> None:
       vml hook status
     """
     session: Session = ctx.obj
-    if is_skipped(session.env, differences.NAME):
+    if _is_skipped(session, differences.NAME):
         return
     with _before_commit(session, differences.NAME) as staged, session.progress("hashing") as meter:
         verdict = differences.look(staged, meter=meter)
@@ -124,11 +124,9 @@ def pre_commit(ctx: typer.Context) -> None:
       vml hook pre-commit
     """
     session: Session = ctx.obj
-    wanted = [
-        name
-        for name in (large_files.NAME, validate.NAME, differences.NAME)
-        if not is_skipped(session.env, name, "pre-commit")
-    ]
+    if _is_skipped(session, "pre-commit"):
+        return
+    wanted = [name for name in (large_files.NAME, validate.NAME, differences.NAME) if not is_skipped(session.env, name)]
     if not wanted:
         return
     found: dict[str, Verdict] = {}
@@ -149,6 +147,12 @@ def pre_commit(ctx: typer.Context) -> None:
             _tell(session, found.values(), [error for each in found.values() for error in each.errors])
             raise
     _end(session, [found[name] for name in wanted])
+
+
+def _is_skipped(session: Session, *names: str) -> bool:
+    if (wrong := unknown(session.env)) is not None:
+        session.warn(*wrong)
+    return is_skipped(session.env, *names)
 
 
 @contextmanager
@@ -246,7 +250,7 @@ def _pushed(
     session: Session, names: tuple[str, ...], told: Callable[[GitRoot], Push | None], act: Callable[[Data], None]
 ) -> None:
     root = projects.repository(session.directory)
-    if root is None or is_skipped(session.env, *names):
+    if root is None or _is_skipped(session, *names):
         return
     with naming_the_way_past(names[0], "git push"):
         push = told(root)
@@ -308,7 +312,7 @@ def post_rewrite(
 def _moved(session: Session, name: str, told: Callable[[GitRoot], Move | None]) -> None:
     """Never fails: what went wrong is a warning."""
     root = projects.repository(session.directory)
-    if root is None or root.worktree is None or is_skipped(session.env, "checkout", name):
+    if root is None or root.worktree is None or _is_skipped(session, "checkout", name):
         return
     note = _noting(session)
     try:

@@ -14,7 +14,6 @@ from vcs_ml.hooks.native import Done, Place
 from vcs_ml.output import quote
 from vcs_ml.session import Session
 from vcs_ml.workspace import attributes
-from vcs_ml.workspace.project import Project
 
 _SIZE_MAX: Final = 10_000_000
 
@@ -43,11 +42,10 @@ def install(
       VML_SKIP_HOOKS=push git push  (goes past a hook, once)
     """
     session: Session = ctx.obj
-    project = Project.with_worktree(session.directory, session.env)
-    root = project.git
+    every = projects.around_or_below(session.directory, session.env)
+    root = next(iter(every.values())).git
     shown: dict[str, Any] = {"schema": 1}
     # First, so that merges are safe also where hooks cannot be installed.
-    every = projects.here(root, session.env) | {project.prefix: project}
     changed = sorted(each.in_git(path) for each in every.values() for path in attributes.install(each))
     if changed:
         session.note(f"merges of pointers and lock files: {', '.join(map(quote, changed))} written; git add it")

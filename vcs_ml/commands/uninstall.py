@@ -11,7 +11,6 @@ from vcs_ml.hooks.native import Done
 from vcs_ml.output import quote
 from vcs_ml.session import Session
 from vcs_ml.workspace import attributes
-from vcs_ml.workspace.project import Project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -30,9 +29,8 @@ def uninstall(
       vml uninstall
     """
     session: Session = ctx.obj
-    project = Project.with_worktree(session.directory, session.env)
-    root = project.git
-    every = projects.here(root, session.env) | {project.prefix: project}
+    every = projects.around_or_below(session.directory, session.env)
+    root = next(iter(every.values())).git
     changed = sorted(each.in_git(path) for each in every.values() for path in attributes.uninstall(each))
     done, left = native.uninstall(root)
     for each in done:

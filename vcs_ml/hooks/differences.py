@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vcs_ml import output
 from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.staged import CONFIG, Staged, in_git
-from vcs_ml.hooks.stale import lock_of, stale_for_commit
+from vcs_ml.hooks.stale import left_out, lock_of, stale_for_commit
 from vcs_ml.hooks.verdict import Verdict, going_past
 from vcs_ml.output import count, quote
 from vcs_ml.progress import Meter
@@ -91,6 +91,7 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     data = [each for each in found.data if each.change != "absent"]
     owners = _owners(found, data)
     unstaged = _unstaged(project, found)
+    unstaged += [path for path in (left_out(staged, project, stages) if stages else ()) if path not in unstaged]
     stale = stale_for_commit(staged, project, stages, told) if stages else []
     # Of an output that was changed by hand, the data says it already.
     stale = [each for each in stale if not all(one.kind == "out" and one.name in owners for one in each.reasons)]

@@ -54,8 +54,8 @@ def with_ours(raw: bytes) -> Edited:
 
 
 def is_named(raw: bytes) -> bool:
-    """Whether the file speaks of our repository."""
-    return URL.encode() in raw
+    """Whether the file names our hooks, wherever they come from."""
+    return any(name.encode() in raw for name in (URL, *HOOKS))
 
 
 class _ByHand(Exception):
@@ -79,7 +79,7 @@ def _wanted(content: object, rev: str) -> dict[str, Any]:
         raise _ByHand
     if any(_is_ours(each) for each in repos):
         repos = [{**each, "rev": rev} if _is_ours(each) else each for each in repos]
-    else:
+    elif not any(_has_ours(each) for each in repos):
         repos = [*repos, {"repo": URL, "rev": rev, "hooks": [{"id": name} for name in HOOKS]}]
     return {_TYPES: list(scripts.NAMES), **content, "repos": repos}
 
@@ -87,6 +87,13 @@ def _wanted(content: object, rev: str) -> dict[str, Any]:
 def _is_ours(repo: Mapping[str, Any]) -> bool:
     url = repo.get("repo")
     return isinstance(url, str) and url.rstrip("/").removesuffix(".git").lower() == URL
+
+
+def _has_ours(repo: Mapping[str, Any]) -> bool:
+    """Whether this entry has our hooks, from our repository or a copy of it, whose `rev` is not ours to set."""
+    hooks = repo.get("hooks")
+    named = [each.get("id") for each in hooks if isinstance(each, dict)] if isinstance(hooks, list) else []
+    return _is_ours(repo) or any(name in HOOKS for name in named)
 
 
 def _edit(document: Document, lines: list[str], content: Mapping[str, Any], rev: str) -> None:
@@ -97,15 +104,16 @@ def _edit(document: Document, lines: list[str], content: Mapping[str, Any], rev:
     for i in ours:
         at = document.line(("repos", i, "rev")) - 1
         lines[at] = _REV.sub(lambda found: found[1] + _quoted_as(found[2], rev), lines[at], count=1)
-    if not ours and repos:
+    has_ours = any(_has_ours(each) for each in repos)
+    if not has_ours and repos:
         at = document.line(("repos", 0)) - 1
         indent = lines[at][: len(lines[at]) - len(lines[at].lstrip(" "))]
         _put(lines, _end(document, lines, "repos"), _entry(indent, rev))
-    elif not ours and "repos" in content:
+    elif not has_ours and "repos" in content:
         at = document.line(("repos",)) - 1
         lines[at] = _EMPTY.sub(r"\1", lines[at])
         _put(lines, at + 1, _entry(_indent(lines[at]), rev))
-    elif not ours:
+    elif not has_ours:
         indent = _indent(lines[last - 1]) if last else ""
         _put(lines, len(lines), [f"{indent}repos:", *_entry(indent, rev)])
     if _TYPES not in content:

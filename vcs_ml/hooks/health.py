@@ -23,15 +23,20 @@ def check(start: Path, env: Mapping[str, str]) -> Iterator[Finding]:
     try:
         yield _hooks(project.git)
         if not attributes.is_installed(project):
-            yield Finding("ok", "merges", "Git merges pointers as text", "vml install lets vml merge them")
+            how = "vml install --pre-commit" if _is_named(project.git) else "vml install"
+            yield Finding("ok", "merges", "Git merges pointers as text", f"{how} lets vml merge them")
     except UserError as error:
         yield Finding("warning", "hooks", error.message, error.hint)
 
 
+def _is_named(root: GitRoot) -> bool:
+    config = root.cwd / framework.NAME
+    return config.is_file() and framework.is_named(config.read_bytes())
+
+
 def _hooks(root: GitRoot) -> Finding:
     where, states = native.looked_at(root)
-    config = root.cwd / framework.NAME
-    is_named = config.is_file() and framework.is_named(config.read_bytes())
+    is_named = _is_named(root)
     if not any(states.values()):
         if is_named:
             return Finding("ok", "hooks", f"{framework.NAME} names them; pre-commit install puts them in place")

@@ -50,6 +50,21 @@ def here(root: GitRoot, env: Mapping[str, str], broken: dict[str, UserError] | N
     return found
 
 
+def around_or_below(start: Path, env: Mapping[str, str]) -> dict[str, Project]:
+    """All projects of the repository that a directory lies in, by where they begin, also one that is not in Git yet.
+    UserError where there is none, and in a bare repository.
+    """
+    root = repository(start)
+    found = here(root, env) if root is not None else {}
+    try:
+        nearest = Project.with_worktree(start, env)
+    except UserError:
+        if not found:
+            raise
+        return found
+    return found | {nearest.prefix: nearest}
+
+
 def elsewhere(root: GitRoot, env: Mapping[str, str], blobs: Mapping[str, str]) -> dict[str, Project]:
     """Projects as commits have them, by where they begin; `blobs` are their settings, by path. UserError as `here`."""
     texts = history.read_blobs(root, list(blobs.values()), limit=_CONFIG_MAX)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vcs_ml import git
+from vcs_ml.errors import UserError
 from vcs_ml.hooks.problem import Problem
-from vcs_ml.hooks.staged import Staged, in_git
-from vcs_ml.workspace import lockfile
+from vcs_ml.hooks.staged import Staged, in_git, own_path
+from vcs_ml.pipeline.stage import address
+from vcs_ml.workspace import lockfile, sources
 from vcs_ml.workspace.project import Project
 
 if TYPE_CHECKING:
@@ -55,6 +58,45 @@ def _differs_there_alone(path: str, here: Mapping[str, git.FileStatus]) -> bool:
     """Whether a file or directory differs from the index, and the index not from HEAD."""
     inside = [each for name, each in here.items() if name == path or name.startswith(f"{path}/")]
     return bool(inside) and all(each.staged in ".?" for each in inside)
+
+
+def left_out(staged: Staged, project: Project, stages: Staleness) -> list[str]:
+    """Files that the staged records of stages are about and that are not staged as they are in the workspace: what the
+    stages read, their vml.yaml, and what they made for Git. Those of which a stage is stale are not what its record
+    says, and may stay.
+    """
+    stale = {each.name: {reason.name for reason in each.reasons} for each in stages.stages}
+    read: set[str] = set()
+    made: set[str] = set()
+    for change in staged.changes:
+        own = own_path(project.prefix, change.path)
+        if change.now is None or not sources.is_lock(own) or staged.project_of(change.path) != project.prefix:
+            continue
+        try:
+            now = lockfile.parse(staged.read(change.path) or b"", own, project.algorithm).stages
+            raw = staged.read_blob(change.before.oid) if change.before else b""
+            before = lockfile.parse(raw, own, project.algorithm).stages if raw else {}
+        except UserError:  # which is told otherwise
+            continue
+        file = f"{own.removesuffix(lockfile.NAME)}{lockfile.STAGES}"
+        for name, record in now.items():
+            if record != before.get(name):
+                reasons = stale.get(address(file, name), set())
+                asked = {*record.deps, *record.params} - reasons
+                read |= asked if lockfile.STAGES in reasons or "" in reasons else {file, *asked}
+                made |= {path for path, out in record.outs.items() if not out.flags.cache} - reasons
+    paths = sorted(path for path in read | made if path and not os.path.isabs(path))
+    if not paths:
+        return []
+    specs = [f":(top,literal){in_git(project.prefix, path)}" for path in paths]
+    args = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all", "--", *specs]
+    ours = {in_git(project.prefix, path) for path in made}
+    return [
+        each.path
+        for each in git.parse_status(git.run(args, staged.root.cwd))
+        if each.worktree not in ".?"
+        or (each.worktree == "?" and any(f"{each.path}/".startswith(f"{path}/") for path in ours))
+    ]
 
 
 def lock_of(each: StageState) -> str:
