@@ -528,9 +528,6 @@ def test_object_lock(
 @pytest.mark.parametrize(
     ("args", "hint"),
     [
-        (("push", "-q"), "vml -q push"),
-        (("pull", "--quiet"), "vml -q pull"),
-        (("remote", "list", "-v"), "vml -v remote list"),
         (("status", "-C", "x"), "vml -C DIR status"),
         (("remote", "rm", "x"), "vml remote remove NAME"),
         (("remote", "show"), "vml remote list"),

@@ -203,7 +203,7 @@ def test_a_part_while_the_workspace_is_behind_its_pointer(repo: Repo) -> None:
     repo.run("add", "data")
     repo.commit()
     repo.run("checkout", "--rev", first, "data/a")
-    assert repo.changes() == {"data/a": "modified"}
+    assert repo.changes() == {"data/a": "behind"}
     repo.run("add", "data/a")
     assert repo.changes() == {}
     assert repo.files("data") == {"a": b"1", "b": b"22"}

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import oscalls
 from tests.conftest import Repo
 from vcs_ml.cli import main
 from vcs_ml.fs import tmp_name
@@ -303,19 +303,11 @@ def test_killed_anywhere_it_loses_nothing(repo: Repo, soak: int, tmp_path: Path)
     started = time.monotonic()
     collect(repo)
     length = time.monotonic() - started
+    line = ["-C", str(repo.path), "gc", "--force", "--include-unpushed"]
     for k in range(2 * soak):
         shutil.rmtree(repo.path)
         shutil.copytree(master, repo.path, symlinks=True)
-        child = os.fork()
-        if child == 0:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            main(["-C", str(repo.path), "gc", "--force", "--include-unpushed"])
-            os._exit(0)
-        time.sleep(length * (k + 0.5) / (2 * soak))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        oscalls.killed_after(length * (k + 0.5) / (2 * soak), lambda: main(line), tmp_path / "log")
         shutil.rmtree(repo.path / "data")
         repo.run("checkout")
         assert repo.files("data") == content

@@ -315,7 +315,7 @@ def test_gc_keeps_what_symlinks_in_the_workspace_lead_to(repo: Repo, remote: Pat
     repo.git("checkout", "-q", "one.vml", "data.vml")  # the pointers go back, the workspace does not
     repo.run("gc", "--force", "--include-unpushed")
     assert repo.read("one") == repo.read("data/a") == b"second"
-    assert repo.changes() == {"one": "modified", "data/a": "modified"}
+    assert repo.changes() == {"one": "modified", "data/a": "behind"}
     shutil.rmtree(repo.path / ".vml/index")
     (repo.path / "data").rename(repo.path / "elsewhere")
     repo.run("gc", "--force", "--include-unpushed")

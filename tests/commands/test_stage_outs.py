@@ -105,7 +105,7 @@ def test_between_revisions(repo: Repo) -> None:
     repo.run("checkout")
     assert (repo.read("model/part/3"), repo.read("report.txt")) == (b"weights 3", b"good")
     repo.run("checkout", "--rev", second, "report.txt")
-    assert repo.changes() == {"report.txt": "modified"}
+    assert repo.changes() == {"report.txt": "behind"}
     listed = {each["path"]: each for each in repo.json("ls", "--rev", second)["entries"]}
     assert listed["model"]["nfiles"] == 12
     assert listed["report.txt"]["stage"] == "train"

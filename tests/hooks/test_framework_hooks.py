@@ -145,11 +145,11 @@ def test_a_pointer_that_is_not_staged_ends_a_commit_though_the_framework_puts_it
 
     text = project.refused("git add README && git commit -m two")
 
-    assert "modified:   data/a" in text
+    assert "behind:     data" in text
     assert b'"size": 2' in project.read("data.vml")  # it was put back
-    record = re.search(r"hint: (vml add .*) records the data", text)
-    assert record
-    project.done(f"{record[1]} && git commit -m two")
+    stage = re.search(r"hint: (git add .*) if pre-commit has put", text)
+    assert stage
+    project.done(f"{stage[1]} && git commit -m two")
 
 
 def test_a_new_pointer_that_nobody_added_is_seen_and_ends_nothing(start: Callable[..., Project]) -> None:

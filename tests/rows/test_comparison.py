@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tests.rows.tables import Row, compare, model, opener, text
+from tests.store import stores
 from vcs_ml.errors import UserError
 from vcs_ml.rows import apart, comparison, delimited, lines, pairing, spill, words
 from vcs_ml.rows.result import ChangedRow, Retyped, Sides, TableDiff
@@ -225,12 +226,14 @@ def test_which_files_are_tables(tmp_path: Path) -> None:
 
 def test_what_a_killed_comparison_left_goes_with_the_next(tmp_path: Path) -> None:
     ends, hold = os.pipe(), threading.Event()
-    pid = os.fork()
-    if not pid:
+
+    def work() -> None:
         with spill.directory(tmp_path) as place:
             (place / "part").write_bytes(b"x")
             os.write(ends[1], b"1")
             hold.wait()
+
+    pid = stores.start(work)
     try:
         assert os.read(ends[0], 1) == b"1"
         with spill.directory(tmp_path) as ours, spill.directory(tmp_path):

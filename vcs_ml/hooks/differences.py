@@ -163,9 +163,12 @@ def _data_hints(staged: Staged, project: Project, found: Status, late: Behind) -
     behind, edited = [in_git(project.prefix, path) for path in late.files], late.edited
     changed = [each for each in found.data if each.change not in ("absent", "behind") and each not in edited]
     alone = _owners(found, changed)
+    again = _owners(found, [each for each in found.data if each.change == "behind"])
     bring = staged.typed.vml("checkout", paths=behind if len(behind) <= _NAMED else [], project=project.prefix)
+    if behind and staged.env.get("PRE_COMMIT"):
+        pointers = dict.fromkeys(in_git(project.prefix, each.source) for each in again.values())
+        yield f"{staged.typed.git('add', paths=pointers)} if pre-commit has put these away, for not being staged"
     if behind and not edited:
-        again = _owners(found, [each for each in found.data if each.change == "behind"])
         yield f"{bring} brings what is behind ({_recorded_by(staged, project, again, by_name=True)} takes that back)"
     gone = [each.path for each in changed if each.change == "deleted" and each.path in alone]
     if kept := {path: each for path, each in alone.items() if path not in gone}:

@@ -12,6 +12,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.git import PATHS_A_RUN
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import sources, tracked
+from vcs_ml.workspace.item import Kind
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
@@ -19,8 +20,8 @@ from vcs_ml.workspace.project import Project
 _MOVES: Final = 100
 
 
-def files(project: Project, here: Sequence[tuple[Pointer, ObjectId]]) -> set[str]:
-    """The paths of those whose content here, which is given, is that of a version that Git has just replaced.
+def replaced(project: Project, here: Sequence[Pointer]) -> set[str]:
+    """The paths of those of which a version is `here`, which is given, that Git has just replaced.
 
     The stat index cannot tell, as it does of directories: it knows what a file holds, and not what was checked out.
     """
@@ -28,7 +29,7 @@ def files(project: Project, here: Sequence[tuple[Pointer, ObjectId]]) -> set[str
     recent = [each for each in history.commits(root, ["HEAD", "ORIG_HEAD"]) if each is not None] if here else []
     if not recent:
         return set()
-    wanted = sorted({project.in_git(each.source) for each, _ in here})
+    wanted = sorted({project.in_git(each.source) for each in here})
     specs = [f":(top,literal){path}" for path in wanted]
     if len(wanted) > PATHS_A_RUN:
         specs = tracked.pathspecs(project)
@@ -37,12 +38,12 @@ def files(project: Project, here: Sequence[tuple[Pointer, ObjectId]]) -> set[str
     for commit in recent:
         versions |= {(each.path, each.old) for each in history.apart(root, commit, None, specs) if each.old}
     asked = sorted(each for each in versions if each[0] in wanted)
-    held: set[tuple[str, ObjectId]] = set()
+    held: set[tuple[str, Kind, ObjectId]] = set()
     blobs = history.read_blobs(root, [oid for _, oid in asked], limit=sources.MAX_SIZE)
     for (path, _), raw in zip(asked, blobs, strict=True):
         own = project.own_path(path)
         try:
-            held |= {(each.path, each.oid) for each in sources.parse(raw, own or path, project.algorithm)}
+            held |= {(each.path, each.kind, each.oid) for each in sources.parse(raw, own or path, project.algorithm)}
         except UserError:  # it was never checked out
             continue
-    return {each.path for each, oid in here if (each.path, oid) in held}
+    return {each.path for each in here if (each.path, each.kind, each.oid) in held}

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from vcs_ml import git, history, regular
 from vcs_ml.errors import UserError
 from vcs_ml.progress import Meter
-from vcs_ml.store import objects
+from vcs_ml.store import objects, page
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
@@ -372,12 +372,12 @@ def behind_of(changes: Sequence[Change], pointers: Iterable[Pointer]) -> Behind:
 def _with_files_behind(project: Project, changes: list[Change], pointers: Mapping[str, Pointer]) -> list[Change]:
     """The same, single files that nobody changed told apart."""
     here = [
-        (pointers[each.path], objects.blob(each.new.digest))
+        pointers[each.path]._replace(oid=objects.blob(each.new.digest), kind=single.kind_of(each.new))
         for each in changes
-        if each.change == "modified" and each.new is not None and each.new.size >= 0
+        if each.change == "modified" and each.new is not None and each.new.size >= 0 and each.new.kind != page.SYMLINK
         if each.path in pointers and pointers[each.path].kind != "tree"
     ]
-    found = behind.files(project, here)
+    found = behind.replaced(project, here)
     return [each._replace(change="behind") if each.path in found else each for each in changes]
 
 
