@@ -16,7 +16,7 @@ from vcs_ml.plots import series
 
 NAMES = st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1), min_size=1, max_size=4, unique=True)
 FLOATS = st.floats(allow_nan=False)
-CELLS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.booleans()
+CELLS = st.integers(1 - 2**63, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.booleans()
 
 
 def refused(raw: bytes, source: str) -> UserError:
@@ -65,6 +65,13 @@ def test_rows_of_json_and_yaml_become_columns(rows: list[dict[str, object]]) -> 
             assert cells[at] == row.get(name)
     assert set(table) == {name for row in rows for name, cell in row.items() if cell is not None}
     assert series.read(raw, "p.yaml") == table
+
+
+def test_whole_numbers_that_no_chart_knows_are_drawn_as_near_as_can_be() -> None:
+    rows = [{"a": 2**63}, {"a": -(2**70)}, {"a": 10**400}, {"a": -(10**400)}]
+    cells = series.read(json.dumps(rows).encode(), "p.json")["a"]
+    assert cells == [2.0**63, -(2.0**70), float("inf"), float("-inf")]
+    assert all(type(each) is float for each in cells)
 
 
 @settings(max_examples=150)
