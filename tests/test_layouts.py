@@ -92,7 +92,9 @@ def test_projects_in_two_directories(repo: Repo, tmp_path: Path) -> None:
         top.run("add", "data", cwd=name)
     top.commit()
 
-    assert "no vml project" in top.fails("status", code=3).err
+    refused = top.fails("status", code=3).err
+    assert "no vml project (below it: " in refused
+    assert "vml -C " in refused
     for name in ("one", "other"):
         assert [each["path"] for each in top.json("ls", cwd=name)["entries"]] == ["data"]
         assert [each["path"] for each in top.json("log", "data", cwd=name)["versions"]] == ["data"]

@@ -38,6 +38,8 @@ _OWN: Final = (
     "", "cache", "index", "index/read", "index/read/outside", "lock", "saved", "tmp", "logs",
     "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/runs", "cache/tmp",
 )  # fmt: skip
+_PROJECTS_BELOW: Final = ["ls-files", "-z", "--", ":(glob)**/.vml/config.toml"]
+_NAMED: Final = 3
 _OF_STORE: Final = ("complete", "index", "loose", "packs", "projects", "remotes", "runs")
 
 
@@ -349,6 +351,13 @@ def _no_project(repository: git.GitRoot, start: Path) -> UserError:
                 f"{quote(place)} is gone from the working tree, and with it the project and its local store",
                 hint=f"git checkout -- {quote(place)} brings the project back, vml pull its data",
             )
+    below = [each.removesuffix("/.vml/config.toml") for each in git.listed(git.run(_PROJECTS_BELOW, start))]
+    if below:
+        names = ", ".join(map(quote, below[:_NAMED])) + (", ..." if len(below) > _NAMED else "")
+        return UserError(
+            f"{quote(start)} is in no vml project (below it: {names})",
+            hint=f"cd {quote(below[0])}, or vml -C {quote(below[0])} COMMAND",
+        )
     return UserError(f"there is no vml project in {quote(top)}", hint="vml init")
 
 
