@@ -256,6 +256,15 @@ def listed(out: bytes) -> list[str]:
     return os.fsdecode(out).split("\0")[:-1]  # at once: one by one takes five times as long
 
 
+def news(root: GitRoot, paths: Sequence[str]) -> list[str]:
+    """What `git add` would find changed or new at or below `paths` (from the top of the worktree), and for very many
+    also elsewhere; a new directory as a whole, with a slash.
+    """
+    asked = paths if len(paths) <= PATHS_A_RUN else ()
+    options = ["-z", "--modified", "--others", "--exclude-standard", "--directory", "--no-empty-directory"]
+    return listed(run(["--literal-pathspecs", "ls-files", *options, "--", *asked], root.cwd))
+
+
 def ignored(root: GitRoot, paths: Sequence[str]) -> set[str]:
     """Those of `paths` (from the top of the worktree) that Git ignores."""
     if not paths:

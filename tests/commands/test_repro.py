@@ -65,6 +65,19 @@ def test_what_git_should_be_given(repo: Repo) -> None:
     assert "in Git" not in repo.run("repro", "--force", "a").err
 
 
+def test_git_should_be_given_outputs_without_cache_that_it_lacks(repo: Repo) -> None:
+    outs = ", ".join(f"{{{name}: {{cache: false}}}}" for name in ("m.json", "ignored", "same", "plots"))
+    command = "date +%N > m.json; mkdir -p plots; date +%N > plots/a; touch ignored same; echo x > model"
+    write(repo, f"stages: {{a: {{cmd: {command}, outs: [model, {outs}]}}}}")
+    repo.write(".git/info/exclude", "ignored\n")
+    repo.write("same", "")
+    repo.git("add", "same")
+    expected = "to record this in Git: git add vml.lock .gitignore m.json plots"
+    assert repo.run("repro").err.splitlines()[-1] == expected
+    repo.commit()
+    assert repo.run("repro", "--force").err.splitlines()[-1] == "to record this in Git: git add vml.lock m.json plots"
+
+
 def test_a_wdir_that_is_not_there(repo: Repo) -> None:
     write(repo, "stages: {a: {cmd: echo hi > x, wdir: nope, outs: [x]}}")
     err = repo.fails("repro", code=3).err

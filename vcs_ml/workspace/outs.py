@@ -118,6 +118,8 @@ class Recording:
         one, has that no more, and is dropped with its last output.
         """
         others = self._others(source, name, stage) if stage else []
+        if stage:  # what its command wrote and the store does not take is for Git
+            self._project.written.update(path for path, out in stage.outs.items() if not out.flags.cache)
         self._changes.append(_Change((source, name), {}))
         for each in others:
             self._take(each)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from vcs_ml import output
+from vcs_ml import git, output
 from vcs_ml.hashing import Algorithm
 from vcs_ml.output import quote
 from vcs_ml.store import objects
-from vcs_ml.workspace import lockfile, pointer_files
+from vcs_ml.workspace import lockfile, pointer_files, sources
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
@@ -82,20 +82,30 @@ def for_git(project: Project, start: Path) -> str | None:
     """The command, for a shell in `start`, that gives Git what was written of stages; None where that is nothing, or
     core.autostage has done it.
     """
-    files = _of_stages(project)
+    files, outs = _of_stages(project)
     if not files or project.config.autostage:
         return None
+    names = [os.path.relpath(project.root / path, start) for path in files]
     if len(files) > _SHOWN:
-        locks = f":(top,glob){project.in_git('**/' + lockfile.NAME)}"
-        return f"git add {shlex.quote(locks)} {shlex.quote(_IGNORES)}"
-    return f"git add {shlex.join(os.path.relpath(project.root / path, start) for path in files)}"
+        names = [f":(top,glob){project.in_git('**/' + lockfile.NAME)}", _IGNORES]
+    if len(outs) > _SHOWN:
+        return f"git add {shlex.join(names)}  # and {len(outs)} outputs, which git status shows"
+    return f"git add {shlex.join([*names, *(os.path.relpath(project.root / path, start) for path in outs)])}"
 
 
-def _of_stages(project: Project) -> list[str]:
-    """The lock files that were written, if any, and then the .gitignore files."""
+def _of_stages(project: Project) -> tuple[list[str], list[str]]:
+    """The lock files that were written, if any, and .gitignore files; and outputs without cache that Git lacks."""
     there = sorted(path for path in project.written if os.path.lexists(project.root / path))
     locks = [path for path in there if os.path.basename(path) == lockfile.NAME]
-    return [*locks, *(path for path in there if os.path.basename(path) == ".gitignore")] if locks else []
+    if not locks:
+        return [], []
+    ignores = [path for path in there if os.path.basename(path) == ".gitignore"]
+    outs = {path: path for path in there if not path.endswith((lockfile.NAME, ".gitignore", SUFFIX))}
+    if outs:
+        news = git.news(project.git, [project.in_git(path) for path in outs])
+        news = [own for path in news if (own := project.own_path(path)) is not None]
+        outs = {above[0]: above[0] for path in sorted(news) if (above := sources.owner(path.rstrip("/"), outs))}
+    return [*locks, *ignores], list(outs)
 
 
 def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]:
@@ -122,5 +132,6 @@ def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list
         files[each.new.source] = None
         if each.old is None:
             files[pointer_files.join(each.path.rpartition("/")[0], ".gitignore")] = None
-    files |= dict.fromkeys(_of_stages(project))
+    for paths in _of_stages(project):
+        files |= dict.fromkeys(paths)
     return [shlex.quote(os.path.relpath(project.root / path, start)) for path in files]
