@@ -102,6 +102,11 @@ def test_a_pointer_that_cannot_be_read(data: Repo, content: str, said: str) -> N
     assert problems(data) == [said]
 
 
+def test_names_that_are_no_files_of_git(data: Repo) -> None:
+    assert "--all is no option, and no file in Git's index" in data.fails("hook", "validate", "--all", code=2).err
+    assert "no-such.vml is not in Git's index" in data.run("hook", "validate", "no-such.vml").err
+
+
 def test_what_lies_in_the_workspace_does_not_count(data: Repo) -> None:
     good = data.read("data.vml")
     data.write("data.vml", "broken")

@@ -171,9 +171,11 @@ def _in_index(session: Session, staged: Staged, files: Sequence[str] | None) -> 
         return None
     here = os.path.relpath(session.directory.resolve(), staged.root.cwd)
     paths = [os.path.normpath(os.path.join(here, each)) for each in files]
-    for path in paths:
+    for name, path in zip(files, paths, strict=True):
         if path not in staged.index:
-            session.debug(f"{quote(path)} is not in Git's index")
+            if name.startswith("-"):
+                raise UsageError(f"{quote(name)} is no option, and no file in Git's index", hint="vml hook --help")
+            session.warn(f"{quote(path)} is not in Git's index", hint="git add comes first")
     return paths
 
 
