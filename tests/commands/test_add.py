@@ -262,6 +262,7 @@ def test_kinds(repo: Repo) -> None:
     (repo.path / "data/run.sh").chmod(0o644)
     (repo.path / "tool").chmod(0o644)
     assert repo.changes() == {"data/run.sh": "modified", "tool": "modified"}
+    assert "tool  (10 B, executable -> file)" in repo.run("status").out
     shutil.rmtree(repo.path / "data")
     repo.run("checkout")
     assert repo.files("data") == before

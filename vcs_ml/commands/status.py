@@ -300,8 +300,7 @@ def _describe(each: Change) -> str:
     name = output.quote(each.path)
     if each.source is not None:
         return f"{output.quote(each.source)} -> {name}"
-    sizes = [output.size(entry.size) for entry in (each.old, each.new) if entry is not None and entry.size >= 0]
-    return f"{name}  ({' -> '.join(dict.fromkeys(sizes))})"
+    return f"{name}  ({each.difference})"
 
 
 def _section(session: Session, title: str, hint: str, rows: list[tuple[str, str]], colour: str) -> None:

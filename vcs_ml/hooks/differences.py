@@ -130,8 +130,7 @@ def _described(project: Project, each: Change) -> str:
     name = quote(in_git(project.prefix, each.path))
     if each.source is not None:
         return f"{quote(in_git(project.prefix, each.source))} -> {name}"
-    sizes = [output.size(entry.size) for entry in (each.old, each.new) if entry is not None and entry.size >= 0]
-    return f"{name}  ({' -> '.join(dict.fromkeys(sizes))})" if sizes else name
+    return f"{name}  ({each.difference})" if each.difference else name
 
 
 def _unstaged(project: Project, found: Status) -> list[str]:

@@ -26,6 +26,7 @@ from vcs_ml.store import objects
 from vcs_ml.store.objects import ObjectId
 
 FILE, EXECUTABLE, SYMLINK = 0, 1, 2
+KINDS = {FILE: "file", EXECUTABLE: "executable", SYMLINK: "symlink"}
 
 PAGE_MAX = 4096  # entries in a page
 LEVEL_MAX = 6  # the highest level for which a 64-bit h has nine bits left; honest names never need it

@@ -14,8 +14,6 @@ from vcs_ml.store.manifest import Read
 from vcs_ml.workspace import status, tracked
 from vcs_ml.workspace.pointer import Pointer
 
-_KINDS = {page.FILE: "file", page.EXECUTABLE: "executable", page.SYMLINK: "symlink"}
-
 
 class Row(NamedTuple):
     """A file, or a directory with the number of its files; `oid` is None for a directory inside a tracked one,
@@ -72,7 +70,7 @@ def _inside(each: Pointer, inner: str, algorithm: Algorithm, read: Read, *, recu
         below = entry.path[len(prefix) :].lstrip(b"/") if inner else entry.path
         name, slash, _ = below.partition(b"/")
         if recursive or not slash:
-            found[path] = Row(path, _KINDS[entry.kind], entry.size, None, objects.blob(entry.digest))
+            found[path] = Row(path, page.KINDS[entry.kind], entry.size, None, objects.blob(entry.digest))
             continue
         folder = "/".join(filter(None, (each.path, inner, os.fsdecode(name))))
         before = found.get(folder, Row(folder, "directory", 0, 0, None))

@@ -26,7 +26,6 @@ from vcs_ml.workspace.project import Project
 _SHOWN = 20
 _SIZE_MAX = 64 << 20  # bytes of a record; ours end with the file that makes them larger than the next number
 _WRITTEN_MAX = 8 << 20
-_KINDS = {page.FILE: "file", page.EXECUTABLE: "executable", page.SYMLINK: "symlink"}
 _LATEST = 1 << 40  # a time that every clock can show
 
 
@@ -85,7 +84,7 @@ def record(project: Project, files: Sequence[Saved]) -> None:
     room = _WRITTEN_MAX
     for number, each in enumerate(files, 1):
         name = objects.format_hash(each.oid, project.algorithm)
-        kind = {} if each.kind == page.FILE else {"kind": _KINDS[each.kind]}
+        kind = {} if each.kind == page.FILE else {"kind": page.KINDS[each.kind]}
         listing.append({"hash": name, **kind, "path": each.path, "size": each.size})
         room -= len(json.dumps(listing[-1], indent=2)) + 40
         if room < 0 or number == len(files):
@@ -120,7 +119,7 @@ class Record(NamedTuple):
 def records(project: Project) -> list[Record]:
     """What is named in `.vml/saved/`, the last first; what cannot be read is passed over."""
     found = []
-    kinds = {name: kind for kind, name in _KINDS.items()}
+    kinds = {name: kind for kind, name in page.KINDS.items()}
     for file in sorted((project.state_dir / "saved").glob("*.json"), reverse=True):
         with contextlib.suppress(
             OSError, ValueError, AttributeError, KeyError, TypeError, OverflowError, RecursionError

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import ExitStack
 from typing import Literal, NamedTuple
 
-from vcs_ml import git, history, regular
+from vcs_ml import git, history, output, regular
 from vcs_ml.errors import UserError
 from vcs_ml.progress import Meter
 from vcs_ml.store import objects, page
@@ -50,6 +50,14 @@ class Change(NamedTuple):
     old: Entry | None
     new: Entry | None
     source: str | None = None
+
+    @property
+    def difference(self) -> str:
+        """In what the sides differ, for people: sizes and kinds."""
+        sides = [each for each in (self.old, self.new) if each is not None and each.size >= 0]
+        sizes = " -> ".join(dict.fromkeys(output.size(each.size) for each in sides))
+        kinds = dict.fromkeys(page.KINDS[each.kind] for each in sides)
+        return f"{sizes}, {' -> '.join(kinds)}" if len(kinds) > 1 else sizes
 
 
 class Missing(NamedTuple):
