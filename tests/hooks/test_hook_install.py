@@ -356,6 +356,21 @@ def test_where_no_hook_can_be(repo: Repo, path: str, word: str) -> None:
     assert snapshot(repo) == before
 
 
+def test_hooks_that_husky_runs(repo: Repo) -> None:
+    repo.git("config", "core.hooksPath", ".husky/_")
+    repo.write(".husky/pre-push", '#!/bin/sh\nnpm test\nvml hook pre-push -- "$@"\n')
+    repo.write(".husky/pre-commit", "# vml hook pre-commit\n")
+    said = repo.fails("install", code=3).err
+    assert 'put a line `vml hook pre-commit -- "$@"` into .husky/pre-commit, and so for post-checkout' in said
+    for name in scripts.NAMES:
+        repo.write(f".husky/{name}", f'vml hook {name} -- "$@"\n')
+
+    assert "call vml: there is nothing to put in place" in repo.run("install").err
+    assert "ok       hooks: called by those that husky runs" in repo.run("doctor").out
+    assert not (repo.path / ".husky/_").exists()
+    assert "take the lines" in repo.fails("uninstall", code=3).err
+
+
 # ---------------------------------------------------------------------- other layouts
 
 

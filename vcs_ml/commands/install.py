@@ -51,6 +51,8 @@ def install(
         session.note(f"merges of pointers and lock files: {', '.join(map(quote, changed))} written; git add it")
     if pre_commit:
         shown |= _configure(session, root)
+    elif native.are_called_by_husky(root):
+        session.note("the hooks that husky runs call vml: there is nothing to put in place")
     else:
         where, done = native.install(root)
         _say(session, where, done)

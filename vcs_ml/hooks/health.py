@@ -35,6 +35,8 @@ def _is_named(root: GitRoot) -> bool:
 
 
 def _hooks(root: GitRoot) -> Finding:
+    if native.are_called_by_husky(root):
+        return Finding("ok", "hooks", "called by those that husky runs")
     where, states = native.looked_at(root)
     is_named = _is_named(root)
     if not any(states.values()):

@@ -77,13 +77,30 @@ def place(root: GitRoot) -> Place:
             f"{_KEY} is {quote(path)}, which is no directory: hooks are turned off here",
             hint=f"git config --{scope} --unset {_KEY}",
         )
-    if directory.name == "_" and directory.parent.name == ".husky":
-        raise UserError(
-            f"the hooks in {quote(path)} are written anew by husky",
-            hint='put a line `vml hook pre-push -- "$@"` into .husky/pre-push, and so for '
-            + ", ".join(name for name in NAMES if name != "pre-push"),
-        )
+    if _is_of_husky(directory):
+        hint = "take the lines with `vml hook` out of .husky, or leave them"
+        if names := _uncalled(directory.parent):
+            hint = f'put a line `vml hook {names[0]} -- "$@"` into .husky/{names[0]}'
+            hint += f", and so for {', '.join(names[1:])}" if names[1:] else ""
+        raise UserError(f"the hooks in {quote(path)} are written anew by husky", hint=hint)
     return Place(directory, shared=_is_shared(root, directory))
+
+
+def are_called_by_husky(root: GitRoot) -> bool:
+    """Whether husky's hooks are in force, and those that it runs call all of ours: then nothing is to be installed."""
+    found = _settings(root)
+    directory = root.cwd / found[-1][1] if found and root.worktree is not None else None
+    return directory is not None and _is_of_husky(directory) and not _uncalled(directory.parent)
+
+
+def _is_of_husky(directory: Path) -> bool:
+    return directory.name == "_" and directory.parent.name == ".husky"
+
+
+def _uncalled(directory: Path) -> list[str]:
+    """Those of our hooks that the hooks in a directory do not call."""
+    texts = {name: _content(directory / name) or b"" for name in NAMES}
+    return [name for name, raw in texts.items() if not re.search(rb"^[^#\n]*\bvml hook " + name.encode(), raw, re.M)]
 
 
 def _is_shared(root: GitRoot, directory: Path) -> bool:
