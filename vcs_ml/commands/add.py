@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.workspace import opening, record, recorded
 from vcs_ml.workspace import targets as targeting
@@ -25,7 +26,7 @@ def add(
     pull: Annotated[
         bool | None, typer.Option("--pull/--no-pull", help="Whether a plain pull brings it.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Track data: store it, write NAME.vml beside it, keep it out of Git.
 

@@ -11,6 +11,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UsageError
+from vcs_ml.options import Groups, Paths
 from vcs_ml.session import Session
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
@@ -29,9 +30,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def checkout(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    paths: Paths = None,
     *,
-    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
+    group: Groups = None,
     rev: Annotated[str | None, typer.Option("--rev", metavar="R", help="As of this commit; pointers stay.")] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Store unsaved bytes first, then replace them.")] = False,
     relink: Annotated[bool, typer.Option("--relink", help="Only bring files into the form of cache.link.")] = False,

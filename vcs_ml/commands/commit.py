@@ -11,6 +11,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UserError
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.store.local import LocalStore
 from vcs_ml.workspace import opening, record, recorded, sources, tracked
@@ -27,7 +28,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def commit(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH|STAGE...]", help="Only these.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Record every change of tracked data: what `vml add` does, for all that is tracked already.
 

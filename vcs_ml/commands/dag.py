@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vcs_ml.errors import UsageError
+from vcs_ml.options import Json
 from vcs_ml.pipeline import drawing, targets
 from vcs_ml.pipeline.drawing import Drawing
 from vcs_ml.pipeline.open import pipeline
@@ -30,7 +31,7 @@ def dag(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid flowchart.")] = False,
     md: Annotated[bool, typer.Option("--md", help="The same in Markdown, as forges show it.")] = False,
     dot: Annotated[bool, typer.Option("--dot", help="For Graphviz.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
     outs: Annotated[bool, typer.Option("--outs", help="Outputs in the place of stages.")] = False,
     collapse: Annotated[bool, typer.Option("--collapse", help="A foreach or matrix as one.")] = False,
 ) -> None:

@@ -17,6 +17,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.metrics import asked, tables
 from vcs_ml.metrics.revision import WORKSPACE, Reader
 from vcs_ml.metrics.tables import TableChange
+from vcs_ml.options import Fetch, Json, Newer, Older
 from vcs_ml.rows import words
 from vcs_ml.session import Session
 from vcs_ml.store import objects
@@ -39,11 +40,11 @@ _COLOURS = {"added": "green", "modified": "yellow", "deleted": "red", "renamed":
 @app.command()
 def diff(
     ctx: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
-    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    a: Older = "HEAD",
+    b: Newer = None,
     others: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
     target: Annotated[
         list[str] | None, typer.Option("--target", "-t", metavar="PATH", help="Only this file or directory.")
     ] = None,
@@ -52,7 +53,7 @@ def diff(
         list[str] | None, typer.Option("--key", metavar="COLUMN", help="With --rows: rows with the same are one row.")
     ] = None,
     md: Annotated[bool, typer.Option("--md", help="A markdown table.")] = False,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+    fetch: Fetch = False,
     files: Annotated[
         bool, typer.Option("--files", help="A and B are pointers or lock files; or what Git gives to a diff command.")
     ] = False,

@@ -9,6 +9,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.hooks import health as hooks
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.workspace import health
 from vcs_ml.workspace.finding import Finding
@@ -24,7 +25,7 @@ def doctor(
     remote: Annotated[
         str | None, typer.Option("--remote", metavar="[NAME]", help="Ask this remote (all), used before or not.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Look at the installation, the project, its store, file systems, remotes and hooks. Exit code 1: a problem.
 

@@ -8,6 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UserError
+from vcs_ml.options import Json, Paths
 from vcs_ml.session import Session
 from vcs_ml.workspace import opening, status, sync, usage
 from vcs_ml.workspace.project import Project
@@ -19,10 +20,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def du(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    paths: Paths = None,
     *,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="Also what any commit names.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Show the size of tracked data, and how much of it the local store has and lacks.
 

@@ -8,6 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UsageError
+from vcs_ml.options import DryTransfer, Groups, Jobs, Json, Paths, Remote
 from vcs_ml.pipeline import shared_runs
 from vcs_ml.session import Session
 from vcs_ml.workspace import dry_run as forecast
@@ -22,11 +23,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def fetch(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    paths: Paths = None,
     *,
-    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
-    remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
+    group: Groups = None,
+    remote: Remote = None,
+    jobs: Jobs = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="What any branch names, too.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", help="What any tag names, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="What any commit names, too.")] = False,
@@ -34,8 +35,8 @@ def fetch(
     runs: Annotated[
         bool, typer.Option("--run-cache", help="Also what is known of runs of stages; vml repro --pull uses it.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    dry_run: DryTransfer = False,
+    json: Json = False,
 ) -> None:
     """Bring data from a remote into the local store; the workspace stays as it is.
 

@@ -9,6 +9,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.hashing import Algorithm
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.fsck import Checked, Problem
@@ -30,7 +31,7 @@ def fsck(
         bool, typer.Option("--deep", help="Read every byte on the remote; of the local store always.")
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Bring back what can be brought back.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Check the local store, or a remote: that all there is has the bytes it should, and that nothing is lost.
 

@@ -9,6 +9,7 @@ import typer
 
 from vcs_ml import output, settings
 from vcs_ml.errors import UsageError
+from vcs_ml.options import Json
 from vcs_ml.pipeline import run_cache
 from vcs_ml.session import Session
 from vcs_ml.store.condemn import GRACE, NOTHING, Done, Plan
@@ -47,7 +48,7 @@ def gc(
     grace: Annotated[
         str | None, typer.Option("--grace", metavar="TIME", help="On a remote: between condemning and deleting (14d).")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Remove data that nothing needs any more, from the local store or a remote. Without --force: say what would go.
 

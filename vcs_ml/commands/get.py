@@ -9,6 +9,7 @@ import typer
 
 from vcs_ml import foreign, output
 from vcs_ml.errors import UsageError
+from vcs_ml.options import Jobs, Json
 from vcs_ml.session import Session
 from vcs_ml.workspace import elsewhere, export, place, sync
 
@@ -26,9 +27,9 @@ def get(
     remote: Annotated[
         str | None, typer.Option("--remote", "-r", metavar="NAME|URL", help="Not its default one.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
+    jobs: Jobs = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Download a tracked file or directory, or a part of one, from another Git repository.
 

@@ -11,6 +11,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.hooks import framework, native, projects
 from vcs_ml.hooks.native import Done, Place
+from vcs_ml.options import Json
 from vcs_ml.output import quote
 from vcs_ml.session import Session
 from vcs_ml.workspace import attributes
@@ -26,7 +27,7 @@ _WORDS = {"installed": "installed", "updated": "brought up to date", "unchanged"
 def install(
     ctx: typer.Context,
     pre_commit: Annotated[bool, typer.Option("--pre-commit", help=f"Write {framework.NAME} instead of hooks.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Let Git run vml: before a commit and a push, after a checkout, merge and rebase; and in merges of pointers.
 

@@ -9,6 +9,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UsageError
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.workspace import opening, versions
 from vcs_ml.workspace.project import Project
@@ -29,7 +30,7 @@ def log(
     follow: Annotated[bool, typer.Option("--follow", help="Also before vml mv moved it.")] = False,
     count: Annotated[int | None, typer.Option("-n", "--max-count", metavar="N", min=1, help="So many.")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask the default remote for lists not here.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Show the versions of tracked data: when it changed, who changed it, how large it was.
 

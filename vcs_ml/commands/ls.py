@@ -8,6 +8,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UserError
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.workspace import listing, opening, tracked
@@ -23,7 +24,7 @@ def ls(
     *,
     rev: Annotated[str | None, typer.Option("--rev", metavar="R", help="As of this commit.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Every file below.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask the default remote for lists not here.")] = False,
 ) -> None:
     """List tracked data, with sizes; a path lists what it holds. The files need not be here.

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from vcs_ml.errors import UsageError
-from vcs_ml.metrics import asked, compare, table
+from vcs_ml.metrics import asked, differences, table
 from vcs_ml.metrics.compare import Collector
 from vcs_ml.metrics.revision import Reader
 from vcs_ml.metrics.table import PRECISION, Order
+from vcs_ml.options import Fetch, Json, Markdown, Newer, Older, Precision, Targets
 from vcs_ml.session import Session
 from vcs_ml.workspace import opening
 from vcs_ml.workspace.project import Project
@@ -31,9 +32,7 @@ def show(
         list[str] | None, typer.Argument(metavar="[REV...]", help="Revisions, A..B, or workspace (default).")
     ] = None,
     *,
-    target: Annotated[
-        list[str] | None, typer.Option("--target", "-t", metavar="PATH", help="Only this file, directory or pattern.")
-    ] = None,
+    target: Targets = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", "-a", help="Every branch, too.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", "-T", help="Every tag, too.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", "-A", help="Every commit, too.")] = False,
@@ -41,12 +40,10 @@ def show(
         str | None, typer.Option("--sort-by", metavar="KEY", help="Revisions in the order of this metric.")
     ] = None,
     descending: Annotated[bool, typer.Option("--desc", help="With --sort-by: the largest first.")] = False,
-    precision: Annotated[
-        int, typer.Option("--precision", metavar="N", min=1, max=17, help="Significant digits.")
-    ] = PRECISION,
-    md: Annotated[bool, typer.Option("--md", help="A Markdown table.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+    precision: Precision = PRECISION,
+    md: Markdown = False,
+    json: Json = False,
+    fetch: Fetch = False,
 ) -> None:
     """Show the metrics of revisions side by side; nothing is checked out for that.
 
@@ -89,20 +86,16 @@ def show(
 @app.command()
 def diff(
     ctx: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
-    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    a: Older = "HEAD",
+    b: Newer = None,
     *,
-    target: Annotated[
-        list[str] | None, typer.Option("--target", "-t", metavar="PATH", help="Only this file, directory or pattern.")
-    ] = None,
+    target: Targets = None,
     every: Annotated[bool, typer.Option("--all", help="What did not change, too.")] = False,
     sort_by: Annotated[Order, typer.Option("--sort-by", help="The largest change first, or by name.")] = "name",
-    precision: Annotated[
-        int, typer.Option("--precision", metavar="N", min=1, max=17, help="Significant digits.")
-    ] = PRECISION,
-    md: Annotated[bool, typer.Option("--md", help="A Markdown table.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+    precision: Precision = PRECISION,
+    md: Markdown = False,
+    json: Json = False,
+    fetch: Fetch = False,
 ) -> None:
     """Show which metrics changed from A (HEAD) to B (the workspace), and by how much.
 
@@ -112,23 +105,16 @@ def diff(
       vml metrics diff main feature --md
       vml metrics diff HEAD~1 HEAD --target eval.json --all
     """
-    session: Session = ctx.obj
-    if json and md:
-        raise UsageError("--json and --md are two forms: leave one out", hint="vml metrics diff --json")
-    project = Project.find(session.directory, session.env)
-    targets = [project.relative(each, session.directory) for each in target or ()]
-    store = opening.open_store(project, session.note)
-    with Reader(project, store, session.progress if fetch else None) as reader:
-        found = compare.between(reader, asked.two(reader, a, b, session.note), "metrics", targets, every=every)
-    both = [found.old, found.new]
-    problems = table.problems(both)
-    nothing = ("there are no metrics" if every else "no metrics changed") + (" as far as is known" if problems else "")
-    if json:
-        session.json({"schema": 1, **table.as_json(found, sort_by)})
-    elif not found.rows and not md:
-        session.note(nothing)
-    else:
-        shown = table.of_rows(found, "metrics", by=sort_by, precision=precision, markdown=md) if found.rows else nothing
-        session.out(table.with_problems(shown, both) if md else shown)
-    for said in problems:
-        session.warn(*said)
+    differences.show(
+        ctx.obj,
+        "metrics",
+        a,
+        b,
+        targets=target or (),
+        every=every,
+        sort_by=sort_by,
+        precision=precision,
+        md=md,
+        json=json,
+        fetch=fetch,
+    )

@@ -19,6 +19,7 @@ from vcs_ml.metrics import asked, plots
 from vcs_ml.metrics.declared import Declarations
 from vcs_ml.metrics.plots import Gathered
 from vcs_ml.metrics.revision import Reader, Revision
+from vcs_ml.options import Newer, Older
 from vcs_ml.output import count, json_text, quote
 from vcs_ml.plots import export, figures, page, templates
 from vcs_ml.plots.figures import Chart
@@ -106,8 +107,8 @@ def show(
 @app.command()
 def diff(
     ctx: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="[A]", help="The older revision.", show_default=False)] = "HEAD",
-    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer one (default: the workspace).")] = None,
+    a: Older = "HEAD",
+    b: Newer = None,
     *,
     target: Target = None,
     out: Out = None,

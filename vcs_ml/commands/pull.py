@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vcs_ml import output
+from vcs_ml.options import DryTransfer, Groups, Jobs, Json, Paths, Remote
 from vcs_ml.pipeline import shared_runs
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
@@ -22,11 +23,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def pull(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these.")] = None,
+    paths: Paths = None,
     *,
-    group: Annotated[list[str] | None, typer.Option("--group", metavar="NAME", help="What belongs to it.")] = None,
-    remote: Annotated[str | None, typer.Option("--remote", "-r", metavar="NAME", help="Not the default one.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Transfers at a time.")] = None,
+    group: Groups = None,
+    remote: Remote = None,
+    jobs: Jobs = None,
     all_branches: Annotated[bool, typer.Option("--all-branches", help="Fetch what any branch names.")] = False,
     all_tags: Annotated[bool, typer.Option("--all-tags", help="Fetch what any tag names.")] = False,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="Fetch what any commit names.")] = False,
@@ -34,8 +35,8 @@ def pull(
     runs: Annotated[
         bool, typer.Option("--run-cache", help="Also what is known of runs of stages; vml repro --pull uses it.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would travel; move no data.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    dry_run: DryTransfer = False,
+    json: Json = False,
 ) -> None:
     """Bring data from a remote and put it into the workspace: `vml fetch`, then `vml checkout`.
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.settings import (
     REMOTE_SETTINGS,
@@ -115,7 +116,7 @@ def add(
 @app.command("list")
 def list_remotes(
     ctx: typer.Context,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """List the remotes; a star marks the default.
 

@@ -10,6 +10,7 @@ import typer
 from vcs_ml import fs, output
 from vcs_ml.errors import UsageError, VmlError
 from vcs_ml.metrics.table import PRECISION
+from vcs_ml.options import Fetch, Precision
 from vcs_ml.report import collect, earlier, forge, junit, markdown, openmetrics, page, record, sides
 from vcs_ml.report.collect import Job
 from vcs_ml.report.model import TITLE, Report
@@ -57,11 +58,9 @@ def report(
         list[str] | None,
         typer.Option("--key", metavar="COLUMN", help="Rows with the same are one row, in tables that have it."),
     ] = None,
-    precision: Annotated[
-        int, typer.Option("--precision", metavar="N", min=1, max=17, help="Significant digits.")
-    ] = PRECISION,
+    precision: Precision = PRECISION,
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="What stands above it.")] = TITLE,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Get what is not here from the default remote.")] = False,
+    fetch: Fetch = False,
     post: Annotated[
         Forge | None, typer.Option("--post", help="Comment on the pull request that this CI job runs for.")
     ] = None,

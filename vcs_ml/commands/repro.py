@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from vcs_ml import fs, output
 from vcs_ml.errors import UsageError
+from vcs_ml.options import Json
 from vcs_ml.pipeline import forecast, junit, reproduce, targets
 from vcs_ml.pipeline.reproduce import Choice, Report, Result, Voice
 from vcs_ml.pipeline.scheduler import Row
@@ -84,7 +85,7 @@ def repro(
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Also write the outcome as JUnit XML.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Bring stages up to date: run those of which something changed, after what they need.
 

@@ -11,6 +11,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.errors import UsageError, UserError
+from vcs_ml.options import Json
 from vcs_ml.pipeline import edit, load, targets, text
 from vcs_ml.pipeline import open as opened
 from vcs_ml.pipeline.stage import FILE, Stage, address
@@ -132,7 +133,7 @@ def _flagged(paths: Paths, **flags: bool) -> Iterator[dict[str, Mapping[str, boo
 def list_stages(
     ctx: typer.Context,
     wanted: Annotated[list[str] | None, typer.Argument(metavar="[TARGET...]", help="Only these.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """List stages, in the order in which they would run.
 

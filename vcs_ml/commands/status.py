@@ -9,6 +9,7 @@ import typer
 
 from vcs_ml import output
 from vcs_ml.hashing import Algorithm
+from vcs_ml.options import Json
 from vcs_ml.session import Session
 from vcs_ml.store import objects
 from vcs_ml.store.page import Entry
@@ -35,7 +36,7 @@ def status(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 1 unless clean; with --remote, also pushed.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
     remote: Annotated[str | None, typer.Option("--remote", metavar="[NAME]", help="Ask a remote what it has.")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Look for pointers in every directory anew.")] = False,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read every file, whatever its times say.")] = False,

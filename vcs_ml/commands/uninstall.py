@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from vcs_ml.hooks import native, projects
 from vcs_ml.hooks.native import Done
+from vcs_ml.options import Json
 from vcs_ml.output import quote
 from vcs_ml.session import Session
 from vcs_ml.workspace import attributes
@@ -18,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def uninstall(
     ctx: typer.Context,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Undo vml install: hooks that were there before are back, those of others stay.
 
