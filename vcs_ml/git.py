@@ -235,6 +235,11 @@ def _common_dir(git_dir: Path) -> Path:
     return (git_dir / text).resolve()
 
 
+def setting(root: GitRoot, key: str) -> str | None:
+    """What Git's configuration has for a key."""
+    return run(["config", "--get", key], root.cwd, ok=(0, 1)).decode("utf-8", "replace").strip() or None
+
+
 def tracked(root: GitRoot, paths: Iterable[str]) -> set[str]:
     """Those of `paths` (from the top of the worktree) that Git's index holds, or holds something below."""
     wanted = set(paths)

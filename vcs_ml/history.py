@@ -284,11 +284,6 @@ def parent(root: GitRoot, commit: str) -> str | None:
     return run(["rev-parse", "-q", "--verify", f"{commit}^"], root.cwd, ok=(0, 1)).decode().strip() or None
 
 
-def setting(root: GitRoot, key: str) -> str | None:
-    """What Git's configuration has for a key."""
-    return run(["config", "--get", key], root.cwd, ok=(0, 1)).decode("utf-8", "replace").strip() or None
-
-
 def lacks_history(root: GitRoot) -> tuple[str, str] | None:
     """Why this clone does not know every commit of where it came from, and what to do; None if it does."""
     if root.is_shallow:

@@ -201,14 +201,12 @@ def _data(job: Job, pair: _Pair, pages: Pages, problems: list[Problem]) -> Data:
 
 def _compared(job: Job, reader: Reader, pair: _Pair, chosen: Sequence[Change]) -> Iterator[TableChange]:
     """The tables, by the key as far as they have its columns in both revisions."""
-    if not job.key:
-        yield from tables.compare(reader, pair.old, pair.new, chosen, largest=_TABLE_MAX)
-        return
-    for each in chosen:
-        found = list(tables.compare(reader, pair.old, pair.new, [each], key=job.key, largest=_TABLE_MAX))
-        if any(isinstance(one.problem, NoColumn) for one in found):
-            found = list(tables.compare(reader, pair.old, pair.new, [each], largest=_TABLE_MAX))
-        yield from found
+    found = tables.compare(reader, pair.old, pair.new, chosen, key=job.key, largest=_TABLE_MAX)
+    for each, table in zip(chosen, found, strict=True):
+        if isinstance(table.problem, NoColumn):
+            yield from tables.compare(reader, pair.old, pair.new, [each], largest=_TABLE_MAX)
+        else:
+            yield table
 
 
 def _graph(pair: _Pair, problems: list[Problem]) -> Graph | None:

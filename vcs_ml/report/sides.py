@@ -116,7 +116,7 @@ def _target(root: GitRoot, env: Mapping[str, str]) -> str:
 def _usual(root: GitRoot) -> Iterator[str]:
     """The names that a default branch may have, the likeliest first."""
     yield f"{_REMOTE}HEAD"
-    default = history.setting(root, "init.defaultBranch")
+    default = git.setting(root, "init.defaultBranch")
     for name in dict.fromkeys(filter(None, (default, "main", "master"))):
         yield from _refs(name)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from vcs_ml import fs, git, history, regular
+from vcs_ml import fs, git, regular
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 from vcs_ml.workspace import pointer_files
@@ -47,7 +47,7 @@ def install(project: Project) -> list[str]:
     """
     changed = _update(project, wanted=True)
     for key, value in driver().items():
-        if history.setting(project.git, key) != value:
+        if git.setting(project.git, key) != value:
             git.run(["config", "--local", "--replace-all", key, value], project.git.cwd)
     return changed
 
@@ -65,7 +65,7 @@ def uninstall(project: Project) -> list[str]:
 def is_installed(project: Project) -> bool:
     """Whether merges in this clone run the driver."""
     text = _read(project)
-    return text is not None and BEGIN in text.splitlines() and bool(history.setting(project.git, "merge.vml.driver"))
+    return text is not None and BEGIN in text.splitlines() and bool(git.setting(project.git, "merge.vml.driver"))
 
 
 def with_block(text: str, *, wanted: bool) -> str:
