@@ -143,24 +143,14 @@ def run(
     files = {stages[each].file for each in chosen} if choice.names else survey.stage_files
     voice = _one_at_a_time(voice)
     logs = project.state_dir / "logs" / run_name()
-    course = _Course(graph, chosen, logs)
+    course = _Course(graph, chosen, logs, voice.say)
     params = signature.Params(project.root)
-    differing = Differing()
-    addresses = {(look.source_of(stages[each]), stages[each].name): each for each in chosen}
-
-    def lost(key: StageKey, why: VmlError | OSError) -> None:
-        address = addresses.get(key)
-        if address is None:  # one that is gone
-            return
-        error = turn.error_of(address, why)
-        text = f"stage {address}: what it made cannot be recorded: {error.message.removeprefix(f'stage {address}: ')}"
-        course.lost[address] = UserError(text, hint=error.hint)
-        voice.say(f"{address}: failed (what it made cannot be recorded)")
-
     with (
         _telling(course, stopped),
         Groups() as groups,
-        Ledger(project, store, pointers, voice.meter, waiting=voice.say, check=groups.check, lost=lost) as ledger,
+        Ledger(
+            project, store, pointers, voice.meter, waiting=voice.say, check=groups.check, lost=course.lose
+        ) as ledger,
     ):
 
         def reader() -> Reader:
@@ -174,67 +164,22 @@ def run(
             early = ahead.errors(project, graph, chosen, reader(), ledger.locks, in_git=in_git, options=options)
         if early and not keep_going:
             return Report(_refused(graph, chosen, early), [], early, early, switched_off(graph, choice))
+        for address, error in early.items():
+            voice.say(f"{address}: cannot run ({error.why})")
         hidden = Ignored(project, (stages[each] for each in chosen if not stages[each].frozen and each not in early))
         shared = Run(
             project, store, graph, ledger, env, reader, groups, logs, voice.write, voice.say,
             in_git, named(graph, choice), options, jobs > 1, hidden, course.reasons, {**early}, course.waits,
         )  # fmt: skip
-        for address, error in early.items():
-            voice.say(f"{address}: cannot run ({error.why})")
-
-        fetcher = missing.Fetcher(shared, voice.show)
-
-        def take(address: str) -> Outcome:
-            if options.pull:
-                fetcher.fetch(stages[address])
-            outcome = turn.take(shared, address)
-            with ledger.open():
-                differing.look(stages[address], ledger.gauge)
-            return outcome
-
-        def work(address: str) -> Outcome:
-            course.begun.add(address)
-            if address in early:
-                return Outcome("failed", early[address].why)
-            try:
-                return take(address)
-            except (VmlError, OSError) as error:
-                shared.errors[address] = turn.error_of(address, error)
-                return Outcome("failed", shared.errors[address].message)
-
-        def done(row: Row) -> None:
-            course.ended[row.name] = row
-            if row.state == "failed" and row.name not in early:
-                voice.say(f"{row.name}: failed ({row.why})")
-            if row.state == "ran" and row.name in beyond:
-                voice.say(f"{row.name}: it asks for more than there is ({beyond[row.name]}), and had all of that alone")
-                beyond.clear()  # said once
-
-        limits = scheduler.machine(env)
-        # Who asks for N jobs wants N jobs: a stage that says nothing takes one core.
-        limits = limits._replace(cpu=max(limits.cpu, jobs))
-        needs = {each: Resources(*stages[each].resources) for each in chosen}
-        beyond = {each: what for each, need in needs.items() if (what := scheduler.beyond(need, limits))}
-        rows = scheduler.run(
-            graphs.waits(graph, chosen),
-            work,
-            groups=groups,
-            slots=jobs,
-            needs=needs,
-            mutexes={each: stages[each].mutex for each in chosen if stages[each].mutex},
-            limits=limits,
-            keep_going=keep_going,
-            done=done,
-            late=lambda: next(iter(course.lost), ""),
-        )
+        turns = _Turns(shared, course, early, voice.show)
+        _schedule(turns, jobs=jobs, keep_going=keep_going)
         if hidden.told:
             # What has come of the stages is told also where this fails, as on a full disk.
             with contextlib.suppress(VmlError, OSError), ledger.open():
                 hidden.take_back(ledger.gauge.pointers)
     drop_old_logs(logs.parent)
-    course.ended.update((row.name, row) for row in rows)
     errors = {**shared.errors, **course.lost}
-    return Report(course.results(), differing.found, errors, early, switched_off(graph, choice))
+    return Report(course.results(), turns.differing.found, errors, early, switched_off(graph, choice))
 
 
 def _refuse_inside(project: Project, env: Mapping[str, str]) -> None:
@@ -249,13 +194,25 @@ def _refuse_inside(project: Project, env: Mapping[str, str]) -> None:
 class _Course:
     """How far a run has come, the reasons that its stages had, and those that ended well and could not be recorded."""
 
-    def __init__(self, graph: Graph, chosen: Sequence[str], logs: Path) -> None:
-        self.graph, self.chosen, self.logs = graph, chosen, logs
+    def __init__(self, graph: Graph, chosen: Sequence[str], logs: Path, say: Callable[[str], None]) -> None:
+        self.graph, self.chosen, self.logs, self.say = graph, chosen, logs, say
         self.begun: set[str] = set()
         self.ended: dict[str, Row] = {}
         self.reasons: dict[str, list[Reason]] = {}
         self.waits: dict[str, str] = {}
         self.lost: dict[str, VmlError] = {}
+
+    def lose(self, key: StageKey, why: VmlError | OSError) -> None:
+        """A stage ended well, and what it made could not be recorded."""
+        stages = self.graph.stages
+        keys = {(look.source_of(stages[each]), stages[each].name): each for each in self.chosen}
+        address = keys.get(key)
+        if address is None:  # one that is gone
+            return
+        error = turn.error_of(address, why)
+        text = f"stage {address}: what it made cannot be recorded: {error.message.removeprefix(f'stage {address}: ')}"
+        self.lost[address] = UserError(text, hint=error.hint)
+        self.say(f"{address}: failed (what it made cannot be recorded)")
 
     def results(self) -> list[Result]:
         """What became of each stage until now."""
@@ -277,6 +234,68 @@ class _Course:
             self.reasons.get(address, ()),
             log if log.exists() else None,
         )
+
+
+class _Turns:
+    """The turns of the stages that `run` shares; of those in `early` it is known that they cannot run."""
+
+    def __init__(self, run: Run, course: _Course, early: Mapping[str, Lacking], show: Callable[[str], Any]) -> None:
+        self.run, self.course, self.early = run, course, early
+        self.differing = Differing()
+        self._fetcher = missing.Fetcher(run, show)
+
+    def work(self, address: str) -> Outcome:
+        """Bring a stage up to date."""
+        self.course.begun.add(address)
+        if address in self.early:
+            return Outcome("failed", self.early[address].why)
+        try:
+            return self._take(address)
+        except (VmlError, OSError) as error:
+            self.run.errors[address] = turn.error_of(address, error)
+            return Outcome("failed", self.run.errors[address].message)
+
+    def _take(self, address: str) -> Outcome:
+        stage, ledger = self.run.graph.stages[address], self.run.ledger
+        if self.run.options.pull:
+            self._fetcher.fetch(stage)
+        outcome = turn.take(self.run, address)
+        with ledger.open():
+            self.differing.look(stage, ledger.gauge)
+        return outcome
+
+
+def _schedule(turns: _Turns, *, jobs: int, keep_going: bool) -> None:
+    """Give each stage of the course its turn, once those that it waits for have ended."""
+    run, course = turns.run, turns.course
+    stages = {each: run.graph.stages[each] for each in course.chosen}
+    limits = scheduler.machine(run.env)
+    # Who asks for N jobs wants N jobs: a stage that says nothing takes one core.
+    limits = limits._replace(cpu=max(limits.cpu, jobs))
+    needs = {each: Resources(*stage.resources) for each, stage in stages.items()}
+    beyond = {each: what for each, need in needs.items() if (what := scheduler.beyond(need, limits))}
+
+    def done(row: Row) -> None:
+        course.ended[row.name] = row
+        if row.state == "failed" and row.name not in turns.early:
+            run.say(f"{row.name}: failed ({row.why})")
+        if row.state == "ran" and row.name in beyond:
+            run.say(f"{row.name}: it asks for more than there is ({beyond[row.name]}), and had all of that alone")
+            beyond.clear()  # said once
+
+    rows = scheduler.run(
+        graphs.waits(run.graph, course.chosen),
+        turns.work,
+        groups=run.groups,
+        slots=jobs,
+        needs=needs,
+        mutexes={each: stage.mutex for each, stage in stages.items() if stage.mutex},
+        limits=limits,
+        keep_going=keep_going,
+        done=done,
+        late=lambda: next(iter(course.lost), ""),
+    )
+    course.ended.update((row.name, row) for row in rows)
 
 
 @contextlib.contextmanager
