@@ -22,7 +22,7 @@ def save(page: Page, target: Path, *, height: int) -> None:
 
 def main(pages: Path, target: Path) -> None:
     with browser.started(pages / "profile") as started:
-        save(started.open(pages / "report.html", 840), target / "report.png", height=645)
+        save(started.open(pages / "report.html", 840), target / "report.png", height=530)
         save(started.open(pages / "plots.html", 1120), target / "plots.png", height=560)
 
 
