@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -498,3 +499,45 @@ def test_a_forged_record_leads_nowhere(repo: Repo) -> None:
     record.write_text('{"files": [{"hash": "\\u001b[2J", "path": "b", "size": 1}], "schema": 1, "time": 1e300}')
     assert '"\\033[2J"' in repo.run("checkout", "--saved").out
     assert "is not a hash" in repo.fails("checkout", "--saved", "b", code=3).err
+
+
+def test_data_that_a_merge_took_out_of_gitignore_is_kept_out_of_git_again(repo: Repo) -> None:
+    repo.write("d/1", "1")
+    repo.write("single", "1")
+    repo.run("add", "d", "single")
+    repo.commit()
+    repo.git("checkout", "-q", "-b", "topic")
+    repo.write("d/2", "2")
+    repo.write("single", "2")
+    repo.run("add", "d", "single")
+    repo.commit()
+    repo.git("checkout", "-q", "main")
+    repo.run("checkout")
+    repo.run("rm", "d", "single")
+    repo.commit()
+    subprocess.run(["git", "merge", "-q", "topic"], cwd=repo.path, check=False, capture_output=True)
+    repo.commit()  # keeps the pointers
+    assert not (repo.path / ".gitignore").exists()
+
+    assert "Git ignores this data again: git add .gitignore" in repo.run("checkout").err
+
+    assert repo.git("status", "--porcelain") == "?? .gitignore\n"
+    assert "again" not in repo.run("checkout").err
+    repo.write(".gitignore", "s*\nd/\n")  # which does as well
+    shutil.rmtree(repo.path / "d")
+    assert "again" not in repo.run("checkout").err
+    assert "again" not in repo.run("add", "d", "single").err
+    repo.write(".gitignore", "")
+    assert "Git ignores this data again: git add .gitignore" in repo.run("add", "d", "single").err
+    assert repo.git("status", "--porcelain") == "?? .gitignore\n"
+
+
+def test_a_gitignore_that_is_a_link_is_left_alone(repo: Repo) -> None:
+    repo.write("d/1", "1")
+    repo.run("add", "d")
+    (repo.path / ".gitignore").rename(repo.path / "elsewhere")
+    (repo.path / ".gitignore").symlink_to("elsewhere")
+    shutil.rmtree(repo.path / "d")
+    repo.run("checkout")
+    assert repo.files("d") == {"1": b"1"}
+    assert (repo.path / ".gitignore").is_symlink()

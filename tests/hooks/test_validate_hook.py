@@ -214,7 +214,7 @@ def test_a_new_pointer_for_what_git_has(repo: Repo) -> None:
     assert problems(repo) == [
         "data.vml: data is tracked here, and Git has 5 files of it (data/0, data/1, data/2, ...), too"
     ]
-    assert hints(repo) == ["git rm -r -q --cached data leaves it to vml"]
+    assert hints(repo) == ["git rm -r -q --cached data && vml add data leaves it to vml"]
 
 
 def test_a_pointer_inside_of_what_another_tracks(data: Repo) -> None:

@@ -17,7 +17,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import checkout as checking
-from vcs_ml.workspace import opening, recovery, resolve, sources, sync, tracked
+from vcs_ml.workspace import opening, recorded, recovery, resolve, sources, sync, tracked
 from vcs_ml.workspace import relink as relinking
 from vcs_ml.workspace import saved as saving
 from vcs_ml.workspace.groups import Selection
@@ -177,3 +177,5 @@ def report(session: Session, project: Project, done: checking.Result) -> None:
     if done.removed:
         parts.append(f"{output.count(done.removed, 'file')} removed")
     session.note(", ".join(parts) if parts else "nothing to do: the workspace is what the pointers say")
+    if again := recorded.ignored_again(project, session.directory):
+        session.note(again)

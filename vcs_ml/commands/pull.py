@@ -11,7 +11,7 @@ from vcs_ml.options import DryTransfer, Groups, Jobs, Json, Paths, Remote
 from vcs_ml.pipeline import shared_runs
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
-from vcs_ml.workspace import checkout, opening, sync, tracked
+from vcs_ml.workspace import checkout, opening, recorded, sync, tracked
 from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
@@ -104,3 +104,5 @@ def pull(
     gone_now = f"{output.count(done.removed, 'file')} removed" if done.removed else ""
     known = f"run cache: {output.count(new_runs, 'run')} new" if new_runs else ""
     session.note(", ".join(filter(None, (got, wrote, gone_now, known))) or "everything is here already")
+    if again := recorded.ignored_again(project, session.directory):
+        session.note(again)

@@ -126,6 +126,8 @@ def _in_git(staged: Staged, claim: Claim, files: list[str]) -> Problem:
     few = files if len(files) <= _SHOWN else [claim.path]
     command = staged.typed.git("rm", "-r", "-q", "--cached", paths=few)
     stages = (claim.maker,) if claim.maker else ()
+    if not claim.maker:  # which also lets Git ignore it, where a merge has lost that
+        command += f" && {staged.typed.vml('add', paths=[claim.path], project=staged.project_of(claim.path) or '')}"
     return Problem(claim.source, what, f"{command} leaves it to vml", _line(staged, claim), stages)
 
 

@@ -15,7 +15,18 @@ from vcs_ml.store import ingest, manifest, objects
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.store.page import Entry
-from vcs_ml.workspace import delete, litter, lock_files, planning, saved, single, snapshot, tracked, write
+from vcs_ml.workspace import (
+    delete,
+    litter,
+    lock_files,
+    planning,
+    pointer_files,
+    saved,
+    single,
+    snapshot,
+    tracked,
+    write,
+)
 from vcs_ml.workspace import index as stat_index
 from vcs_ml.workspace.ignore import Ignore
 from vcs_ml.workspace.index import Index, Known
@@ -73,7 +84,9 @@ def checkout(
     else:
         plans = list(_possible(work, wanted, left))
     kept = planning.save_or_refuse(project, store, plans, force=force, meter=meter)
-    _ignore(project, [plan.each.path for plan in plans if plan.each.lock and plan.puts])
+    coming = [plan.each for plan in plans if plan.puts]
+    _ignore(project, [each.path for each in coming if each.lock])
+    pointer_files.keep_out(project, [each for each in coming if not each.lock])
     written = removed = size = 0
     changed: set[str] = set()
     for first in plans:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 from typing import Final
 
@@ -97,6 +97,18 @@ def _split(lines: list[str]) -> tuple[list[str], set[str], list[str], bool]:
             # Inside the block, somebody else's line: it ends a block that has lost its end.
             (after if found else before).append(line)
     return before, entries, after, found
+
+
+def listed(directory: Path, names: Iterable[str]) -> set[str]:
+    """Those of `names` that stand in `directory/.gitignore` as we write them; all where that is a link, or no file, of
+    which Git reads nothing.
+    """
+    try:
+        raw = regular.read(directory / ".gitignore", MAX_SIZE) or b""
+    except UserError:
+        return set(names)
+    lines = set(raw.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n"))
+    return {name for name in names if escape(name) in lines}
 
 
 def update(directory: Path, add: Set[str], remove: Set[str], *, scratch: Path | None = None) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from vcs_ml import fs, regular
 from vcs_ml.errors import UserError
 from vcs_ml.store.ingest import stat_numbers
-from vcs_ml.workspace import gitignore, lockfile, pointer_files, tracked
+from vcs_ml.workspace import lockfile, pointer_files, tracked
 from vcs_ml.workspace.item import Item
 from vcs_ml.workspace.lockfile import LockFile, LockWriter, StageRecord
 from vcs_ml.workspace.pointer import Pointer
@@ -63,7 +63,7 @@ class LockFiles:
                 after |= _cached(stages.values())
                 writer.put(stages)
                 contents[source] = writer.serialize()
-            touched = [*_ignore(project, after, add=True), *contents]
+            touched = [*pointer_files.ignore(project, after, add=True), *contents]
             fs.write_many({project.root / source: raw for source, raw in contents.items()}, scratch=project.tmp_dir)
         except BaseException:
             for source in changes:  # what was not written must not be written later, with something else
@@ -72,7 +72,7 @@ class LockFiles:
         for source in contents:
             self._known[source] = (_stamp(project.root / source), self._known[source][1])
         if gone := before - after:
-            touched += _ignore(project, gone - _tracked(project, gone), add=False)
+            touched += pointer_files.ignore(project, gone - _tracked(project, gone), add=False)
         pointer_files.stage(project, touched)
 
 
@@ -80,13 +80,13 @@ def ignore(project: Project, paths: Iterable[str]) -> None:
     """Let Git ignore outputs that are about to be made, as far as their directories are there. The caller holds the
     worktree's lock, as for `unignore`.
     """
-    pointer_files.stage(project, _ignore(project, paths, add=True))
+    pointer_files.stage(project, pointer_files.ignore(project, paths, add=True))
 
 
 def unignore(project: Project, paths: Collection[str]) -> None:
     """Take that back, where nothing tracks them."""
     if paths:
-        pointer_files.stage(project, _ignore(project, set(paths) - _tracked(project, paths), add=False))
+        pointer_files.stage(project, pointer_files.ignore(project, set(paths) - _tracked(project, paths), add=False))
 
 
 def record(project: Project, outs: Sequence[Pointer]) -> None:
@@ -132,20 +132,3 @@ def _tracked(project: Project, paths: Iterable[str]) -> set[str]:
         return {path for path in paths if owners.of(path)}
     except UserError:
         return set(paths)
-
-
-def _ignore(project: Project, paths: Iterable[str], *, add: bool) -> list[str]:
-    """Put the names of `paths` into .gitignore files, or take them out; the files that this changed."""
-    names: dict[str, set[str]] = {}
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        names.setdefault(folder, set()).add(name)
-    touched = []
-    for folder, some in sorted(names.items()):
-        project.refuse_link_above(pointer_files.join(folder, min(some)))
-        place = project.root / folder
-        if not place.is_dir():
-            continue
-        if gitignore.update(place, some if add else set(), set() if add else some, scratch=project.tmp_dir):
-            touched.append(pointer_files.join(folder, ".gitignore"))
-    return touched

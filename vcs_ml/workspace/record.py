@@ -70,6 +70,7 @@ def add(project: Project, store: LocalStore, wanted: Sequence[Target], *, meter:
         done = take(Job(project, store, batch, Ignore(project.root), meter, {}), files, wanted)
     changed = [each.recorded.new for each in done if each.recorded.old != each.recorded.new]
     pointer_files.write(project, [each for each in changed if not each.lock])
+    pointer_files.keep_out(project, [new for old, new in (each.recorded[1:3] for each in done) if old == new])
     lock_files.record(project, [each for each in changed if each.lock])
     for each in done:
         each.settle()

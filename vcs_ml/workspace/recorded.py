@@ -18,7 +18,7 @@ from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 20
-_IGNORES = ":(top)*.gitignore"
+_EVERY_IGNORE = ":(top)*.gitignore"
 MEND = "vml fsck --repair mends the store; vml unprotect makes files private before they are changed"
 
 
@@ -87,7 +87,7 @@ def for_git(project: Project, start: Path) -> str | None:
         return None
     names = [os.path.relpath(project.root / path, start) for path in files]
     if len(files) > _SHOWN:
-        names = [f":(top,glob){project.in_git('**/' + lockfile.NAME)}", _IGNORES]
+        names = [f":(top,glob){project.in_git('**/' + lockfile.NAME)}", _EVERY_IGNORE]
     if len(outs) > _SHOWN:
         return f"git add {shlex.join(names)}  # and {len(outs)} outputs, which git status shows"
     return f"git add {shlex.join([*names, *(os.path.relpath(project.root / path, start) for path in outs)])}"
@@ -99,7 +99,7 @@ def _of_stages(project: Project) -> tuple[list[str], list[str]]:
     locks = [path for path in there if os.path.basename(path) == lockfile.NAME]
     if not locks:
         return [], []
-    ignores = [path for path in there if os.path.basename(path) == ".gitignore"]
+    ignores = [path for path in _ignores(project) if path in there]
     outs = {path: path for path in there if not path.endswith((lockfile.NAME, ".gitignore", SUFFIX))}
     if outs:
         news = git.news(project.git, [project.in_git(path) for path in outs])
@@ -119,19 +119,36 @@ def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]
     changed = [each for each in done if each.state != "unchanged"]
     if changed and not project.config.autostage:
         lines.append(f"\nTo record this in Git:\n  git add {' '.join(_written(project, changed, start))}")
+    elif again := ignored_again(project, start):
+        lines.append(again)
     return lines
+
+
+def ignored_again(project: Project, start: Path) -> str | None:
+    """What to tell where data had to be kept out of Git once more, which `git add` does not know yet."""
+    files = _ignores(project)
+    if not files or project.config.autostage:
+        return None
+    names = shlex.join(os.path.relpath(project.root / each, start) for each in files)
+    return f"Git ignores this data again: git add {names}"
+
+
+def _ignores(project: Project) -> list[str]:
+    """The .gitignore files that were written."""
+    return sorted(each for each in project.written if os.path.basename(each) == ".gitignore")
 
 
 def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list[str]:
     """The files that Git should be given, as a shell in `start` would write them; globs where they are many."""
     if len(changed) > _SHOWN:
-        every = [f":(top,glob){project.in_git('**/*' + SUFFIX)}", _IGNORES]
+        every = [f":(top,glob){project.in_git('**/*' + SUFFIX)}", _EVERY_IGNORE]
         return [shlex.quote(path) for path in (*every, *{each.new.lock: None for each in changed if each.new.lock})]
     files: dict[str, None] = {}
     for each in changed:
         files[each.new.source] = None
         if each.old is None:
             files[pointer_files.join(each.path.rpartition("/")[0], ".gitignore")] = None
+    files |= dict.fromkeys(_ignores(project))
     for paths in _of_stages(project):
         files |= dict.fromkeys(paths)
     return [shlex.quote(os.path.relpath(project.root / path, start)) for path in files]
