@@ -189,6 +189,17 @@ def test_a_project_that_is_not_in_git(repo: Repo) -> None:
     assert problems(new, code=0) == []
 
 
+def test_markers_that_were_committed(data: Repo) -> None:
+    data.write("data.vml", "{\n<<<<<<< HEAD\n}\n")
+    data.git("commit", "-qam", "markers")
+    assert problems(data) == ["data.vml:2: it has conflict markers from a merge"]
+    assert hints(data) == ["vml checkout --merge data.vml says where its versions are, for it was committed like this"]
+    refused = data.fails("checkout", "--merge", "data.vml", code=3).err
+    assert "git checkout HEAD^1 -- data.vml" in refused.replace(
+        data.git("rev-parse", "--short", "HEAD").strip(), "HEAD"
+    )
+
+
 # ---------------------------------------------------------------------- what is claimed twice
 
 

@@ -146,6 +146,9 @@ def _refused(
     if fault is not None and fault.conflict and staged.operation is not None:
         again = staged.typed.git("checkout", "-m", "--", paths=[path])
         hint = f"{again} && {staged.typed.vml('checkout', '--merge', paths=[path], project=project)} merges it"
+    elif fault is not None and fault.conflict and all(each.path != path for each in staged.changes):
+        again = staged.typed.vml("checkout", "--merge", paths=[path], project=project)
+        hint = f"{again} says where its versions are, for it was committed like this"
     elif not hint or hint.startswith(_OTHER_HINT):
         hint = f"{_back(staged, path)}; {mend}"
     line = fault.line if fault is not None else line_of(raw, keys) if keys else None
