@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcs_ml import output
@@ -68,28 +69,40 @@ def test_code_cannot_be_left() -> None:
     assert output.code(" ") == ""
 
 
-@pytest.mark.parametrize("name", ["a", "a b", "größe", "数据.csv", "😀", "#x", "a'b"])
-def test_harmless_paths_are_not_quoted(name: str) -> None:
+@pytest.mark.parametrize("name", ["a", "größe", "数据.csv", "sub/vml.yaml:train", "train@0.5", "main~1", "x=1", "-q"])
+def test_harmless_names_are_not_quoted(name: str) -> None:
     assert output.quote(name) == name
     assert output.quote(Path(name)) == name
 
 
-@pytest.mark.parametrize("name", [b"a\nb", b'a"b', b"a\\b", b"\x1b[31m", b"\xff\xfe", b"tab\there", "a\nö".encode()])
-def test_odd_paths_are_quoted_as_git_does(name: bytes, tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    (tmp_path / output.os.fsdecode(name)).write_bytes(b"")
-    listed = subprocess.run(
-        ["git", "-c", "core.quotepath=off", "ls-files", "-o"], cwd=tmp_path, check=True, capture_output=True
-    ).stdout.rstrip(b"\n")
-    quoted = output.quote(name)
-    # Git leaves bytes that are no UTF-8 as they are; a terminal is better off without them.
-    assert quoted == '"\\377\\376"' if name == b"\xff\xfe" else quoted.encode() == listed
+def in_bash(text: str) -> bytes:
+    """What a shell takes a word for."""
+    done = subprocess.run(["bash", "-c", f"printf %s {text}"], check=True, capture_output=True)
+    assert not done.stderr
+    return done.stdout
+
+
+@settings(max_examples=60)
+@given(st.binary(min_size=1).filter(lambda raw: b"\0" not in raw) | st.text("a$`'\"\\!*?~# \n(){}|&;<>é", min_size=1))
+def test_names_are_one_word_of_a_shell(name: bytes | str) -> None:
+    raw = os.fsencode(name)
+    quoted = output.quote(raw)
+    assert quoted.isprintable()
+    assert in_bash(quoted) == raw
 
 
 def test_invisible_characters_are_quoted() -> None:
-    assert output.quote("a\u202eb") == '"a\\342\\200\\256b"'
-    assert output.quote("a ") == '"a "'
-    assert output.quote("") == '""'
+    assert output.quote("a\u202eb") == "$'a\\342\\200\\256b'"
+    assert output.quote("a ") == "'a '"
+    assert output.quote("") == "''"
+    assert output.quote("a\nb'c") == r"$'a\nb\'c'"
+
+
+@pytest.mark.parametrize(
+    ("path", "word"), [("-x", "./-x"), (":x", "./:x"), ("a b", "'a b'"), ("- x", "'./- x'"), ("a", "a")]
+)
+def test_paths_as_arguments(path: str, word: str) -> None:
+    assert output.word(path) == word
 
 
 def test_writing_never_fails_on_odd_text() -> None:

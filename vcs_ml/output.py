@@ -1,10 +1,11 @@
-"""How things look on a terminal and in a pipe: tables, sizes, counts, JSON, quoted paths, colour."""
+"""How things look on a terminal and in a pipe: tables, sizes, counts, JSON, quoted names, colour."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -18,9 +19,10 @@ _ESCAPES: Final = {
     ord("\v"): "\\v",
     ord("\f"): "\\f",
     ord("\r"): "\\r",
-    ord('"'): '\\"',
+    ord("'"): "\\'",
     ord("\\"): "\\\\",
 }
+_HARMLESS: Final = re.compile(r"[\w@%+:,./-][\w@%+:,./=~-]*")  # to every shell
 # What moves the cursor, and what turns the order of letters round.
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -146,12 +148,22 @@ def _encoder(newline: str) -> json.JSONEncoder:
     return json.JSONEncoder(ensure_ascii=False, separators=(f",{newline}", ": "))
 
 
-def quote(path: str | bytes | os.PathLike[str]) -> str:
-    """A path for messages: as it is where that is harmless, else quoted as Git does it (`"a\\nb"`)."""
-    text = os.fsdecode(path)
-    if text and text.isprintable() and '"' not in text and "\\" not in text and text == text.strip():
+def quote(name: str | bytes | os.PathLike[str]) -> str:
+    """A name for messages, which is one word for a shell too, since people paste what hints say: as it is where that is
+    harmless, else quoted, what cannot be seen or is no UTF-8 as bash, zsh and ksh take it (`$'a\\nb'`).
+    """
+    text = os.fsdecode(name)
+    if _HARMLESS.fullmatch(text):
         return text
-    return '"' + "".join(_escape(char) for char in text) + '"'
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escape, text))}'"
+
+
+def word(path: str | os.PathLike[str]) -> str:
+    """A path as an argument of a command: `quote`, and neither an option nor magic of a pathspec."""
+    text = os.fspath(path)
+    return quote(f"./{text}" if text.startswith(("-", ":")) else text)
 
 
 def _escape(char: str) -> str:

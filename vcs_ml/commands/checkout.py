@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -141,7 +140,7 @@ def _merge_again(session: Session, paths: Sequence[str]) -> None:
 def _for_git(session: Session, project: Project, settled: Sequence[str]) -> None:
     """Say how Git is told that files are settled, where core.autostage has not done it."""
     if settled and not project.config.autostage:
-        files = shlex.join(os.path.relpath(project.root / source, session.directory) for source in settled)
+        files = " ".join(output.word(os.path.relpath(project.root / each, session.directory)) for each in settled)
         session.note(f"\nTo tell Git that this is settled:\n  git add {files}")
 
 

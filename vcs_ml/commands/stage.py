@@ -110,7 +110,7 @@ def add(
     where = address(source, name)
     steps = [f"vml repro {shlex.quote(where)}"]
     if not project.config.autostage:
-        steps.append(f"git add {shlex.quote(os.path.relpath(project.root / source, session.directory))}")
+        steps.append(f"git add {output.word(os.path.relpath(project.root / source, session.directory))}")
     session.note("\n".join(("\nnext:", *(f"  {step}" for step in steps))))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from vcs_ml.git import GitRoot
+from vcs_ml.output import word
 
 _WILD: Final = frozenset("*?[]\\")
 
@@ -50,13 +50,3 @@ class Typed:
                 found = self.project_around(folder.rpartition("/")[0]) if folder else None
             self._projects[folder] = found
         return self._projects[folder]
-
-
-def word(text: str) -> str:
-    """One word for a shell, also of what cannot be seen or is no UTF-8 (as bash, zsh and ksh take it)."""
-    if text.startswith(("-", ":")):
-        text = f"./{text}"  # neither an option nor magic of a pathspec
-    if text.isprintable():
-        return shlex.quote(text)
-    plain = (chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\{byte:03o}" for byte in os.fsencode(text))
-    return f"$'{''.join(plain)}'"

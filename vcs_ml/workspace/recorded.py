@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -85,12 +84,14 @@ def for_git(project: Project, start: Path) -> str | None:
     files, outs = _of_stages(project)
     if not files or project.config.autostage:
         return None
-    names = [os.path.relpath(project.root / path, start) for path in files]
-    if len(files) > _SHOWN:
-        names = [f":(top,glob){project.in_git('**/' + lockfile.NAME)}", _EVERY_IGNORE]
+    if len(files) <= _SHOWN:
+        names = _typed(project, files, start)
+    else:
+        locks = f":(top,glob){project.in_git('**/' + lockfile.NAME)}"
+        names = f"{quote(locks)} {quote(_EVERY_IGNORE)}"
     if len(outs) > _SHOWN:
-        return f"git add {shlex.join(names)}  # and {len(outs)} outputs, which git status shows"
-    return f"git add {shlex.join([*names, *(os.path.relpath(project.root / path, start) for path in outs)])}"
+        return f"git add {names}  # and {len(outs)} outputs, which git status shows"
+    return " ".join(["git add", names, *([_typed(project, outs, start)] if outs else [])])
 
 
 def _of_stages(project: Project) -> tuple[list[str], list[str]]:
@@ -118,7 +119,7 @@ def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]
         lines = [f"{output.count(len(done), 'path')}, {output.size(sum(each.new.size for each in done))} ({parts})"]
     changed = [each for each in done if each.state != "unchanged"]
     if changed and not project.config.autostage:
-        lines.append(f"\nTo record this in Git:\n  git add {' '.join(_written(project, changed, start))}")
+        lines.append(f"\nTo record this in Git:\n  git add {_written(project, changed, start)}")
     elif again := ignored_again(project, start):
         lines.append(again)
     return lines
@@ -129,8 +130,7 @@ def ignored_again(project: Project, start: Path) -> str | None:
     files = _ignores(project)
     if not files or project.config.autostage:
         return None
-    names = shlex.join(os.path.relpath(project.root / each, start) for each in files)
-    return f"Git ignores this data again: git add {names}"
+    return f"Git ignores this data again: git add {_typed(project, files, start)}"
 
 
 def _ignores(project: Project) -> list[str]:
@@ -138,11 +138,12 @@ def _ignores(project: Project) -> list[str]:
     return sorted(each for each in project.written if os.path.basename(each) == ".gitignore")
 
 
-def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list[str]:
+def _written(project: Project, changed: Sequence[Recorded], start: Path) -> str:
     """The files that Git should be given, as a shell in `start` would write them; globs where they are many."""
     if len(changed) > _SHOWN:
         every = [f":(top,glob){project.in_git('**/*' + SUFFIX)}", _EVERY_IGNORE]
-        return [shlex.quote(path) for path in (*every, *{each.new.lock: None for each in changed if each.new.lock})]
+        locks = dict.fromkeys(each.new.lock for each in changed if each.new.lock)
+        return " ".join([*map(quote, every), *([_typed(project, locks, start)] if locks else [])])
     files: dict[str, None] = {}
     for each in changed:
         files[each.new.source] = None
@@ -151,4 +152,9 @@ def _written(project: Project, changed: Sequence[Recorded], start: Path) -> list
     files |= dict.fromkeys(_ignores(project))
     for paths in _of_stages(project):
         files |= dict.fromkeys(paths)
-    return [shlex.quote(os.path.relpath(project.root / path, start)) for path in files]
+    return _typed(project, files, start)
+
+
+def _typed(project: Project, files: Iterable[str], start: Path) -> str:
+    """Files of the project as arguments, for a shell in `start`."""
+    return " ".join(output.word(os.path.relpath(project.root / path, start)) for path in files)
