@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml import output
+from vcs_ml import git, output
 from vcs_ml.errors import UsageError
 from vcs_ml.options import Groups, Paths
 from vcs_ml.session import Session
@@ -17,7 +17,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import checkout as checking
-from vcs_ml.workspace import opening, recovery, resolve, sources, sync, tracked
+from vcs_ml.workspace import meanwhile, opening, recovery, resolve, sources, sync, tracked
 from vcs_ml.workspace import relink as relinking
 from vcs_ml.workspace import saved as saving
 from vcs_ml.workspace.groups import Selection
@@ -104,6 +104,8 @@ def checkout(
         except MissingObject as error:
             hint = error.hint if rev is None else "vml fetch --all-commits brings every version that was pushed"
             raise MissingObject(error.oid, error.message, hint=hint) from None
+        if rev is None and git.operation(project.git) is not None:
+            meanwhile.remember(project, done.sources)
     report(session, project, done)
     for said in filter(None, (absent, sync.left_out(project, pointers, selection))):
         session.note(said)

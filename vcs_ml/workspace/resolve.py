@@ -15,7 +15,17 @@ from vcs_ml.store import manifest, merge
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.manifest import Read
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.workspace import checkout, conflicts, lock_files, merging, pointer, pointer_files, sources, tracked
+from vcs_ml.workspace import (
+    checkout,
+    conflicts,
+    lock_files,
+    meanwhile,
+    merging,
+    pointer,
+    pointer_files,
+    sources,
+    tracked,
+)
 from vcs_ml.workspace import unmerged as unmerged_files
 from vcs_ml.workspace.merging import Merged
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -83,6 +93,7 @@ def settle(
     pointer_files.write(project, list(changed.values()))
     for source, raw in files.items():
         _write(project, source, raw)
+    meanwhile.remember(project, [*(each.source for each in changed.values()), *files])
     settled = [_counted(there.pointers[path], each) for path, each in changed.items()]
     return [*settled, *(Settled(source, 1, 0) for source in files)], done
 
