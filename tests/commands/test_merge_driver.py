@@ -666,8 +666,7 @@ def test_one_side_of_a_file_with_markers(ready: Repo, side: str) -> None:
     assert ("o" in ready.files("data")) == (side == "ours")
     assert ready.read("data.vml") == ready.git("show", f":{2 if side == 'ours' else 3}:data.vml").encode()
     assert is_true(ready)
-    # Our version alone may also be what a driver that was killed has left.
-    assert conflicts(ready) == {"data.vml": "both modified" if side == "ours" else "settled"}
+    assert conflicts(ready) == {"data.vml": "settled"}
     ready.git("add", "data.vml")
     assert conflicts(ready) == {}
 
@@ -886,6 +885,35 @@ def test_our_version_untouched_is_not_settled(ready: Repo, tmp_path: Path) -> No
     assert [each["change"] for each in ready.json("status")["conflicts"]] == ["both modified"]
     ready.run("checkout", "--merge", "data.vml")
     assert [each["change"] for each in ready.json("status")["conflicts"]] == ["settled"]
+
+
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_a_side_is_taken_where_the_driver_did_not_run(ready: Repo, side: str) -> None:
+    diverge(ready, {"data/a.csv": "theirs"}, {"data/a.csv": "ours"})
+    ready.git("config", "merge.vml.driver", "false")
+    assert git(ready, "merge", "topic")[0] != 0
+    ready.run("checkout", f"--{side}", "data.vml")
+    assert conflicts(ready) == {"data.vml": "settled"}
+    assert ready.read("data/a.csv") == side.encode()
+    # What is settled is not settled another way by whoever settles all.
+    assert "no conflicts" in ready.fails("checkout", "--theirs", ".", code=3).err
+    assert ready.read("data/a.csv") == side.encode()
+
+
+def test_our_side_of_all_conflicts_is_settled(ready: Repo) -> None:
+    diverge(ready, {"data/a.csv": "theirs"}, {"data/a.csv": "ours"})
+    assert git(ready, "merge", "topic")[0] != 0
+    ready.run("checkout", "--ours", "data/a.csv")
+    assert conflicts(ready) == {"data.vml": "settled"}
+    ready.git("merge", "--abort")
+    ready.git("config", "merge.vml.driver", "false")
+    ready.write("code", "theirs")
+    with branch(ready, "later"):
+        record(ready, {"data/a.csv": "later"})
+    record(ready, {"data/a.csv": "mine"})
+    ready.commit("mine")
+    assert git(ready, "merge", "later")[0] != 0
+    assert conflicts(ready) == {"data.vml": "both modified"}
 
 
 def test_an_interrupt_leaves_git_with_a_conflict_and_not_with_a_wrong_merge(ready: Repo, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from typing import Literal, NamedTuple
 
 from vcs_ml import git, history, output, regular
@@ -21,6 +22,7 @@ from vcs_ml.workspace import (
     behind,
     gitignore,
     groups,
+    meanwhile,
     merging,
     single,
     snapshot,
@@ -211,6 +213,7 @@ def _conflicts(
         for path, word in merging.conflicts_of(each).items()
     ]
     known = {each.source for each in found}
+    taken = cache(lambda: unmerged.find(project))
     for record in git_says:
         source = project.own_path(record.path)
         word = unmerged.WORDS.get(record.staged + record.worktree)
@@ -219,8 +222,8 @@ def _conflicts(
         is_settled = (
             word in ("both modified", "both added")
             and source not in broken
-            # A driver that did not run to its end leaves our version, which settles nothing.
-            and not history.holds(project.root / source, record.head)
+            # A driver that did not run to its end leaves our version, which settles nothing unless somebody took it.
+            and (not history.holds(project.root / source, record.head) or source in meanwhile.settled(project, taken()))
         )
         found.append(Conflict(source, "settled" if is_settled else word, source))
     return sorted(found)
