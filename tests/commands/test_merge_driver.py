@@ -887,6 +887,19 @@ def test_our_version_untouched_is_not_settled(ready: Repo, tmp_path: Path) -> No
     assert [each["change"] for each in ready.json("status")["conflicts"]] == ["settled"]
 
 
+def test_a_file_that_both_added_is_in_conflict_alone(ready: Repo) -> None:
+    with branch(ready, "topic"):
+        ready.write("one", "theirs")
+        ready.run("add", "one")
+    ready.write("one", "ours")
+    ready.run("add", "one")
+    ready.commit("ours")
+    assert git(ready, "merge", "topic")[0] != 0
+    assert conflicts(ready) == {"one": "both added"}
+    assert "new:" not in ready.run("status").out
+    assert "no data had to change\n" in ready.run("checkout", "--ours", "one").err
+
+
 @pytest.mark.parametrize("side", ["ours", "theirs"])
 def test_a_side_is_taken_where_the_driver_did_not_run(ready: Repo, side: str) -> None:
     diverge(ready, {"data/a.csv": "theirs"}, {"data/a.csv": "ours"})

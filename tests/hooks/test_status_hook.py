@@ -295,7 +295,7 @@ def test_data_that_a_merge_brings_later_ends_no_merge(data: Repo, command: str) 
 
     result = data.run("hook", "pre-commit")
 
-    assert f"(this ends no {command})\n  behind:     table.csv  (1 file)" in result.err
+    assert f"(the commit of a {command} is not stopped for this):\n  behind:     table.csv  (1 file)" in result.err
     data.git("commit", "-q", "--no-edit")
     assert rows(data) == [" behind: table.csv (1 file)"]
     data.run("checkout")

@@ -121,7 +121,7 @@ def _settle(session: Session, paths: Sequence[str], side: Side, *, force: bool) 
     for each in settled:
         left = f", {each.left:,} left" if each.left else ""
         session.note(f"{output.quote(each.source)}: {output.count(each.settled, 'conflict')} settled{left}")
-    report(session, project, done)
+    report(session, project, done, nothing="no data had to change")
     _for_git(session, project, [each.source for each in settled if not each.left])
 
 
@@ -169,7 +169,13 @@ def _report_relinked(session: Session, done: Sequence[Entry]) -> None:
     session.note(f"{output.count(len(done), 'file')} relinked ({size})" if done else "nothing to do")
 
 
-def report(session: Session, project: Project, done: checking.Result) -> None:
+def report(
+    session: Session,
+    project: Project,
+    done: checking.Result,
+    *,
+    nothing: str = "nothing to do: the workspace is what the pointers say",
+) -> None:
     """Say what was done."""
     for each in done.saved:
         session.note(each.line(project.algorithm))
@@ -178,4 +184,4 @@ def report(session: Session, project: Project, done: checking.Result) -> None:
         parts.append(f"{output.count(done.written, 'file')} written ({output.size(done.bytes)})")
     if done.removed:
         parts.append(f"{output.count(done.removed, 'file')} removed")
-    session.note(", ".join(parts) if parts else "nothing to do: the workspace is what the pointers say")
+    session.note(", ".join(parts) if parts else nothing)

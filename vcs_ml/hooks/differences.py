@@ -62,7 +62,12 @@ def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdi
     message = "\n".join(["the workspace is not what is about to be committed:", *shown])
     hints = list(dict.fromkeys(hint for each in seen for hint in each.hints))
     if doing is not None:
-        return Verdict(NAME, fine, (), (message.replace("\n", f" (this ends no {doing})\n", 1), *hints, *notes))
+        return Verdict(
+            NAME,
+            fine,
+            (),
+            (message.replace(":\n", f" (the commit of a {doing} is not stopped for this):\n", 1), *hints, *notes),
+        )
     return Verdict(NAME, fine, ((message, "; ".join([*hints, going_past(NAME)])),), tuple(notes))
 
 
