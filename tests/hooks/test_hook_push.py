@@ -281,3 +281,67 @@ def test_by_hand_head_counts(repo: Repo, origin: Repo) -> None:
     assert "1 path:\n  a\nhint: vml push\n" in forgotten.err
     assert "1 object" in repo.run("hook", "push").err
     assert repo.run("hook", "verify-remote").err == "vml: origin has everything\n"
+
+
+# ---------------------------------------------------------------------- setting up
+
+
+def elsewhere(repo: Repo, remote: Path) -> Repo:
+    """A clone that lies deeper than `repo`, whose remote has a relative url."""
+    repo.run("remote", "modify", "origin", "url", "../remote")
+    install(repo)
+    version(repo, {"base": "base"})
+    made = bare(repo)
+    repo.git("remote", "add", "origin", str(made.path))
+    assert "vml: set up a new remote at " in git(repo, "push", "-u", "origin", "main").err
+    assert (remote / "vml.json").is_file()
+    clone = repo.beside("deep/er")
+    git(repo, "clone", "-q", str(made.path), str(clone.path))
+    return clone
+
+
+def test_no_remote_is_set_up_where_earlier_commits_record_data(repo: Repo, remote: Path) -> None:
+    clone = elsewhere(repo, remote)
+    clone.run("install")
+    version(clone, {"new": "new"})
+
+    said = git(clone, "push", ok=False)
+
+    wrong = clone.path.parent / "remote"
+    assert said.code != 0
+    assert f"error: remote 'origin': nothing is at {wrong}, though earlier commits" in said.err
+    assert "vml remote modify origin url URL" in said.err
+    assert "vml push sets up a new one" in said.err
+    assert not wrong.exists()
+    git(clone, "push", "-q", str(bare(repo, "fork.git").path), "HEAD:refs/heads/main", ok=False)
+    assert not wrong.exists()
+    clone.run("remote", "modify", "--local", "origin", "url", str(remote))
+    assert "pushed to origin: 1 object" in git(clone, "push").err
+
+
+def test_a_remote_that_commits_name_anew_is_set_up(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    clone = elsewhere(repo, remote)
+    clone.run("install")
+    clone.run("remote", "modify", "origin", "url", str(tmp_path / "moved"))
+    version(clone, {"new": "new"})
+
+    assert f"vml: set up a new remote at {tmp_path / 'moved'}" in git(clone, "push").err
+
+
+def test_by_hand_a_new_remote_is_set_up(repo: Repo, remote: Path) -> None:
+    clone = elsewhere(repo, remote)
+    clone.run("install")
+    version(clone, {"new": "new"})
+
+    assert "set up a new remote" in clone.run("push", "new").err
+    assert "vml: origin has everything already" in git(clone, "push").err
+
+
+def test_a_push_that_fails_makes_no_directory(repo: Repo, origin: Repo, remote: Path) -> None:
+    version(repo, {"a": "1"})
+    remote.rename(remote.with_name("away"))
+
+    said = git(repo, "push", ok=False)
+
+    assert f"{remote} was a vml remote, and is none any more" in said.err
+    assert not remote.exists()

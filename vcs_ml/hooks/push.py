@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from vcs_ml import git, history
-from vcs_ml.config import NoRemote, RemoteConfig
+from vcs_ml.config import Config, NoRemote, RemoteConfig
+from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.hooks import projects, updates
 from vcs_ml.hooks.skip import Blocked
@@ -29,11 +30,12 @@ Warn = Callable[[str, str | None], None]
 
 
 class Data(NamedTuple):
-    """What commits record in one project, and the commit that is named where it is pushed."""
+    """What commits record in one project, the commit that is named where it is pushed, and the push (None: by hand)."""
 
     project: Project
     pointers: list[Pointer]
     commit: str | None
+    push: Push | None = None
 
 
 def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> list[Data]:
@@ -62,7 +64,7 @@ def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> li
             where = quote(prefix or ".")
             warn(f"{_named(pointers)} was not looked at: the project {where} is not in this clone", None)
         elif pointers:
-            found.append(Data(project, pointers, pushed.tips[0]))
+            found.append(Data(project, pointers, pushed.tips[0], push))
     return found
 
 
@@ -81,7 +83,7 @@ def send(data: Data, *, note: Say, warn: Warn, show: sync.Show) -> None:
     project = data.project
     store = opening.open_store(project, note)
     for config, pointers in _by_remote(data, warn):
-        there = opening.remote_at(project, config, create=True, note=note)
+        there = _writable(data, config, note)
         roots = list(dict.fromkeys(tracked.roots(pointers)))
         jobs = sync.jobs(project, None)
         try:
@@ -94,6 +96,47 @@ def send(data: Data, *, note: Say, warn: Warn, show: sync.Show) -> None:
             note(f"{there.name} has everything already")
 
 
+def _writable(data: Data, config: RemoteConfig, note: Say) -> Remote:
+    """A remote that data is sent to. An empty place is set up only for the first data that commits record for it:
+    otherwise it is not the place that the others know, as that of a relative url in a clone that lies elsewhere.
+    """
+    project = data.project
+    there = opening.remote_at(project, config, create=True, dry_run=True, note=note)
+    if not there.is_new:
+        return there
+    if data.push is not None and _has_earlier_data(project, data.push, config):
+        raise RemoteError(
+            f"remote {config.name!r}: nothing is at {there.backend.url}, though earlier commits record data for it",
+            hint=f"is its disk mounted? vml remote modify {config.name} url URL names the place where it is; "
+            f"{_push_command(project, data.pointers, config)} sets up a new one, from a clone that has all data",
+        )
+    there = opening.remote_at(project, config, create=True, note=note)
+    note(f"set up a new remote at {config.address}")
+    return there
+
+
+def _has_earlier_data(project: Project, push: Push, config: RemoteConfig) -> bool:
+    """Whether commits that are elsewhere already record data for this remote, and know it under its url."""
+    over_there = updates.over_there(project.git, push)
+    if not over_there:
+        return False
+    pairs = sorted(history.introduced(project.git, over_there, tracked.pathspecs(project)))
+    if config.level == "project":
+        settings = [oid for path, oid in pairs if path == project.in_git(projects.CONFIG)]
+        if not any(_names_place(project, raw, config.name) for raw in history.read_blobs(project.git, settings)):
+            return False
+    return any(each.travels(config.name) for each in tracked.in_blobs(project, pairs))
+
+
+def _names_place(project: Project, raw: bytes, name: str) -> bool:
+    """Whether these settings, committed earlier, give a remote the url that it has now."""
+    try:
+        earlier = Config.load(project.state_dir, {}, committed=raw.decode("utf-8", "replace")).remotes()
+    except UserError:
+        return False
+    return name in earlier and earlier[name].url == project.config.remote(name).url
+
+
 def verify(data: Data, *, note: Say, warn: Warn) -> None:
     """Look whether the remotes have all of it; no data moves. Blocked where something is not there; RemoteError."""
     project = data.project
@@ -102,7 +145,7 @@ def verify(data: Data, *, note: Say, warn: Warn) -> None:
         there = opening.remote_if_set_up(project, config)
         lacked = {each.path for each in pointers} if there is None else opening.lacking(store, there, pointers)
         if lacked:
-            command = _push_command(data, [each for each in pointers if each.path in lacked], config)
+            command = _push_command(project, [each for each in pointers if each.path in lacked], config)
             raise Blocked(f"{config.name} does not have all data of {_listed(lacked)}", hint=command)
         note(f"{config.name} has everything")
 
@@ -128,9 +171,8 @@ def _by_remote(data: Data, warn: Warn) -> list[tuple[RemoteConfig, list[Pointer]
     return list(found.values())
 
 
-def _push_command(data: Data, lacked: Sequence[Pointer], config: RemoteConfig) -> str:
+def _push_command(project: Project, lacked: Sequence[Pointer], config: RemoteConfig) -> str:
     """What sends this: all versions, where it is not what the workspace names."""
-    project = data.project
     is_here = project.git.worktree is not None and project.root.is_dir()
     here = {each.oid for each in tracked.in_workspace(project, broken={}).values()} if is_here else set()
     every = "" if all(each.oid in here for each in lacked) else " --all-commits"

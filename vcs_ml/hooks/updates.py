@@ -68,6 +68,13 @@ def of_framework(root: GitRoot, env: Mapping[str, str]) -> Push | None:
     return Push(None if name == env.get("PRE_COMMIT_REMOTE_URL") else name, [Update(git.resolve(root, local), known)])
 
 
+def over_there(root: GitRoot, push: Push) -> list[str]:
+    """Commits that other repositories have, as far as is known here: that of the push, and those we fetch from."""
+    named = [update.old for update in push.updates if update.old]
+    named += git.run(["for-each-ref", "--format=%(objectname)", "refs/remotes"], root.cwd).decode().split()
+    return list(dict.fromkeys(filter(None, history.commits(root, named))))
+
+
 def files(root: GitRoot, push: Push) -> Pushed:
     """What the commits have that are not over there yet, as far as is known here."""
     new = [update.new for update in push.updates if update.new]

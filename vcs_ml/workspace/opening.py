@@ -85,7 +85,7 @@ def remote_at(
     Raises RemoteError, UserError.
     """
     base, options, name = project.main_root, config.options, config.name
-    backend = open_remote(config.url, options, base=base, name=name, create=create, dry_run=dry_run, note=note)
+    backend = open_remote(config.url, options, base=base, name=name, create=create, note=note)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     remote.is_public = config.options.get("public") is True
     remote.open(create=create, dry_run=dry_run)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from vcs_ml import fs
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.settings import Value, check_web, masked
 from vcs_ml.store.remotes.local import Directory
@@ -21,15 +20,14 @@ def open_remote(
     base: Path,
     name: str = "",
     create: bool = False,
-    dry_run: bool = False,
     note: Callable[[str], None] | None = None,
 ) -> Backend:
     """The backend for `url`, with a remote's other settings; a relative directory is relative to `base`, the
     project's root. Errors call it by its `name`; `note` is told of requests that have to wait.
 
-    `create` makes a directory that is missing, but not its parents: a mount that is gone stays an error. A
-    `dry_run` makes nothing: the place is then empty.
-    Raises RemoteError where the directory is gone (NotSetUp where `create` would make it), or where `create` needs a
+    With `create`, a directory that is missing is an empty place, made by what is first written, but its parents have to
+    be there: a mount that is gone stays an error.
+    Raises RemoteError where the directory is gone (NotSetUp where `create` would take it), or where `create` needs a
     place that can be written; UserError for a scheme that is not known, or settings that cannot be.
     """
     scheme, mark, _ = url.partition("://")
@@ -58,8 +56,6 @@ def open_remote(
     if path.exists():
         raise RemoteError(f"{place} is not a directory", hint=f"vml remote modify {place.name} url PATH")
     if create and path.parent.is_dir():
-        if not dry_run:
-            fs.make_directory(path)
         return Directory(path, name)
     raise (NotSetUp if path.parent.is_dir() else RemoteError)(
         f"{place} does not exist",
