@@ -179,7 +179,7 @@ def test_a_project_that_is_not_checked_out(repo: Repo, origin: Repo, tmp_path: P
 
     said = git(repo, "push", "origin", "side")
 
-    assert "vml: pushed to own: 1 object" in said.err
+    assert "vml: sub: pushed to own: 1 object" in said.err
     clone = origin.clone("clone")
     clone.git("checkout", "-q", "side")
     clone.run("pull", cwd="sub")
@@ -281,6 +281,25 @@ def test_by_hand_head_counts(repo: Repo, origin: Repo) -> None:
     assert "1 path:\n  a\nhint: vml push\n" in forgotten.err
     assert "1 object" in repo.run("hook", "push").err
     assert repo.run("hook", "verify-remote").err == "vml: origin has everything\n"
+
+
+def test_the_data_of_every_project_is_looked_for(repo: Repo, tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        (repo.path / name).mkdir()
+        repo.run("init", cwd=name)
+        repo.run("remote", "add", "-d", "origin", str(tmp_path / f"of-{name}"), cwd=name)
+        repo.write(f"{name}/x.csv", name)
+        repo.run("add", "x.csv", cwd=name)
+    commit(repo)
+
+    said = repo.fails("hook", "verify-remote", code=1).err
+
+    assert "error: origin does not have all data of 1 path:\n  p1/x.csv\nhint: vml -C p1 push\n" in said
+    assert "error: origin does not have all data of 1 path:\n  p2/x.csv\nhint: vml -C p2 push\n" in said
+    assert "hint: vml push\n" in repo.fails("hook", "verify-remote", code=1, cwd="p1").err
+    for name in ("p1", "p2"):
+        repo.run("-C", name, "push")
+    assert repo.run("hook", "verify-remote").err == "vml: p1: origin has everything\nvml: p2: origin has everything\n"
 
 
 # ---------------------------------------------------------------------- setting up

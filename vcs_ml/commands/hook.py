@@ -21,6 +21,7 @@ from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.push import Data
 from vcs_ml.hooks.skip import Blocked, is_skipped, naming_the_way_past, unknown
 from vcs_ml.hooks.staged import CONFIG, Staged
+from vcs_ml.hooks.typed import Typed
 from vcs_ml.hooks.updates import Push
 from vcs_ml.hooks.verdict import Verdict
 from vcs_ml.output import quote
@@ -198,6 +199,9 @@ def _tell(session: Session, verdicts: Iterable[Verdict], errors: Iterable[tuple[
 
 # ---------------------------------------------------------------------- pushes
 
+# What is done with the data of one project; commands that it names are to be typed there.
+_Act = Callable[[Data, Typed], None]
+
 
 @app.command("push")
 def push(ctx: typer.Context) -> None:
@@ -240,17 +244,17 @@ def verify_remote(ctx: typer.Context) -> None:
         session,
         ("verify-remote",),
         lambda root: updates.of_framework(root, session.env),
-        lambda data: pushing.verify(data, note=_noting(session), warn=session.warn),
+        lambda data, typed: pushing.verify(data, typed, note=_noting(session), warn=session.warn),
     )
 
 
-def _send(session: Session) -> Callable[[Data], None]:
-    return lambda data: pushing.send(data, note=_noting(session), warn=session.warn, show=session.progress)
+def _send(session: Session) -> _Act:
+    return lambda data, typed: pushing.send(
+        data, typed, note=_noting(session), warn=session.warn, show=session.progress
+    )
 
 
-def _pushed(
-    session: Session, names: tuple[str, ...], told: Callable[[GitRoot], Push | None], act: Callable[[Data], None]
-) -> None:
+def _pushed(session: Session, names: tuple[str, ...], told: Callable[[GitRoot], Push | None], act: _Act) -> None:
     root = projects.repository(session.directory)
     if root is None or _is_skipped(session, *names):
         return
@@ -258,14 +262,27 @@ def _pushed(
         push = told(root)
         if push is not None:
             found = pushing.of_push(root, session.env, push, session.warn)
-            for data in found:
-                act(data)
+            _each(session, found, Typed(root, session.env), act)
     if push is None:  # by hand
         found = pushing.of_head(root, session.env)
-        for data in found:
-            act(data)
+        here = os.path.relpath(session.directory.resolve(), root.cwd)
+        _each(session, found, Typed(root, {"GIT_PREFIX": here}), act)
     if not found:
         _noting(session)(pushing.NOTHING)
+
+
+def _each(session: Session, found: Iterable[Data], typed: Typed, act: _Act) -> None:
+    """For the data of every project, whatever is wrong with that of another; what is wrong is raised at the end."""
+    errors: list[VmlError] = []
+    for data in found:
+        try:
+            act(data, typed)
+        except VmlError as error:
+            errors.append(error)
+    for each in errors[:-1]:
+        session.error(each.message, each.hint)
+    if errors:
+        raise errors[-1]
 
 
 # ---------------------------------------------------------------------- what comes after a checkout, merge or rebase

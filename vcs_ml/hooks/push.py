@@ -12,6 +12,7 @@ from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.hooks import projects, updates
 from vcs_ml.hooks.skip import Blocked
+from vcs_ml.hooks.typed import Typed
 from vcs_ml.hooks.updates import Push
 from vcs_ml.output import count, quote
 from vcs_ml.store.local import LocalStore
@@ -62,7 +63,7 @@ def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> li
         pointers = list(tracked.in_blobs(project, pairs))
         if pointers and prefix in away and not project.main_state_dir.is_dir():
             where = quote(prefix or ".")
-            warn(f"{_named(pointers)} was not looked at: the project {where} is not in this clone", None)
+            warn(f"{_named(project, pointers)} was not looked at: the project {where} is not in this clone", None)
         elif pointers:
             found.append(Data(project, pointers, pushed.tips[0], push))
     return found
@@ -78,25 +79,26 @@ def of_head(root: GitRoot, env: Mapping[str, str]) -> list[Data]:
     return [Data(each, list(tracked.at_revision(each, head).values()), head) for each in every.values()]
 
 
-def send(data: Data, *, note: Say, warn: Warn, show: sync.Show) -> None:
+def send(data: Data, typed: Typed, *, note: Say, warn: Warn, show: sync.Show) -> None:
     """Make it complete on the remotes where it belongs. Blocked where that is not possible; RemoteError, UserError."""
     project = data.project
     store = opening.open_store(project, note)
+    place = _place(project)
     for config, pointers in _by_remote(data, warn):
-        there = _writable(data, config, note)
+        there = _writable(data, config, typed, note)
         roots = list(dict.fromkeys(tracked.roots(pointers)))
         jobs = sync.jobs(project, None)
         try:
             done = sync.push(project, store, there, roots, jobs=jobs, show=show, commit=data.commit)
         except MissingObject as error:
-            raise _nowhere(store, there, pointers, error) from None
+            raise _nowhere(project, store, there, pointers, error) from None
         if done.moved.objects:
-            note(f"pushed to {there.name}: {sync.summary(done.moved, sent=True)}")
+            note(f"{place}pushed to {there.name}: {sync.summary(done.moved, sent=True)}")
         else:
-            note(f"{there.name} has everything already")
+            note(f"{place}{there.name} has everything already")
 
 
-def _writable(data: Data, config: RemoteConfig, note: Say) -> Remote:
+def _writable(data: Data, config: RemoteConfig, typed: Typed, note: Say) -> Remote:
     """A remote that data is sent to. An empty place is set up only for the first data that commits record for it:
     otherwise it is not the place that the others know, as that of a relative url in a clone that lies elsewhere.
     """
@@ -108,10 +110,10 @@ def _writable(data: Data, config: RemoteConfig, note: Say) -> Remote:
         raise RemoteError(
             f"remote {config.name!r}: nothing is at {there.backend.url}, though earlier commits record data for it",
             hint=f"is its disk mounted? vml remote modify {config.name} url URL names the place where it is; "
-            f"{_push_command(project, data.pointers, config)} sets up a new one, from a clone that has all data",
+            f"{_push_command(project, data.pointers, config, typed)} sets up a new one, from a clone that has all data",
         )
     there = opening.remote_at(project, config, create=True, note=note)
-    note(f"set up a new remote at {config.address}")
+    note(f"{_place(project)}set up a new remote at {config.address}")
     return there
 
 
@@ -137,17 +139,21 @@ def _names_place(project: Project, raw: bytes, name: str) -> bool:
     return name in earlier and earlier[name].url == project.config.remote(name).url
 
 
-def verify(data: Data, *, note: Say, warn: Warn) -> None:
+def verify(data: Data, typed: Typed, *, note: Say, warn: Warn) -> None:
     """Look whether the remotes have all of it; no data moves. Blocked where something is not there; RemoteError."""
     project = data.project
     store = opening.open_store(project, note)
+    messages, commands = [], []
     for config, pointers in _by_remote(data, warn):
         there = opening.remote_if_set_up(project, config)
         lacked = {each.path for each in pointers} if there is None else opening.lacking(store, there, pointers)
         if lacked:
-            command = _push_command(project, [each for each in pointers if each.path in lacked], config)
-            raise Blocked(f"{config.name} does not have all data of {_listed(lacked)}", hint=command)
-        note(f"{config.name} has everything")
+            commands.append(_push_command(project, [each for each in pointers if each.path in lacked], config, typed))
+            messages.append(f"{config.name} does not have all data of {_listed(project, lacked)}")
+        else:
+            note(f"{_place(project)}{config.name} has everything")
+    if messages:
+        raise Blocked("\n".join(messages), hint=" && ".join(commands))
 
 
 def _by_remote(data: Data, warn: Warn) -> list[tuple[RemoteConfig, list[Pointer]]]:
@@ -166,39 +172,48 @@ def _by_remote(data: Data, warn: Warn) -> list[tuple[RemoteConfig, list[Pointer]
             try:
                 config = project.remote(each.remote)
             except NoRemote as error:
-                raise Blocked(f"{_named(moving)} has no remote to go to: {error.message}", hint=error.hint) from None
+                raise Blocked(
+                    f"{_named(project, moving)} has no remote to go to: {error.message}", hint=error.hint
+                ) from None
             found.setdefault(config.name, (config, []))[1].append(each)
     return list(found.values())
 
 
-def _push_command(project: Project, lacked: Sequence[Pointer], config: RemoteConfig) -> str:
+def _push_command(project: Project, lacked: Sequence[Pointer], config: RemoteConfig, typed: Typed) -> str:
     """What sends this: all versions, where it is not what the workspace names."""
     is_here = project.git.worktree is not None and project.root.is_dir()
     here = {each.oid for each in tracked.in_workspace(project, broken={}).values()} if is_here else set()
-    every = "" if all(each.oid in here for each in lacked) else " --all-commits"
-    remote = "" if config.name == sync.remote_name(project, None) else f" -r {config.name}"
-    return f"vml{f' -C {quote(project.root)}' if project.prefix else ''} push{every}{remote}"
+    every = [] if all(each.oid in here for each in lacked) else ["--all-commits"]
+    remote = [] if config.name == sync.remote_name(project, None) else ["-r", config.name]
+    return typed.vml("push", *every, *remote, project=project.prefix)
 
 
-def _nowhere(store: LocalStore, there: Remote, pointers: Sequence[Pointer], error: MissingObject) -> Blocked:
+def _place(project: Project) -> str:
+    """Which project a message is about, where it is not that at the top."""
+    return f"{quote(project.prefix)}: " if project.prefix else ""
+
+
+def _nowhere(
+    project: Project, store: LocalStore, there: Remote, pointers: Sequence[Pointer], error: MissingObject
+) -> Blocked:
     doubtful = [each for each in pointers if store.missing(each.oid)]
     lacked = opening.lacking(store, there, doubtful)
-    shown = _listed(lacked) if lacked else error.message
+    shown = _listed(project, lacked) if lacked else error.message
     return Blocked(
         f"neither the local store nor {there.name} has all data of {shown}",
         hint="push from a clone that has it, or vml fetch --all-commits from another remote",
     )
 
 
-def _listed(paths: Iterable[str]) -> str:
-    """Paths, one below the other."""
-    every = sorted(set(paths))
+def _listed(project: Project, paths: Iterable[str]) -> str:
+    """Paths, one below the other, from the top of the repository."""
+    every = sorted({project.in_git(path) for path in paths})
     more = [f"  and {count(len(every) - _SHOWN, 'more path')}"] if len(every) > _SHOWN else []
     return "\n".join([f"{count(len(every), 'path')}:", *(f"  {quote(path)}" for path in every[:_SHOWN]), *more])
 
 
-def _named(pointers: Sequence[Pointer]) -> str:
+def _named(project: Project, pointers: Sequence[Pointer]) -> str:
     """A few pointers in a sentence."""
-    first = quote(min(each.path for each in pointers))
+    first = quote(project.in_git(min(each.path for each in pointers)))
     more = len({each.path for each in pointers}) - 1
     return f"{first} (and {count(more, 'more path')})" if more else first
