@@ -418,6 +418,19 @@ def test_a_worktree_of_a_bare_repository(repo: Repo, tmp_path: Path) -> None:
     assert not (tree.path / "a").exists()
 
 
+def test_doctor_misses_what_the_team_uses(repo: Repo) -> None:
+    repo.run("install")
+    commit(repo)
+    assert "ok       merges: vml merges pointers" in repo.run("doctor").out
+
+    said = repo.clone("clone").run("doctor").out
+
+    assert "warning  hooks: not installed\n         hint: vml install" in said
+    assert (
+        "warning  merges: Git merges pointers as text, though .gitattributes names vml\n         hint: vml in" in said
+    )
+
+
 def test_the_merge_driver_comes_and_goes_for_all_projects(repo: Repo) -> None:
     (repo.path / "sub").mkdir()
     repo.run("init", cwd="sub")

@@ -64,8 +64,13 @@ def uninstall(project: Project) -> list[str]:
 
 def is_installed(project: Project) -> bool:
     """Whether merges in this clone run the driver."""
+    return is_named(project) and bool(git.setting(project.git, "merge.vml.driver"))
+
+
+def is_named(project: Project) -> bool:
+    """Whether the project's `.gitattributes`, which clones share, names the driver."""
     text = _read(project)
-    return text is not None and BEGIN in text.splitlines() and bool(git.setting(project.git, "merge.vml.driver"))
+    return text is not None and BEGIN in text.splitlines()
 
 
 def with_block(text: str, *, wanted: bool) -> str:
