@@ -418,6 +418,18 @@ def test_a_worktree_of_a_bare_repository(repo: Repo, tmp_path: Path) -> None:
     assert not (tree.path / "a").exists()
 
 
+def test_projects_that_are_not_in_git_yet_count(repo: Repo) -> None:
+    top = repo.beside("top")
+    (top.path / "p1").mkdir(parents=True)
+    top.git("init", "-q")
+    top.run("init", cwd="p1")
+
+    assert "below it: p1" in top.fails("status", code=3).err
+    assert "hint: cd p1, or vml -C p1 COMMAND" in top.fails("status", code=3).err
+    assert "p1/.gitattributes" in top.run("install").err
+    top.git("config", "merge.vml.driver")
+
+
 def test_doctor_misses_what_the_team_uses(repo: Repo) -> None:
     repo.run("install")
     commit(repo)

@@ -26,21 +26,30 @@ def repository(directory: Path) -> GitRoot | None:
     return git.root(directory.resolve())
 
 
-def prefixes(root: GitRoot) -> list[str]:
-    """Where projects begin, from the top of the working tree, as far as Git's index has them and they are there."""
+def prefixes(root: GitRoot, *, untracked: bool = False) -> list[str]:
+    """Where projects begin, from the top of the working tree, as far as Git's index has them and they are there; with
+    `untracked`, also those that are not in Git yet.
+    """
     if root.worktree is None:
         return []
-    paths = [*git.listed(git.run(["ls-files", "-z", "--", PATTERNS[-1]], root.cwd)), CONFIG]
+    more = ["--cached", "--others", "--exclude-standard"] if untracked else []
+    paths = [*git.listed(git.run(["ls-files", "-z", *more, "--", PATTERNS[-1]], root.cwd)), CONFIG]
     found = sorted({prefix_of(path) for path in paths if os.path.isfile(root.cwd / path)})
     return [each for each in found if (root.cwd / each).resolve() == root.cwd / each]  # not through links
 
 
-def here(root: GitRoot, env: Mapping[str, str], broken: dict[str, UserError] | None = None) -> dict[str, Project]:
-    """The projects of the working tree by where they begin. Why the settings of one cannot be read is put into
-    `broken` in the same way; without it, that is raised.
+def here(
+    root: GitRoot,
+    env: Mapping[str, str],
+    broken: dict[str, UserError] | None = None,
+    *,
+    untracked: bool = False,
+) -> dict[str, Project]:
+    """The projects of the working tree, as `prefixes`, by where they begin. Why the settings of one cannot be read is
+    put into `broken` in the same way; without it, that is raised.
     """
     found = {}
-    for each in prefixes(root):
+    for each in prefixes(root, untracked=untracked):
         try:
             found[each] = Project(root.cwd / each, root, env)
         except UserError as error:
@@ -51,11 +60,11 @@ def here(root: GitRoot, env: Mapping[str, str], broken: dict[str, UserError] | N
 
 
 def around_or_below(start: Path, env: Mapping[str, str]) -> dict[str, Project]:
-    """All projects of the repository that a directory lies in, by where they begin, also one that is not in Git yet.
+    """All projects of the repository that a directory lies in, by where they begin, also those that are not in Git yet.
     UserError where there is none, and in a bare repository.
     """
     root = repository(start)
-    found = here(root, env) if root is not None else {}
+    found = here(root, env, untracked=True) if root is not None else {}
     try:
         nearest = Project.with_worktree(start, env)
     except UserError:

@@ -38,7 +38,16 @@ _OWN: Final = (
     "", "cache", "index", "index/read", "index/read/outside", "lock", "saved", "tmp", "logs",
     "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/runs", "cache/tmp",
 )  # fmt: skip
-_PROJECTS_BELOW: Final = ["ls-files", "-z", "--", ":(glob)**/.vml/config.toml"]
+# Those that are not in Git yet, too.
+_PROJECTS_BELOW: Final = [
+    "ls-files",
+    "-z",
+    "--cached",
+    "--others",
+    "--exclude-standard",
+    "--",
+    ":(glob)**/.vml/config.toml",
+]
 _NAMED: Final = 3
 _OF_STORE: Final = ("complete", "index", "loose", "packs", "projects", "remotes", "runs")
 
