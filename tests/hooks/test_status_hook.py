@@ -255,6 +255,19 @@ def test_what_validate_has_told_is_not_told_again(stages: Repo) -> None:
     assert stages.run("hook", "pre-commit", ok=False).err.count("this is not YAML") == 1
 
 
+def test_stages_of_another_project(repo: Repo) -> None:
+    (repo.path / "sub").mkdir()
+    repo.run("init", cwd="sub")
+    repo.write("sub/vml.yaml", PIPELINE)
+    repo.write("sub/in.txt", "1")
+    repo.run("repro", cwd="sub")
+    repo.commit()
+    repo.write("sub/in.txt", "2")
+    repo.git("add", "-A")
+
+    assert rows(repo) == [" stale: sub/vml.yaml:train (in.txt: changed)"]
+
+
 def test_stages_in_a_directory(repo: Repo) -> None:
     repo.write("sub/vml.yaml", PIPELINE)
     repo.write("sub/in.txt", "1")

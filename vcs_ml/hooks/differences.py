@@ -107,7 +107,7 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     ]
     rows += [("not staged", quote(path)) for path in unstaged]
     rows += _unreadable(project, found, stages, {*unstaged, *(each.path for each in told)})
-    rows += [(each.state, _why(each)) for each in stale]
+    rows += [(each.state, _why(project, each)) for each in stale]
     hints = [*_data_hints(staged, project, found, late), *_unstaged_hints(staged, unstaged)]
     if stale:
         locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
@@ -220,8 +220,11 @@ def _unstaged_hints(staged: Staged, unstaged: Sequence[str]) -> list[str]:
     return [f"{few} takes in what is not staged"]
 
 
-def _why(each: StageState) -> str:
+def _why(project: Project, each: StageState) -> str:
+    name = each.name
+    if project.prefix:  # as the paths of the other lines
+        name = in_git(project.prefix, name if f"{lockfile.STAGES}:" in name else f"{lockfile.STAGES}:{name}")
     reasons = [output.line(str(reason)) for reason in each.reasons]
     if len(reasons) > _REASONS:
         reasons[_REASONS:] = [f"{len(reasons) - _REASONS:,} more"]
-    return f"{quote(each.name)}  ({'; '.join(reasons)})" if reasons else quote(each.name)
+    return f"{quote(name)}  ({'; '.join(reasons)})" if reasons else quote(name)
