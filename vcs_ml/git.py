@@ -199,6 +199,23 @@ def root(start: Path) -> GitRoot | None:
         directory = parent
 
 
+def of_git_dir(git_dir: Path) -> GitRoot | None:
+    """The repository that a git directory is of, with the working tree that belongs to it as far as its place tells;
+    None for what is none. Runs nothing.
+    """
+    git_dir = git_dir.resolve()
+    try:
+        link = (git_dir / "gitdir").read_text("utf-8", "surrogateescape").strip()  # of a linked worktree
+        top = Path(git_dir, link).parent
+    except OSError:
+        top = git_dir.parent if git_dir.name == ".git" else git_dir
+    found = _root_at(str(top))
+    if found is not None and found.git_dir.resolve() == git_dir:
+        return found
+    common_dir = _common_dir(git_dir)
+    return GitRoot(None, git_dir, common_dir) if _is_git_dir(str(common_dir)) else None
+
+
 def _root_at(directory: str) -> GitRoot | None:
     dot_git = f"{directory}/.git"
     if _is_git_dir(dot_git):

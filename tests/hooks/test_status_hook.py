@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Repo
-from tests.hooked import PIPELINE, change, git, install
+from tests.hooked import PIPELINE, change, git, install, version
 
 
 def rows(repo: Repo, *, name: str = "status") -> list[str]:
@@ -450,3 +450,27 @@ def test_all_is_told_before_what_ends_the_hook(data: Repo) -> None:
 
     assert "data.vml: its size" in result.err
     assert "not valid TOML" in result.err
+
+
+def test_a_working_tree_that_git_was_told_of(data: Repo) -> None:
+    other = data.beside("other")
+    other.path.mkdir()
+    other.git("init", "-q")
+    other.run("init")
+    version(other, {"z": "1"})
+    other.write("z", "22")
+    install(data)
+    told = (f"--git-dir={data.path / '.git'}", f"--work-tree={other.path}")
+
+    said = git(data, *told, "commit", "--allow-empty", "-m", "x", ok=False)
+
+    assert said.code == 1
+    assert f"Git works on {other.path}, which is not the working tree of" in said.err
+    assert "VML_SKIP_HOOKS=pre-commit git commit goes past this" in said.err
+    said = git(data, *told, "checkout", "-q", "-b", "side")
+    assert "warning: no data was checked out: Git works on" in said.err
+    assert other.read("z") == b"22"
+    (data.path / "inside").mkdir()
+    said = git(data, "--work-tree=inside", "commit", "--allow-empty", "-m", "x", ok=False)
+    assert "inside, which is not the working tree of" in said.err
+    git(other, told[0], f"--work-tree={data.path}", "commit", "--allow-empty", "-m", "x")
