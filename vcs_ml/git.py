@@ -31,6 +31,7 @@ FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Far below the shortest limit on the length of a command line (128 KiB for one argument, 2 MiB for all).
 PATHS_A_RUN: Final = 500
 _BACK: Final = re.compile(r"([^~^:@{\0-][^~^:@{\0]*)(?:~\d*|\^)+")  # so many commits before another
+_BARE: Final = re.compile(r"^\[core\](?:\n(?!\[).*)*?\n\s*bare\s*=\s*(\w+)", re.M | re.I)
 _OPERATIONS: Final[Mapping[str, str]] = {
     "rebase-merge": "rebase",
     "rebase-apply/applying": "am",
@@ -228,7 +229,10 @@ def _root_at(directory: str) -> GitRoot | None:
         text = ""
     if text.startswith("gitdir:"):
         git_dir = Path(directory, text.removeprefix("gitdir:").strip())
-        return GitRoot(Path(directory), git_dir, _common_dir(git_dir))
+        common_dir = _common_dir(git_dir)
+        # Worktrees may lie beside a bare repository, to which a file leads from the directory of all.
+        bare = common_dir is git_dir and _is_bare(git_dir)
+        return GitRoot(None if bare else Path(directory), git_dir, common_dir)
     if directory.endswith("/.git") or not _is_git_dir(directory):
         return None
     return GitRoot(None, Path(directory), Path(directory))
@@ -241,6 +245,19 @@ def _is_git_dir(directory: str) -> bool:
         and os.path.isdir(f"{directory}/objects")
         and os.path.isdir(f"{directory}/refs")
     )
+
+
+def _is_bare(git_dir: Path) -> bool:
+    """Whether its own settings have `core.bare`; Git writes it on a line of its own."""
+    bare = False
+    for name in ("config", "config.worktree"):
+        try:
+            text = (git_dir / name).read_text("utf-8", "surrogateescape")
+        except OSError:
+            continue
+        for said in _BARE.finditer(text):
+            bare = said[1].lower() in ("true", "yes", "on", "1")
+    return bare
 
 
 def _common_dir(git_dir: Path) -> Path:
