@@ -40,6 +40,11 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert",
 }
+# Settings of users that would change what git writes for us, or add to it.
+_NEUTRAL: Final = (
+    *("-c", "core.quotepath=off", "-c", "i18n.logOutputEncoding=UTF-8", "-c", "log.showSignature=false"),
+    *("-c", "log.follow=false", "-c", "log.diffMerges=separate"),
+)
 # Without untracked files: to find these, Git compares every file with every line of our .gitignore.
 STATUS: Final = ("status", "--porcelain=v2", "-z", "--untracked-files=no")
 
@@ -128,7 +133,7 @@ def run(args: Sequence[str], cwd: Path, *, input: bytes | None = None, ok: Conta
 def popen(args: Sequence[str], cwd: Path, *, stdin: int, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            ["git", "-c", "core.quotepath=off", *args],
+            ["git", *_NEUTRAL, *args],
             cwd=cwd,
             env=_environment(cwd),
             stdin=stdin,

@@ -112,7 +112,6 @@ def contents(
         return set()
     out = run(
         [
-            *("-c", "log.follow=false", "-c", "log.showSignature=false"),
             *["--no-replace-objects"] * every_ref,
             *("log", "--raw", "-z", "--no-abbrev", "--no-renames", "--root", "-m", "--format="),
             # Without it, a side branch whose merge left the paths alone is not walked at all.
@@ -142,7 +141,7 @@ def introduced(
     more = ["--not", f"--remotes={unknown_to}"] if unknown_to else []
     out = run(
         [
-            *("-c", "log.follow=false", "-c", "log.showSignature=false", "--no-replace-objects"),
+            "--no-replace-objects",
             # Of a merge, what it has from one of its parents is that parent's (-c).
             *("log", "--raw", "-c", "-z", "--no-abbrev", "--no-renames", "--root", "--format=", "--full-history"),
             *("--stdin", *more, "--", *patterns),
@@ -231,8 +230,7 @@ def log(root: GitRoot, revs: Sequence[str], patterns: Sequence[str], *, every_re
             resolve(root, rev)
     out = run(
         [
-            *("-c", "log.follow=false", "-c", "log.showSignature=false"),
-            *("log", "-z", f"--format={'%x00'.join(_COMMIT)}", "--no-show-signature"),
+            *("log", "-z", f"--format={'%x00'.join(_COMMIT)}"),
             *["--all"] * every_ref,
             *("--end-of-options", *revs, "--", *patterns),
         ],

@@ -474,3 +474,42 @@ def test_a_working_tree_that_git_was_told_of(data: Repo) -> None:
     said = git(data, "--work-tree=inside", "commit", "--allow-empty", "-m", "x", ok=False)
     assert "inside, which is not the working tree of" in said.err
     git(other, told[0], f"--work-tree={data.path}", "commit", "--allow-empty", "-m", "x")
+
+
+GPG = """\
+#!/bin/sh
+cat > /dev/null
+case "$*" in
+    *--verify*) echo "gpg: Signature made today" >&2; echo "[GNUPG:] GOODSIG 1 me";;
+    *)
+        printf '\\n[GNUPG:] SIG_CREATED \\n' >&2
+        printf -- '-----%s PGP SIGNATURE-----\\n' BEGIN END;;
+esac
+"""
+
+
+def test_settings_that_change_what_git_writes(data: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpg = tmp_path / "gpg"
+    gpg.write_text(GPG)
+    gpg.chmod(0o755)
+    settings = {
+        "gpg.program": str(gpg),
+        "commit.gpgSign": "true",
+        "log.showSignature": "true",
+        "log.follow": "true",
+        "log.diffMerges": "off",
+        "i18n.logOutputEncoding": "ISO-8859-1",
+        "color.ui": "always",
+    }
+    for key, value in settings.items():
+        data.git("config", key, value)
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "José")
+    version(data, {"table.csv": "signed"})
+    assert "gpg: Signature made today" in data.git("-c", "i18n.logOutputEncoding=UTF-8", "log", "-1")
+    data.git("reset", "-q", "--hard", "HEAD~1")
+
+    assert rows(data) == [" behind: table.csv (1 file)"]
+    data.run("checkout")
+    assert rows(data) == []
+    version(data, {"table.csv": "signed"})
+    assert "José" in data.run("log", "table.csv").out
