@@ -409,6 +409,26 @@ def operation(root: GitRoot) -> str | None:
     return None
 
 
+def status(root: GitRoot, paths: Sequence[str]) -> list[FileStatus]:
+    """What differs from HEAD or the index, or is untracked, at or below `paths` (from the top of the worktree), in the
+    order of Git; a rename is a file that went and one that came.
+    """
+    args = ["--literal-pathspecs", "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all", "--"]
+    if len(paths) <= PATHS_A_RUN:
+        return parse_status(run([*args, *(path or "." for path in paths)], root.cwd))
+    # Of many, all is asked, as in `tracked`.
+    wanted = set(paths)
+    found = parse_status(run(args, root.cwd))
+    return found if "" in wanted else [each for each in found if not wanted.isdisjoint(and_above(each.path))]
+
+
+def and_above(path: str) -> Iterator[str]:
+    """A path and the directories that it lies in, without the top."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
 def parse_status(out: bytes) -> list[FileStatus]:
     """The records of `git status --porcelain=v2 -z` (git-status(1)), paths from the top of the worktree."""
     found: list[FileStatus] = []
