@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Literal, NamedTuple
@@ -70,6 +70,15 @@ def unchanged(root: GitRoot, paths: Collection[str]) -> set[str]:
             known.setdefault(os.fsdecode(raw), set()).add(oid)
     top = root.worktree or root.cwd
     return {path for path in paths if path in known and _blob_id(top / path, known[path]) in known[path]}
+
+
+def unseen(root: GitRoot, unwatched: Mapping[str, str]) -> dict[str, str]:
+    """Those of the files that Git was told not to look at (gitindex.unwatched) which are there, and hold something else
+    than HEAD and the index.
+    """
+    here = {path: option for path, option in unwatched.items() if os.path.lexists(root.cwd / path)}
+    same = unchanged(root, here)
+    return {path: option for path, option in here.items() if path not in same}
 
 
 def holds(path: Path, blob: str | None) -> bool:

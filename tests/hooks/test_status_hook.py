@@ -131,6 +131,25 @@ def test_data_is_held_against_the_pointer_that_is_there_now(data: Repo) -> None:
     assert rows(data) == []
 
 
+@pytest.mark.parametrize("option", ["skip-worktree", "assume-unchanged"])
+def test_a_pointer_that_git_was_told_not_to_look_at(data: Repo, option: str) -> None:
+    command = f"git update-index --no-{option} table.csv.vml"
+    data.git("update-index", f"--{option}", "table.csv.vml", "data.vml")
+    quiet = data.run("hook", "status").err
+    assert quiet == "vml: 2 tracked paths as recorded\n"
+    data.write("table.csv", "other")
+    data.run("add", "table.csv")
+
+    said = data.run("hook", "status").err
+
+    assert f"note: table.csv.vml differs, and Git was told not to look at it ({command})\n" in said
+    assert f"hint: git -C {data.path} update-index --no-{option} table.csv.vml" in data.run("status").err
+    subprocess.run(command.split(), cwd=data.path, check=True)
+    assert rows(data) == [" not staged: table.csv.vml"]
+    data.path.joinpath("data.vml").unlink()
+    assert "data.vml differs" not in data.run("status").err
+
+
 def test_a_new_pointer_is_told_and_ends_nothing(data: Repo) -> None:
     data.write("more", "1")
     data.run("add", "more")
