@@ -234,14 +234,18 @@ def log(root: GitRoot, revs: Sequence[str], patterns: Sequence[str], *, every_re
     """The commits in the history of `revs` (revisions and ranges), or of every ref, that changed matching paths, the
     newest first. UserError for a revision that Git does not know.
     """
+    asked = []
     for each in revs:
-        for rev in filter(None, re.split(r"\.{2,3}", each.removeprefix("^"))):
+        # `:/` takes all behind it for words of a message, also what looks like a range.
+        one = not each or each.startswith(":/")
+        for rev in [] if one else filter(None, re.split(r"\.{2,3}", each.removeprefix("^"))):
             resolve(root, rev)
+        asked.append(resolve(root, each) if one else each)
     out = run(
         [
             *("log", "-z", f"--format={'%x00'.join(_COMMIT)}"),
             *["--all"] * every_ref,
-            *("--end-of-options", *revs, "--", *patterns),
+            *("--end-of-options", *asked, "--", *patterns),
         ],
         root.cwd,
     )
