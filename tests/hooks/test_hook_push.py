@@ -195,9 +195,65 @@ def test_commits_of_a_project_that_was_never_here(repo: Repo, origin: Repo) -> N
     commit(other)
     repo.git("fetch", "-q", str(other.path), "HEAD:theirs")
 
+    said = git(repo, "push", "origin", "theirs", ok=False)
+
+    assert said.code == 1
+    assert "error: a cannot be sent: the project sub is not in this clone" in said.err
+    assert "VML_SKIP_HOOKS=push git push goes past this" in said.err
+
+    repo.git("remote", "add", "colleague", str(other.path))
+    repo.git("fetch", "-q", "colleague")
     said = git(repo, "push", "origin", "theirs")
 
     assert "was not looked at: the project sub is not in this clone" in said.err
+    assert NOTHING not in said.err
+
+
+@pytest.mark.parametrize("elsewhere", ["plain", "other"])
+def test_the_repository_is_the_one_that_git_names(repo: Repo, origin: Repo, elsewhere: str) -> None:
+    place = repo.beside(elsewhere)
+    place.path.mkdir()
+    if elsewhere == "other":
+        place.git("init", "-q")
+        place.run("init")
+    version(repo, {"a": "1"})
+    git_dir = f"--git-dir={repo.path / '.git'}"
+
+    said = git(place, git_dir, "push", str(origin.path), "main")
+
+    assert "vml: pushed to origin: 1 object" in said.err
+    version(repo, {"a": "2"})
+    said = git(place, git_dir, f"--work-tree={place.path}", "push", str(origin.path), "main")
+    assert "vml: pushed to origin: 1 object" in said.err
+
+
+def test_without_a_repository_nothing_is_pushed(repo: Repo, tmp_path: Path) -> None:
+    nowhere = repo.beside("nowhere")
+    nowhere.path.mkdir()
+
+    said = nowhere.fails("hook", "pre-push", "origin", "url", code=3)
+
+    assert "is not in a repository of Git" in said.err
+    assert "VML_SKIP_HOOKS=push git push goes past this" in said.err
+
+
+def test_worktrees_beside_a_bare_repository(repo: Repo, origin: Repo, tmp_path: Path) -> None:
+    around = repo.beside("around")
+    around.path.mkdir()
+    repo.git("clone", "-q", "--bare", str(origin.path), str(around.path / ".bare"))
+    around.write(".git", "gitdir: ./.bare\n")
+    around.git("worktree", "add", "-q", "-b", "feat", "feat")
+    feat = repo.beside("around/feat")
+    feat.run("install")
+    version(feat, {"a": "feat"})
+
+    said = git(around, "push", str(origin.path), "feat")
+
+    assert "vml: pushed to origin: 1 object" in said.err
+    assert pulled(origin, "clone", "feat").read("a") == b"feat"
+    feat.git("push", "-q", "--no-verify", str(origin.path), "feat:main")
+    around.git("fetch", "-q", "origin", "+main:main")
+    assert len(around.json("log", "a")["versions"]) == 1
 
 
 def test_worktrees_push_too(repo: Repo, origin: Repo, tmp_path: Path) -> None:

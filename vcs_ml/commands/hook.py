@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -159,11 +160,23 @@ def _is_skipped(session: Session, *names: str) -> bool:
 @contextmanager
 def _before_commit(session: Session, name: str) -> Iterator[Staged]:
     """Git's index, for the hook of this name, which errors in the body say how to go past."""
-    root = projects.repository(session.directory)
+    with naming_the_way_past(name, "git commit"):
+        root = projects.calling(session.directory, session.env)
+        if root is None or root.worktree is None or not projects.is_worked_on(root, session.directory, session.env):
+            raise _no_working_tree(session, root)
+        with Staged(root, session.env) as staged:
+            yield staged
+
+
+def _no_working_tree(session: Session, root: GitRoot | None) -> UserError:
+    """Why a hook that is about a working tree has none to look at."""
     if root is None or root.worktree is None:
-        raise UserError(f"{quote(session.directory)} is not in a working tree of Git", hint="cd to one")
-    with naming_the_way_past(name, "git commit"), Staged(root, session.env) as staged:
-        yield staged
+        return UserError(f"{quote(session.directory)} is not in a working tree of Git", hint="cd to one")
+    place = Path(session.env.get("GIT_WORK_TREE", ""), "").resolve()
+    return UserError(
+        f"Git works on {quote(place)}, which is not the working tree of {quote(root.git_dir)}: vml has no data there",
+        hint=f"run git in {quote(root.worktree)}, without --git-dir and --work-tree",
+    )
 
 
 def _in_index(session: Session, staged: Staged, files: Sequence[str] | None) -> list[str] | None:
@@ -255,19 +268,27 @@ def _send(session: Session) -> _Act:
 
 
 def _pushed(session: Session, names: tuple[str, ...], told: Callable[[GitRoot], Push | None], act: _Act) -> None:
-    root = projects.repository(session.directory)
-    if root is None or _is_skipped(session, *names):
+    if _is_skipped(session, *names):
         return
     with naming_the_way_past(names[0], "git push"):
+        root = projects.calling(session.directory, session.env)
+        if root is None:
+            raise UserError(f"{quote(session.directory)} is not in a repository of Git", hint="cd to one")
         push = told(root)
+        doubts: list[str] = []
+
+        def doubt(text: str, hint: str | None) -> None:
+            doubts.append(text)
+            session.warn(text, hint)
+
         if push is not None:
-            found = pushing.of_push(root, session.env, push, session.warn)
+            found = pushing.of_push(root, session.env, push, doubt)
             _each(session, found, Typed(root, session.env), act)
     if push is None:  # by hand
         found = pushing.of_head(root, session.env)
         here = os.path.relpath(session.directory.resolve(), root.cwd)
         _each(session, found, Typed(root, {"GIT_PREFIX": here}), act)
-    if not found:
+    if not found and not doubts:
         _noting(session)(pushing.NOTHING)
 
 
@@ -330,8 +351,12 @@ def post_rewrite(
 
 def _moved(session: Session, name: str, told: Callable[[GitRoot], Move | None]) -> None:
     """Never fails: what went wrong is a warning."""
-    root = projects.repository(session.directory)
+    root = projects.calling(session.directory, session.env)
     if root is None or root.worktree is None or _is_skipped(session, "checkout", name):
+        return
+    if not projects.is_worked_on(root, session.directory, session.env):
+        error = _no_working_tree(session, root)
+        session.warn(f"no data was checked out: {error.message}", error.hint)
         return
     note = _noting(session)
     try:

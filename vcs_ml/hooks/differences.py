@@ -51,6 +51,11 @@ def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdi
     seen = [_look(staged, project, meter=meter, told=told) for project in _projects(staged)]
     rows = [row for each in seen for row in each.rows]
     notes = [note for each in seen for note in each.notes]
+    notes += [
+        f"{quote(path)} differs, and Git was told not to look at it"
+        f" ({staged.typed.git('update-index', option, paths=[path])})"
+        for path, option in staged.unseen.items()
+    ][:_SHOWN]
     paths, stages = sum(each.paths for each in seen), sum(each.stages for each in seen)
     what = count(paths, "tracked path") + (f" and {count(stages, 'stage')}" if stages else "")
     fine = f"{what} as recorded"

@@ -22,8 +22,29 @@ T = TypeVar("T")
 
 
 def repository(directory: Path) -> GitRoot | None:
-    """The repository in which a hook was started, with links followed."""
+    """The repository around a directory, with links followed."""
     return git.root(directory.resolve())
+
+
+def calling(directory: Path, env: Mapping[str, str]) -> GitRoot | None:
+    """The repository whose hook was started in a directory: the one that Git names, since `git --git-dir` and
+    `--work-tree` work anywhere, also inside of others (githooks(5)).
+    """
+    around = repository(directory)
+    told = env.get("GIT_DIR")
+    # From another directory, as with `vml -C`, it is the directory that is meant.
+    if not told or directory.resolve() != Path.cwd() or (around and around.git_dir.resolve() == Path(told).resolve()):
+        return around
+    return git.of_git_dir(Path(told))
+
+
+def is_worked_on(root: GitRoot, directory: Path, env: Mapping[str, str]) -> bool:
+    """Whether a hook that was started in a directory is about the working tree of `root`."""
+    if root.worktree is None:
+        return False
+    top, place = root.worktree.resolve(), directory.resolve()
+    told = env.get("GIT_WORK_TREE")
+    return place.is_relative_to(top) and (not told or place != Path.cwd() or Path(told).resolve() == top)
 
 
 def prefixes(root: GitRoot, *, untracked: bool = False) -> list[str]:

@@ -41,8 +41,10 @@ class Data(NamedTuple):
 
 def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> list[Data]:
     """What the commits of a push record that the other repository does not have, also where it is not checked out.
+    What a project records that is not in this clone is told, where Git has it from another repository.
 
-    Raises UserError for a project whose settings cannot be read.
+    Blocked where it has not, since nobody may have sent that data; UserError for a project whose settings cannot be
+    read.
     """
     pushed = updates.files(root, push)
     if not pushed.files:
@@ -62,8 +64,15 @@ def of_push(root: GitRoot, env: Mapping[str, str], push: Push, warn: Warn) -> li
         pairs = sorted((path, oid) for path, oids in inside.items() for oid in oids)
         pointers = list(tracked.in_blobs(project, pairs))
         if pointers and prefix in away and not project.main_state_dir.is_dir():
-            where = quote(prefix or ".")
-            warn(f"{_named(project, pointers)} was not looked at: the project {where} is not in this clone", None)
+            why = f"the project {quote(prefix or '.')} is not in this clone"
+            named = _named(project, pointers)
+            if updates.files(root, push, unknown_to="*").files.isdisjoint(pairs):
+                warn(f"{named} was not looked at: {why}", None)
+            else:
+                raise Blocked(
+                    f"{named} cannot be sent: {why}, and no remote-tracking branch has these commits",
+                    hint="push from the clone that made them",
+                )
         elif pointers:
             found.append(Data(project, pointers, pushed.tips[0], push))
     return found

@@ -280,6 +280,8 @@ class Project:
         """
         if not arg:
             raise UsageError("an empty path", hint="the current directory is .")
+        if self.git.worktree is None and not start.resolve().is_relative_to(self.root):
+            start = self.root  # beside a bare repository, to which a file `.git` leads
         full = start / arg
         full = full.resolve() if full.name in ("", "..") else full.parent.resolve() / full.name
         if self.root not in full.parents and full.resolve() == self.root:
