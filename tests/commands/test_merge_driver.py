@@ -18,6 +18,7 @@ from tests import merges, mutations, oscalls
 from tests.conftest import Repo
 from tests.merges import branch, conflicts, diverge, git, is_true, pointer, record
 from vcs_ml.cli import main
+from vcs_ml.workspace import attributes
 
 BASE = {"data/a.csv": "a", "data/b.csv": "b", "data/in/c.csv": "c", "data/in/d.csv": "d"}
 
@@ -766,7 +767,7 @@ def test_any_versions_end_in_a_result_or_in_an_error(ready: Repo, chance: random
             ready.write(name, bad(raw, chance) if chance.random() < 0.6 else raw)
         ours = ready.read("a")
         code = ready.run("merge-driver", "o", "a", "b", "7", "data.vml", ok=False).code
-        assert code in (0, 1, 2, 3)  # conflicts of text are counted
+        assert code in (0, 2, 3, attributes.CONFLICTS)
         found = ready.read("a")
         if code == 3 and found == ours:
             continue  # what Git takes for no text
@@ -790,7 +791,7 @@ def test_killed_at_any_moment_there_is_our_version_or_the_merged_one(ready: Repo
 
     prepare()
     with oscalls.watched(oscalls.ignore) as names:
-        assert main(args) == 1
+        assert main(args) == attributes.CONFLICTS
     merged = ready.read("ours").decode()
     assert merged not in versions
     for n in range(len(names)):
@@ -804,7 +805,7 @@ def test_killed_at_any_moment_there_is_our_version_or_the_merged_one(ready: Repo
         assert ready.read("ours").decode() in (versions[1], merged)
         assert [path for path in ready.files(".") if ".vml-tmp-" in path and not path.startswith(".vml/")] == []
         prepare()
-        assert main(args) == 1
+        assert main(args) == attributes.CONFLICTS
         assert ready.read("ours").decode() == merged
 
 
@@ -855,6 +856,20 @@ def test_a_driver_that_does_not_run_to_its_end_leaves_marks(
     ready.run("checkout", "--merge", "data.vml")
     ready.run("checkout")
     assert {"t", "o"} <= ready.files("data").keys()
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 32])
+def test_marks_of_any_length_are_left_once_and_known(ready: Repo, size: int) -> None:
+    attributes_file = ready.read(".gitattributes")
+    ready.write(".gitattributes", attributes_file + f"*.vml conflict-marker-size={size}\n".encode())
+    ready.commit()
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    shutil.rmtree(ready.path / ".vml/cache")  # no list of files is to be had
+    assert git(ready, "merge", "topic")[0] == 1
+    lines = ready.read("data.vml").decode().splitlines()
+    assert [line for line in lines if line.startswith("<")] == [f"{'<' * size} ours"]
+    ready.git("add", "data.vml")
+    assert "data.vml:2: it has conflict markers" in ready.fails("hook", "validate", code=1).err
 
 
 def test_the_driver_of_this_installation_is_run_where_the_path_has_none(
