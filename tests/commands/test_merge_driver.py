@@ -10,15 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tests import merges, mutations, oscalls
+from tests import merges, mutations, oscalls, servers
 from tests.conftest import Repo
 from tests.merges import branch, conflicts, diverge, git, is_true, pointer, record
 from vcs_ml.cli import main
-from vcs_ml.workspace import attributes
+from vcs_ml.workspace import attributes, opening
 
 BASE = {"data/a.csv": "a", "data/b.csv": "b", "data/in/c.csv": "c", "data/in/d.csv": "d"}
 
@@ -594,6 +596,37 @@ def test_a_clone_without_the_lists_of_files(ready: Repo, remote: Path) -> None:
     clone.commit("merged")
     clone.run("push")
     assert clone.run("status", "--remote", "--exit-code").code == 0
+
+
+def test_a_remote_that_stays_silent_is_asked_once_in_a_merge(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_PATIENCE", 0.2)
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    base = ready.git("merge-base", "main", "topic").strip()
+    versions = {
+        name: ready.git("show", f"{rev}:data.vml") for name, rev in zip("oab", (base, "main", "topic"), strict=True)
+    }
+    shutil.rmtree(ready.path / ".vml/cache")
+    settings = '[remote.origin]\nurl = "{}"\n'
+    asked: list[str] = []
+    over = threading.Event()
+
+    def silent(_: str, path: str) -> Iterable[bytes]:
+        asked.append(path)
+        over.wait(5)
+        return ()
+
+    with servers.raw_server(silent) as address:
+        ready.write(".vml/config.toml", ready.read(".vml/config.toml") + settings.format(address).encode())
+        for name in ("data.vml", "more.vml"):
+            for each, text in versions.items():
+                ready.write(each, text)
+            said = ready.run("merge-driver", *versions, "7", name, ok=False)
+            assert said.code == attributes.CONFLICTS
+            assert f"{name} is merged as text" in said.err
+            assert b"<<<<<<< ours" in ready.read("a")
+        over.set()
+    assert len(asked) == 1
+    assert "the remote failed a moment ago" in said.err
 
 
 def test_who_has_no_data_settles_the_pointer_alone(ready: Repo, remote: Path) -> None:

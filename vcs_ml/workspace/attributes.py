@@ -25,7 +25,7 @@ LINES: Final = ("*.vml merge=vml", "vml.lock merge=vml", ".gitignore merge=vml")
 CONFLICTS: Final = 10
 # gitattributes(5): %O the common version, %A ours, %B theirs, %L the length of conflict markers, %P the path.
 # Where vml could not run to its end (not found, killed, no room), what is there is ours, and Git would keep that as a
-# conflict without a mark: the text merge of Git leaves one. The exit code alone tells: any content may be our version's.
+# conflict without a mark: the text merge of Git leaves one. Only the exit code tells: any content may be ours.
 _DRIVER: Final = """\
 vml={program}; command -v vml >/dev/null 2>&1 && vml=vml; \
 "$vml" merge-driver -- %O %A %B %L %P; code=$?; \
