@@ -371,6 +371,27 @@ def test_hooks_that_husky_runs(repo: Repo) -> None:
     assert "take the lines" in repo.fails("uninstall", code=3).err
 
 
+@pytest.mark.parametrize(
+    ("line", "is_call"),
+    [
+        ("vml hook pre-push", True),
+        ("  vml  hook\tpre-push; true", True),
+        ('exec uv run vml hook pre-push -- "$@"', True),
+        ("npx vml hook pre-push||exit 1", True),
+        ("echo 'not: vml hook pre-push'", False),
+        ("vml hook pre-push-x", False),
+        ("exit 0\nvml hook pre-push", False),
+        ("# vml hook pre-push", False),
+    ],
+)
+def test_what_is_a_call_of_a_hook(repo: Repo, line: str, is_call: bool) -> None:
+    repo.git("config", "core.hooksPath", ".husky/_")
+    for name in scripts.NAMES:
+        repo.write(f".husky/{name}", f'vml hook {name} -- "$@"\n' if name != "pre-push" else f"#!/bin/sh\n{line}\n")
+
+    assert repo.run("install", ok=False).code == (0 if is_call else 3)
+
+
 # ---------------------------------------------------------------------- other layouts
 
 
