@@ -67,6 +67,8 @@ def place(root: GitRoot) -> Place:
     if not others:
         return Place(root.common_dir / "hooks", shared=_is_shared(root, root.common_dir / "hooks"))
     scope, path = others[-1]
+    if not path and scope != "command":
+        raise UserError(f"{_KEY} is empty: hooks are turned off here", hint=f"git config --{scope} --unset-all {_KEY}")
     if scope in ("global", "system"):
         return Place(root.common_dir / OWN, path)
     if scope == "command":
@@ -94,6 +96,12 @@ def are_called_by_husky(root: GitRoot) -> bool:
     found = _settings(root)
     directory = root.cwd / found[-1][1] if found and root.worktree is not None else None
     return directory is not None and _is_of_husky(directory) and not _uncalled(directory.parent)
+
+
+def called_by_husky(root: GitRoot) -> list[str]:
+    """Those of our hooks that husky's own call, which are lines of the user's."""
+    directories = [root.cwd / path for _, path in _settings(root)[-1:]]
+    return [name for each in directories if _is_of_husky(each) for name in NAMES if name not in _uncalled(each.parent)]
 
 
 def _is_of_husky(directory: Path) -> bool:
@@ -139,10 +147,10 @@ def uninstall(root: GitRoot) -> tuple[list[Done], list[Path]]:
 
     Returns what was done, and hooks of others that are not in force any more.
     """
-    where = place(root)
+    named = [root.cwd / path for scope, path in _settings(root) if path and scope not in ("global", "system")]
     done = []
-    for directory in dict.fromkeys((root.common_dir / "hooks", where.directory)):
-        if directory != root.common_dir / OWN:
+    for directory in dict.fromkeys((root.common_dir / "hooks", *named)):
+        if os.path.basename(directory) != OWN and directory.is_dir():
             done += [each for name in NAMES for each in _uninstall(directory, name)]
     own = [Done(name, "removed") for name in _ours_in(root.common_dir / OWN) if name in NAMES]
     return [*done, *own], _remove_own(root)
@@ -238,6 +246,8 @@ def _check_free(directory: Path, name: str) -> None:
 
 def _check_keepable(directory: Path, target: Path, here: bytes) -> None:
     """UserError for a hook that would not be the same under another name."""
+    if target.is_dir():
+        raise UserError(f"{quote(target)} is a directory, which Git cannot run", hint=f"mv {quote(target)} ELSEWHERE")
     if target.is_symlink():
         leads_to = os.path.normpath(directory / os.readlink(target))
         if os.path.dirname(leads_to) == os.path.normpath(directory) and os.path.basename(leads_to) in NAMES:
@@ -259,6 +269,8 @@ def _uninstall(directory: Path, name: str) -> Iterator[Done]:
         return
     if os.path.lexists(before):
         of = _maker(_content(before) or b"")
+        if before.is_dir():
+            target.unlink(missing_ok=True)  # no rename puts a directory over a file
         before.replace(target)
         yield Done(name, "removed", name, of)
     elif here is not None:
