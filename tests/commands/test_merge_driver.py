@@ -10,14 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tests import merges, mutations, oscalls
+from tests import merges, mutations, oscalls, servers
 from tests.conftest import Repo
 from tests.merges import branch, conflicts, diverge, git, is_true, pointer, record
 from vcs_ml.cli import main
+from vcs_ml.workspace import attributes, opening
 
 BASE = {"data/a.csv": "a", "data/b.csv": "b", "data/in/c.csv": "c", "data/in/d.csv": "d"}
 
@@ -595,6 +598,37 @@ def test_a_clone_without_the_lists_of_files(ready: Repo, remote: Path) -> None:
     assert clone.run("status", "--remote", "--exit-code").code == 0
 
 
+def test_a_remote_that_stays_silent_is_asked_once_in_a_merge(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_PATIENCE", 0.2)
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    base = ready.git("merge-base", "main", "topic").strip()
+    versions = {
+        name: ready.git("show", f"{rev}:data.vml") for name, rev in zip("oab", (base, "main", "topic"), strict=True)
+    }
+    shutil.rmtree(ready.path / ".vml/cache")
+    settings = '[remote.origin]\nurl = "{}"\n'
+    asked: list[str] = []
+    over = threading.Event()
+
+    def silent(_: str, path: str) -> Iterable[bytes]:
+        asked.append(path)
+        over.wait(5)
+        return ()
+
+    with servers.raw_server(silent) as address:
+        ready.write(".vml/config.toml", ready.read(".vml/config.toml") + settings.format(address).encode())
+        for name in ("data.vml", "more.vml"):
+            for each, text in versions.items():
+                ready.write(each, text)
+            said = ready.run("merge-driver", *versions, "7", name, ok=False)
+            assert said.code == attributes.CONFLICTS
+            assert f"{name} is merged as text" in said.err
+            assert b"<<<<<<< ours" in ready.read("a")
+        over.set()
+    assert len(asked) == 1
+    assert "the remote failed a moment ago" in said.err
+
+
 def test_who_has_no_data_settles_the_pointer_alone(ready: Repo, remote: Path) -> None:
     diverge(ready, {"data/a.csv": "theirs", "data/t": "t"}, {"data/a.csv": "ours", "data/o": "o"})
     ready.run("push", "--all-commits")
@@ -766,7 +800,7 @@ def test_any_versions_end_in_a_result_or_in_an_error(ready: Repo, chance: random
             ready.write(name, bad(raw, chance) if chance.random() < 0.6 else raw)
         ours = ready.read("a")
         code = ready.run("merge-driver", "o", "a", "b", "7", "data.vml", ok=False).code
-        assert code in (0, 1, 2, 3)  # conflicts of text are counted
+        assert code in (0, 2, 3, attributes.CONFLICTS)
         found = ready.read("a")
         if code == 3 and found == ours:
             continue  # what Git takes for no text
@@ -790,7 +824,7 @@ def test_killed_at_any_moment_there_is_our_version_or_the_merged_one(ready: Repo
 
     prepare()
     with oscalls.watched(oscalls.ignore) as names:
-        assert main(args) == 1
+        assert main(args) == attributes.CONFLICTS
     merged = ready.read("ours").decode()
     assert merged not in versions
     for n in range(len(names)):
@@ -804,7 +838,7 @@ def test_killed_at_any_moment_there_is_our_version_or_the_merged_one(ready: Repo
         assert ready.read("ours").decode() in (versions[1], merged)
         assert [path for path in ready.files(".") if ".vml-tmp-" in path and not path.startswith(".vml/")] == []
         prepare()
-        assert main(args) == 1
+        assert main(args) == attributes.CONFLICTS
         assert ready.read("ours").decode() == merged
 
 
@@ -855,6 +889,20 @@ def test_a_driver_that_does_not_run_to_its_end_leaves_marks(
     ready.run("checkout", "--merge", "data.vml")
     ready.run("checkout")
     assert {"t", "o"} <= ready.files("data").keys()
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 32])
+def test_marks_of_any_length_are_left_once_and_known(ready: Repo, size: int) -> None:
+    attributes_file = ready.read(".gitattributes")
+    ready.write(".gitattributes", attributes_file + f"*.vml conflict-marker-size={size}\n".encode())
+    ready.commit()
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    shutil.rmtree(ready.path / ".vml/cache")  # no list of files is to be had
+    assert git(ready, "merge", "topic")[0] == 1
+    lines = ready.read("data.vml").decode().splitlines()
+    assert [line for line in lines if line.startswith("<")] == [f"{'<' * size} ours"]
+    ready.git("add", "data.vml")
+    assert "data.vml:2: it has conflict markers" in ready.fails("hook", "validate", code=1).err
 
 
 def test_the_driver_of_this_installation_is_run_where_the_path_has_none(

@@ -180,17 +180,22 @@ def _no_working_tree(session: Session, root: GitRoot | None) -> UserError:
 
 
 def _in_index(session: Session, staged: Staged, files: Sequence[str] | None) -> list[str] | None:
-    """Files that were named, from the top of the working tree; None where none were."""
+    """Files that were named, or lie in a directory that was, from the top of the working tree; None where none were."""
     if not files:
         return None
-    here = os.path.relpath(session.directory.resolve(), staged.root.cwd)
-    paths = [os.path.normpath(os.path.join(here, each)) for each in files]
-    for name, path in zip(files, paths, strict=True):
-        if path not in staged.index:
+    here = session.directory.resolve()
+    found: dict[str, None] = {}
+    for name in files:
+        full = Path(os.path.normpath(here / name))
+        # The directory may be named through a link; the file itself may be one, and is what Git has.
+        path = os.path.relpath(full.parent.resolve() / full.name, staged.root.cwd)
+        below = [path] if path in staged.index else staged.index.below("" if path == "." else path)
+        found |= dict.fromkeys(below or [path])
+        if not below:
             if name.startswith("-"):
                 raise UsageError(f"{quote(name)} is no option, and no file in Git's index", hint="vml hook --help")
             session.warn(f"{quote(path)} is not in Git's index", hint="git add comes first")
-    return paths
+    return list(found)
 
 
 def _end(session: Session, verdicts: Collection[Verdict]) -> None:

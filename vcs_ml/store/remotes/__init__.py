@@ -21,9 +21,11 @@ def open_remote(
     name: str = "",
     create: bool = False,
     note: Callable[[str], None] | None = None,
+    patience: float | None = None,
 ) -> Backend:
     """The backend for `url`, with a remote's other settings; a relative directory is relative to `base`, the
-    project's root. Errors call it by its `name`; `note` is told of requests that have to wait.
+    project's root. Errors call it by its `name`; `note` is told of requests that have to wait. With `patience`, a
+    server that is silent for so many seconds is not asked again.
 
     With `create`, a directory that is missing is an empty place, made by what is first written, but its parents have to
     be there: a mount that is gone stays an error.
@@ -35,7 +37,7 @@ def open_remote(
         from vcs_ml.store.remotes.s3 import Bucket  # noqa: PLC0415 - boto3 takes 150 ms
 
         _check_bundle(url, options, name)
-        return Bucket(url, options, name, note)
+        return Bucket(url, options, name, note, patience)
     if mark and scheme in ("https", "http"):
         from vcs_ml.store.remotes.http import Website, read_only  # noqa: PLC0415 - urllib3 takes 20 ms
 
@@ -43,7 +45,7 @@ def open_remote(
         if create:
             raise read_only(Place(name, masked(url)))
         _check_bundle(url, options, name)
-        return Website(url, options, name, note)
+        return Website(url, options, name, note, patience)
     if mark and scheme != "file":
         raise UserError(
             f"no remote of the kind {scheme!r} is known: {masked(url)}",
