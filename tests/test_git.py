@@ -344,6 +344,24 @@ def test_status(repo: Path) -> None:
     assert len(status) == 4
 
 
+def test_status_of_more_paths_than_a_command_line_holds(repo: Path) -> None:
+    (repo / "a").mkdir()
+    for name in ("a/in", "a/new", "other"):
+        (repo / name).write_text("1")
+    sh(repo, "add", "a/in", "other")
+    sh(repo, "commit", "-q", "-m", "1")
+    for name in ("a/in", "other"):
+        (repo / name).write_text("22")
+    root = found(repo)
+    many = [f"{'x' * 95}{n:05}" for n in range(22_000)]
+
+    few = vgit.status(root, ["a"])
+
+    assert [(each.path, each.staged, each.worktree) for each in few] == [("a/in", ".", "M"), ("a/new", "?", "?")]
+    assert vgit.status(root, ["a", *many]) == few
+    assert vgit.status(root, [*many, ""]) == vgit.status(root, [""])
+
+
 def test_status_of_a_conflict(repo: Path) -> None:
     commit(repo, {"a.vml": "1"})
     sh(repo, "checkout", "-q", "-b", "side")

@@ -172,7 +172,7 @@ names = st.lists(st.sampled_from(["a", "b", "a.b", "a0", "a-", "é", "B"]), min_
 @given(st.sets(names, max_size=12), names)
 def test_lookups_are_those_of_a_plain_list(paths: set[str], asked: str) -> None:
     every = sorted(map(os.fsencode, paths))
-    index = Index(b"".join(b"100644 %040x 0\t%b\0" % (at, path) for at, path in enumerate(every)))
+    index = Index(b"".join(b"H 100644 %040x 0\t%b\0" % (at, path) for at, path in enumerate(every)))
 
     assert (asked in index) == (asked in paths)
     assert index.below(asked) == [os.fsdecode(path) for path in every if os.fsdecode(path).startswith(f"{asked}/")]

@@ -31,6 +31,7 @@ FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Far below the shortest limit on the length of a command line (128 KiB for one argument, 2 MiB for all).
 PATHS_A_RUN: Final = 500
 _BACK: Final = re.compile(r"([^~^:@{\0-][^~^:@{\0]*)(?:~\d*|\^)+")  # so many commits before another
+_BARE: Final = re.compile(r"^\[core\](?:\n(?!\[).*)*?\n\s*bare\s*=\s*(\w+)", re.M | re.I)
 _OPERATIONS: Final[Mapping[str, str]] = {
     "rebase-merge": "rebase",
     "rebase-apply/applying": "am",
@@ -39,6 +40,11 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert",
 }
+# Settings of users that would change what git writes for us, or add to it.
+_NEUTRAL: Final = (
+    *("-c", "core.quotepath=off", "-c", "i18n.logOutputEncoding=UTF-8", "-c", "log.showSignature=false"),
+    *("-c", "log.follow=false", "-c", "log.diffMerges=separate"),
+)
 # Without untracked files: to find these, Git compares every file with every line of our .gitignore.
 STATUS: Final = ("status", "--porcelain=v2", "-z", "--untracked-files=no")
 
@@ -127,7 +133,7 @@ def run(args: Sequence[str], cwd: Path, *, input: bytes | None = None, ok: Conta
 def popen(args: Sequence[str], cwd: Path, *, stdin: int, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            ["git", "-c", "core.quotepath=off", *args],
+            ["git", *_NEUTRAL, *args],
             cwd=cwd,
             env=_environment(cwd),
             stdin=stdin,
@@ -199,6 +205,23 @@ def root(start: Path) -> GitRoot | None:
         directory = parent
 
 
+def of_git_dir(git_dir: Path) -> GitRoot | None:
+    """The repository that a git directory is of, with the working tree that belongs to it as far as its place tells;
+    None for what is none. Runs nothing.
+    """
+    git_dir = git_dir.resolve()
+    try:
+        link = (git_dir / "gitdir").read_text("utf-8", "surrogateescape").strip()  # of a linked worktree
+        top = Path(git_dir, link).parent
+    except OSError:
+        top = git_dir.parent if git_dir.name == ".git" else git_dir
+    found = _root_at(str(top))
+    if found is not None and found.git_dir.resolve() == git_dir:
+        return found
+    common_dir = _common_dir(git_dir)
+    return GitRoot(None, git_dir, common_dir) if _is_git_dir(str(common_dir)) else None
+
+
 def _root_at(directory: str) -> GitRoot | None:
     dot_git = f"{directory}/.git"
     if _is_git_dir(dot_git):
@@ -211,7 +234,10 @@ def _root_at(directory: str) -> GitRoot | None:
         text = ""
     if text.startswith("gitdir:"):
         git_dir = Path(directory, text.removeprefix("gitdir:").strip())
-        return GitRoot(Path(directory), git_dir, _common_dir(git_dir))
+        common_dir = _common_dir(git_dir)
+        # Worktrees may lie beside a bare repository, to which a file leads from the directory of all.
+        bare = common_dir is git_dir and _is_bare(git_dir)
+        return GitRoot(None if bare else Path(directory), git_dir, common_dir)
     if directory.endswith("/.git") or not _is_git_dir(directory):
         return None
     return GitRoot(None, Path(directory), Path(directory))
@@ -224,6 +250,19 @@ def _is_git_dir(directory: str) -> bool:
         and os.path.isdir(f"{directory}/objects")
         and os.path.isdir(f"{directory}/refs")
     )
+
+
+def _is_bare(git_dir: Path) -> bool:
+    """Whether its own settings have `core.bare`; Git writes it on a line of its own."""
+    bare = False
+    for name in ("config", "config.worktree"):
+        try:
+            text = (git_dir / name).read_text("utf-8", "surrogateescape")
+        except OSError:
+            continue
+        for said in _BARE.finditer(text):
+            bare = said[1].lower() in ("true", "yes", "on", "1")
+    return bare
 
 
 def _common_dir(git_dir: Path) -> Path:
@@ -368,6 +407,26 @@ def operation(root: GitRoot) -> str | None:
         if (root.git_dir / name).exists():
             return what
     return None
+
+
+def status(root: GitRoot, paths: Sequence[str]) -> list[FileStatus]:
+    """What differs from HEAD or the index, or is untracked, at or below `paths` (from the top of the worktree), in the
+    order of Git; a rename is a file that went and one that came.
+    """
+    args = ["--literal-pathspecs", "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all", "--"]
+    if len(paths) <= PATHS_A_RUN:
+        return parse_status(run([*args, *(path or "." for path in paths)], root.cwd))
+    # Of many, all is asked, as in `tracked`.
+    wanted = set(paths)
+    found = parse_status(run(args, root.cwd))
+    return found if "" in wanted else [each for each in found if not wanted.isdisjoint(and_above(each.path))]
+
+
+def and_above(path: str) -> Iterator[str]:
+    """A path and the directories that it lies in, without the top."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def parse_status(out: bytes) -> list[FileStatus]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from vcs_ml.git import GitRoot, raw_records, run
 
 # What `Index` and `changes` read. A rename is a file that went and one that came, whatever diff.renames says.
-FILES: Final = ("ls-files", "-s", "-z", "--full-name")
+FILES: Final = ("ls-files", "-s", "-v", "-z", "--full-name")
 CHANGES: Final = ("diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--no-ext-diff")
 
 REGULAR: Final = (0o100644, 0o100755)
@@ -37,9 +37,9 @@ class Index:
 
     def __init__(self, out: bytes) -> None:
         self._lines = out.split(b"\0")[:-1]
-        # Mode, id and stage are as wide in each line ("100644 ID 0"), and Git sorts by the bytes of the path.
+        # Tag, mode, id and stage are as wide in each line ("H 100644 ID 0"), and Git sorts by the bytes of the path.
         self._width = self._lines[0].index(b"\t") + 1 if self._lines else 0
-        self._id_size = self._width - 10
+        self._id_size = self._width - 12
         self._paths = [line[self._width :] for line in self._lines]
 
     def __len__(self) -> int:
@@ -54,19 +54,26 @@ class Index:
         at = bisect_left(self._paths, raw)
         if at == len(self._paths) or self._paths[at] != raw:
             return None
-        mode, oid, stage = self._lines[at].partition(b"\t")[0].split(b" ")
+        _, mode, oid, stage = self._lines[at].partition(b"\t")[0].split(b" ")
         return Entry(int(mode, 8), oid.decode()) if stage == b"0" else None
 
     def blobs(self, suffixes: tuple[bytes, ...]) -> dict[str, str]:
         """The ids of all regular files whose paths end in one of these."""
         pairs = zip(self._lines, self._paths, strict=True)
-        lines = [line for line, path in pairs if path.endswith(suffixes) and line.startswith(b"100")]
+        lines = [line for line, path in pairs if path.endswith(suffixes) and line.startswith(b"100", 2)]
         if not lines:
             return {}
         # Joined, and split again: to decode them one by one takes five times as long.
-        ids = b" ".join([line[7 : 7 + self._id_size] for line in lines]).decode().split(" ")
+        ids = b" ".join([line[9 : 9 + self._id_size] for line in lines]).decode().split(" ")
         paths = os.fsdecode(b"\0".join([line[self._width :] for line in lines])).split("\0")
         return dict(zip(paths, ids, strict=True))
+
+    def unwatched(self, suffixes: tuple[bytes, ...]) -> dict[str, str]:
+        """Of the files whose paths end in one of these, those that Git was told not to look at: the option of
+        `git update-index` that ends it.
+        """
+        found = [(line[:1].decode(), line[self._width :]) for line in self._lines if not line.startswith(b"H")]
+        return unwatched((tag, os.fsdecode(path)) for tag, path in found if path.endswith(suffixes))
 
     def below(self, folder: str) -> list[str]:
         """The paths that lie in a directory, sorted; "" is the top."""
@@ -83,6 +90,12 @@ class Index:
         return [
             os.fsdecode(path) for path in self._paths if path.endswith(raw) and (path == raw or path.endswith(inner))
         ]
+
+
+def unwatched(tagged: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The same of paths with what `git ls-files -v` puts before them."""
+    skipped, assumed = "--no-skip-worktree", "--no-assume-unchanged"
+    return {path: skipped if tag in "Ss" else assumed for tag, path in tagged if tag == "S" or tag.islower()}
 
 
 def changes(out: bytes) -> list[Change]:

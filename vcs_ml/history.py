@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Literal, NamedTuple
@@ -72,6 +72,15 @@ def unchanged(root: GitRoot, paths: Collection[str]) -> set[str]:
     return {path for path in paths if path in known and _blob_id(top / path, known[path]) in known[path]}
 
 
+def unseen(root: GitRoot, unwatched: Mapping[str, str]) -> dict[str, str]:
+    """Those of the files that Git was told not to look at (gitindex.unwatched) which are there, and hold something else
+    than HEAD and the index.
+    """
+    here = {path: option for path, option in unwatched.items() if os.path.lexists(root.cwd / path)}
+    same = unchanged(root, here)
+    return {path: option for path, option in here.items() if path not in same}
+
+
 def holds(path: Path, blob: str | None) -> bool:
     """Whether a file or symbolic link holds just the bytes of a blob of Git; False where either is not there."""
     return blob is not None and os.path.lexists(path) and _blob_id(path, [blob]) == blob
@@ -112,7 +121,6 @@ def contents(
         return set()
     out = run(
         [
-            *("-c", "log.follow=false", "-c", "log.showSignature=false"),
             *["--no-replace-objects"] * every_ref,
             *("log", "--raw", "-z", "--no-abbrev", "--no-renames", "--root", "-m", "--format="),
             # Without it, a side branch whose merge left the paths alone is not walked at all.
@@ -142,7 +150,7 @@ def introduced(
     more = ["--not", f"--remotes={unknown_to}"] if unknown_to else []
     out = run(
         [
-            *("-c", "log.follow=false", "-c", "log.showSignature=false", "--no-replace-objects"),
+            "--no-replace-objects",
             # Of a merge, what it has from one of its parents is that parent's (-c).
             *("log", "--raw", "-c", "-z", "--no-abbrev", "--no-renames", "--root", "--format=", "--full-history"),
             *("--stdin", *more, "--", *patterns),
@@ -226,15 +234,18 @@ def log(root: GitRoot, revs: Sequence[str], patterns: Sequence[str], *, every_re
     """The commits in the history of `revs` (revisions and ranges), or of every ref, that changed matching paths, the
     newest first. UserError for a revision that Git does not know.
     """
+    asked = []
     for each in revs:
-        for rev in filter(None, re.split(r"\.{2,3}", each.removeprefix("^"))):
+        # `:/` takes all behind it for words of a message, also what looks like a range.
+        one = not each or each.startswith(":/")
+        for rev in [] if one else filter(None, re.split(r"\.{2,3}", each.removeprefix("^"))):
             resolve(root, rev)
+        asked.append(resolve(root, each) if one else each)
     out = run(
         [
-            *("-c", "log.follow=false", "-c", "log.showSignature=false"),
-            *("log", "-z", f"--format={'%x00'.join(_COMMIT)}", "--no-show-signature"),
+            *("log", "-z", f"--format={'%x00'.join(_COMMIT)}"),
             *["--all"] * every_ref,
-            *("--end-of-options", *revs, "--", *patterns),
+            *("--end-of-options", *asked, "--", *patterns),
         ],
         root.cwd,
     )

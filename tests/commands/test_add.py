@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -210,6 +211,29 @@ def test_a_part_while_the_workspace_is_behind_its_pointer(repo: Repo) -> None:
     repo.commit()
     repo.run("checkout")
     assert repo.files("data") == {"a": b"1", "b": b"22"}
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_is_behind_is_recorded_with_a_warning(repo: Repo, edited: bool) -> None:
+    for content in ("1", "22"):
+        for name in "abc":
+            repo.write(f"data/{name}", content)
+        repo.run("add", "data")
+        repo.commit()
+    repo.run("checkout", "--rev", "HEAD~1", "data")
+    if edited:
+        repo.write("data/c", "mine")
+
+    said = repo.run("add", "data").err
+
+    assert f"warning: {2 if edited else 3} files of data were behind the pointer, and not edited: what is here" in said
+    (command,) = re.findall(r"hint: (git checkout .*) brings the version of HEAD", said)
+    for each in command.split(" && "):
+        program, *args = each.split(" ")
+        repo.git(*args) if program == "git" else repo.run(*args)
+    assert repo.files("data") == {"a": b"22", "b": b"22", "c": b"mine" if edited else b"22"}
+    repo.write("data/a", "edited")
+    assert "warning" not in repo.run("add", "data").err
 
 
 def test_a_part_that_is_gone(repo: Repo) -> None:

@@ -221,6 +221,22 @@ def test_a_revision_leaves_the_pointer(repo: Repo) -> None:
     assert repo.json("diff", first)["modified"] == []
 
 
+def test_stashed_data_is_behind(repo: Repo) -> None:
+    repo.write("one", "committed")
+    repo.run("add", "one")
+    repo.commit()
+    for content in ("stashed", "stashed later"):
+        repo.write("one", content)
+        repo.run("add", "one")
+        repo.git("stash", "-q")
+
+        assert repo.changes() == {"one": "behind"}
+        assert "vml checkout PATH brings it" in repo.run("status").out
+
+    repo.run("checkout", "one")
+    assert repo.read("one") == b"committed"
+
+
 def test_only_what_differs_is_touched(repo: Repo) -> None:
     repo.write("data/a", "1")
     repo.write("data/b", "1")

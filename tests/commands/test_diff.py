@@ -236,6 +236,17 @@ def test_as_a_diff_command_of_git(repo: Repo) -> None:
     assert repo.git("diff") == "other.vml\n"
 
 
+def test_as_the_diff_command_of_all_files(repo: Repo) -> None:
+    vml = f"{shlex.quote(sys.executable)} -m vcs_ml diff --files"
+    repo.write("metrics.json", "1\n")
+    repo.commit()
+    repo.write("metrics.json", "2\n")
+
+    shown = repo.git("-c", f"diff.external={vml}", "diff")
+
+    assert shown == "metrics.json\n@@ -1 +1 @@\n-1\n+2\n"
+
+
 def test_versions_of_a_pointer_as_files(repo: Repo, tmp_path: Path) -> None:
     repo.write("data/a", "1")
     repo.run("add", "data")

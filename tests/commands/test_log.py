@@ -89,6 +89,8 @@ def test_revisions_and_branches(repo: Repo) -> None:
     assert {each["commit"] for each in versions(repo, "data", "--all")} == {first, second, last, side}
     assert [each["commit"] for each in versions(repo, "data", "--rev", f"{first}..{last}")] == [last, second]
     assert [each["commit"] for each in versions(repo, "data", "--rev", "side", "-n", "1")] == [side]
+    repo.git("commit", "-q", "--allow-empty", "-m", "one..two")
+    assert [each["commit"] for each in versions(repo, "data", "--rev", ":/one..two", "-n", "1")] == [last]
 
 
 def test_a_merge_counts_where_it_differs_from_both_sides(repo: Repo) -> None:
@@ -141,5 +143,6 @@ def test_what_cannot_be_answered(repo: Repo) -> None:
     assert "unknown revision 'nope'" in repo.run("log", "data", "--rev", "nope", ok=False).err
     assert "unknown revision 'nope'" in repo.run("log", "data", "--rev", "main..nope", ok=False).err
     assert "unknown revision '--output=x'" in repo.run("log", "data", "--rev=--output=x", ok=False).err
+    assert "unknown revision ''" in repo.run("log", "data", "--rev", "", ok=False).err
     assert not (repo.path / "x").exists()
     assert repo.run("log", "data", "--rev", "main", "--all", ok=False).code == 2

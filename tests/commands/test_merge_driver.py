@@ -10,14 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tests import merges, mutations, oscalls
+from tests import merges, mutations, oscalls, servers
 from tests.conftest import Repo
 from tests.merges import branch, conflicts, diverge, git, is_true, pointer, record
 from vcs_ml.cli import main
+from vcs_ml.workspace import attributes, opening
 
 BASE = {"data/a.csv": "a", "data/b.csv": "b", "data/in/c.csv": "c", "data/in/d.csv": "d"}
 
@@ -595,6 +598,37 @@ def test_a_clone_without_the_lists_of_files(ready: Repo, remote: Path) -> None:
     assert clone.run("status", "--remote", "--exit-code").code == 0
 
 
+def test_a_remote_that_stays_silent_is_asked_once_in_a_merge(ready: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_PATIENCE", 0.2)
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    base = ready.git("merge-base", "main", "topic").strip()
+    versions = {
+        name: ready.git("show", f"{rev}:data.vml") for name, rev in zip("oab", (base, "main", "topic"), strict=True)
+    }
+    shutil.rmtree(ready.path / ".vml/cache")
+    settings = '[remote.origin]\nurl = "{}"\n'
+    asked: list[str] = []
+    over = threading.Event()
+
+    def silent(_: str, path: str) -> Iterable[bytes]:
+        asked.append(path)
+        over.wait(5)
+        return ()
+
+    with servers.raw_server(silent) as address:
+        ready.write(".vml/config.toml", ready.read(".vml/config.toml") + settings.format(address).encode())
+        for name in ("data.vml", "more.vml"):
+            for each, text in versions.items():
+                ready.write(each, text)
+            said = ready.run("merge-driver", *versions, "7", name, ok=False)
+            assert said.code == attributes.CONFLICTS
+            assert f"{name} is merged as text" in said.err
+            assert b"<<<<<<< ours" in ready.read("a")
+        over.set()
+    assert len(asked) == 1
+    assert "the remote failed a moment ago" in said.err
+
+
 def test_who_has_no_data_settles_the_pointer_alone(ready: Repo, remote: Path) -> None:
     diverge(ready, {"data/a.csv": "theirs", "data/t": "t"}, {"data/a.csv": "ours", "data/o": "o"})
     ready.run("push", "--all-commits")
@@ -666,8 +700,7 @@ def test_one_side_of_a_file_with_markers(ready: Repo, side: str) -> None:
     assert ("o" in ready.files("data")) == (side == "ours")
     assert ready.read("data.vml") == ready.git("show", f":{2 if side == 'ours' else 3}:data.vml").encode()
     assert is_true(ready)
-    # Our version alone may also be what a driver that was killed has left.
-    assert conflicts(ready) == {"data.vml": "both modified" if side == "ours" else "settled"}
+    assert conflicts(ready) == {"data.vml": "settled"}
     ready.git("add", "data.vml")
     assert conflicts(ready) == {}
 
@@ -767,7 +800,7 @@ def test_any_versions_end_in_a_result_or_in_an_error(ready: Repo, chance: random
             ready.write(name, bad(raw, chance) if chance.random() < 0.6 else raw)
         ours = ready.read("a")
         code = ready.run("merge-driver", "o", "a", "b", "7", "data.vml", ok=False).code
-        assert code in (0, 1, 2, 3)  # conflicts of text are counted
+        assert code in (0, 2, 3, attributes.CONFLICTS)
         found = ready.read("a")
         if code == 3 and found == ours:
             continue  # what Git takes for no text
@@ -791,7 +824,7 @@ def test_killed_at_any_moment_there_is_our_version_or_the_merged_one(ready: Repo
 
     prepare()
     with oscalls.watched(oscalls.ignore) as names:
-        assert main(args) == 1
+        assert main(args) == attributes.CONFLICTS
     merged = ready.read("ours").decode()
     assert merged not in versions
     for n in range(len(names)):
@@ -805,7 +838,7 @@ def test_killed_at_any_moment_there_is_our_version_or_the_merged_one(ready: Repo
         assert ready.read("ours").decode() in (versions[1], merged)
         assert [path for path in ready.files(".") if ".vml-tmp-" in path and not path.startswith(".vml/")] == []
         prepare()
-        assert main(args) == 1
+        assert main(args) == attributes.CONFLICTS
         assert ready.read("ours").decode() == merged
 
 
@@ -858,6 +891,20 @@ def test_a_driver_that_does_not_run_to_its_end_leaves_marks(
     assert {"t", "o"} <= ready.files("data").keys()
 
 
+@pytest.mark.parametrize("size", [1, 4, 7, 32])
+def test_marks_of_any_length_are_left_once_and_known(ready: Repo, size: int) -> None:
+    attributes_file = ready.read(".gitattributes")
+    ready.write(".gitattributes", attributes_file + f"*.vml conflict-marker-size={size}\n".encode())
+    ready.commit()
+    diverge(ready, {"data/t": "t"}, {"data/o": "o"})
+    shutil.rmtree(ready.path / ".vml/cache")  # no list of files is to be had
+    assert git(ready, "merge", "topic")[0] == 1
+    lines = ready.read("data.vml").decode().splitlines()
+    assert [line for line in lines if line.startswith("<")] == [f"{'<' * size} ours"]
+    ready.git("add", "data.vml")
+    assert "data.vml:2: it has conflict markers" in ready.fails("hook", "validate", code=1).err
+
+
 def test_the_driver_of_this_installation_is_run_where_the_path_has_none(
     ready: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -886,6 +933,48 @@ def test_our_version_untouched_is_not_settled(ready: Repo, tmp_path: Path) -> No
     assert [each["change"] for each in ready.json("status")["conflicts"]] == ["both modified"]
     ready.run("checkout", "--merge", "data.vml")
     assert [each["change"] for each in ready.json("status")["conflicts"]] == ["settled"]
+
+
+def test_a_file_that_both_added_is_in_conflict_alone(ready: Repo) -> None:
+    with branch(ready, "topic"):
+        ready.write("one", "theirs")
+        ready.run("add", "one")
+    ready.write("one", "ours")
+    ready.run("add", "one")
+    ready.commit("ours")
+    assert git(ready, "merge", "topic")[0] != 0
+    assert conflicts(ready) == {"one": "both added"}
+    assert "new:" not in ready.run("status").out
+    assert "no data had to change\n" in ready.run("checkout", "--ours", "one").err
+
+
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_a_side_is_taken_where_the_driver_did_not_run(ready: Repo, side: str) -> None:
+    diverge(ready, {"data/a.csv": "theirs"}, {"data/a.csv": "ours"})
+    ready.git("config", "merge.vml.driver", "false")
+    assert git(ready, "merge", "topic")[0] != 0
+    ready.run("checkout", f"--{side}", "data.vml")
+    assert conflicts(ready) == {"data.vml": "settled"}
+    assert ready.read("data/a.csv") == side.encode()
+    # What is settled is not settled another way by whoever settles all.
+    assert "no conflicts" in ready.fails("checkout", "--theirs", ".", code=3).err
+    assert ready.read("data/a.csv") == side.encode()
+
+
+def test_our_side_of_all_conflicts_is_settled(ready: Repo) -> None:
+    diverge(ready, {"data/a.csv": "theirs"}, {"data/a.csv": "ours"})
+    assert git(ready, "merge", "topic")[0] != 0
+    ready.run("checkout", "--ours", "data/a.csv")
+    assert conflicts(ready) == {"data.vml": "settled"}
+    ready.git("merge", "--abort")
+    ready.git("config", "merge.vml.driver", "false")
+    ready.write("code", "theirs")
+    with branch(ready, "later"):
+        record(ready, {"data/a.csv": "later"})
+    record(ready, {"data/a.csv": "mine"})
+    ready.commit("mine")
+    assert git(ready, "merge", "later")[0] != 0
+    assert conflicts(ready) == {"data.vml": "both modified"}
 
 
 def test_an_interrupt_leaves_git_with_a_conflict_and_not_with_a_wrong_merge(ready: Repo, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -375,3 +376,20 @@ def test_entries_are_merged_as_sets(
         line.rstrip("\r") for line in merged.split("\n") if line.rstrip("\r") in (*before, *after) and line.strip()
     ]
     assert people == [line for line in (*before, *after) if line]
+
+
+@pytest.mark.parametrize("how", ["exit 1", "exit 127", "kill -9 $$"])
+def test_a_param_called_conflicts_is_no_sign_of_a_merge(ready: Repo, how: str) -> None:
+    pipelines.write(ready, PIPELINE.replace("p.yaml: [a]", "p.yaml: [a, conflicts]"), p_yaml=PARAMS + "conflicts: 1\n")
+    ready.run("repro")
+    merges.install(ready)
+    with branch(ready, "topic"):
+        change(ready, a=2)
+    change(ready, a=3)
+    ready.commit("ours")
+    place = Path(shutil.which("vml") or "")
+    place.write_text(f"#!/bin/sh\n{how}\n")
+    assert git(ready, "merge", "topic")[0] == 1
+    assert b"<<<<<<< ours" in ready.read("vml.lock")
+    ready.git("add", "-A")
+    assert "conflict markers" in ready.fails("hook", "validate", code=1).err

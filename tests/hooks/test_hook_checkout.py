@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import Repo
 from tests.hooked import commit, git, install, version
 from vcs_ml.hooks.moves import BEHIND
+from vcs_ml.workspace import meanwhile
 
 
 @pytest.fixture
@@ -325,6 +326,69 @@ def test_an_aborted_rebase_leaves_nothing_behind(apart: Repo) -> None:
     git(apart, "checkout", "-q", "main")
 
     assert data(apart, "a", "d/b", "same") == ["a main", "b main", "same main"]
+
+
+@pytest.fixture
+def torn(repo: Repo) -> Repo:
+    """`side` with two more versions of t, one commit each; main with another one, and `other` without any of them."""
+    version(repo, {"t": "base", "same": "same"})
+    install(repo)
+    git(repo, "branch", "other")
+    git(repo, "checkout", "-q", "-b", "side")
+    version(repo, {"t": "side 1"})
+    version(repo, {"t": "side 2"})
+    git(repo, "checkout", "-q", "main")
+    version(repo, {"t": "main"})
+    git(repo, "checkout", "-q", "side")
+    return repo
+
+
+@pytest.mark.parametrize("backend", ["--merge", "--apply"])
+@pytest.mark.parametrize("by", ["settled", "checked out"])
+def test_data_follows_after_a_conflict_in_a_rebase(torn: Repo, backend: str, by: str) -> None:
+    assert git(torn, "rebase", "-q", backend, "main", ok=False).code == 1
+    if by == "settled":
+        torn.run("checkout", "--theirs", "t")
+    else:
+        torn.git("checkout", "side~1", "--", "t.vml")
+        torn.run("checkout", "t")
+    assert data(torn, "t") == ["side 1"]
+    torn.git("add", "t.vml")
+
+    git(torn, "-c", "core.editor=true", "rebase", "--continue")
+
+    assert data(torn, "t") == ["side 2"]
+    assert torn.json("status")["clean"]
+    assert not (torn.path / ".git" / meanwhile.NAME).exists()
+
+
+def test_data_follows_after_a_merge_that_was_ended(torn: Repo) -> None:
+    git(torn, "checkout", "-q", "other")
+    version(torn, {"t": "other"})
+    git(torn, "branch", "twin")
+    git(torn, "merge", "-q", "main", ok=False)
+    torn.run("checkout", "--theirs", "t")
+    git(torn, "merge", "--abort")
+    assert data(torn, "t") == ["main"]
+    assert [each["change"] for each in torn.json("status")["data"]] == ["behind"]
+    torn.write("code", "x")
+    commit(torn)
+
+    git(torn, "checkout", "-q", "twin")
+
+    assert data(torn, "t") == ["other"]
+
+
+def test_what_was_settled_and_committed_is_not_looked_at_again(torn: Repo) -> None:
+    git(torn, "merge", "-q", "main", ok=False)
+    torn.run("checkout", "--theirs", "t")
+    commit(torn)
+    git(torn, "branch", "twin")
+    torn.write("code", "x")
+    commit(torn)
+    torn.write("t", "edited")
+
+    assert git(torn, "checkout", "-q", "twin").err == "vml: no data differs\n"
 
 
 def test_an_amended_commit_changes_no_data(two: Repo) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +168,20 @@ def test_install_writes_the_file_and_names_the_next_command(repo: Repo) -> None:
     assert not (repo.path / ".git/hooks/pre-push").exists()
     assert repo.git("config", "merge.vml.driver")
     assert "names this version already" in repo.run("install", "--pre-commit").err
-    assert "names them; pre-commit install puts them in place" in repo.run("doctor").out
+
+
+def test_doctor_tells_whether_the_framework_is_installed(repo: Repo) -> None:
+    repo.run("install", "--pre-commit")
+    before = repo.run("doctor").out
+    assert "warning  hooks: .pre-commit-config.yaml names them, but the framework is not installed for pre-c" in before
+    assert "ok       merges: vml merges pointers" in before
+
+    subprocess.run([sys.executable, "-m", "pre_commit", "install"], cwd=repo.path, check=True, capture_output=True)
+    assert "ok       hooks: the pre-commit framework runs them" in repo.run("doctor").out
+
+    (repo.path / ".git/hooks/pre-push").unlink()
+    said = repo.run("doctor").out
+    assert "the framework is not installed for pre-push\n         hint: pre-commit install -t pre-push\n" in said
 
 
 def test_both_ways_at_once_are_told(repo: Repo) -> None:
@@ -193,5 +208,5 @@ def test_hooks_of_a_copy_of_our_repository_are_known(repo: Repo, url: str) -> No
 
     said = repo.read(framework.NAME).decode()
     assert said.count("repo:") == 1 and "rev: v0" in said and "default_install_hook_types" in said
-    assert "names them; pre-commit install puts them in place" in repo.run("doctor").out
+    assert "the framework is not installed for pre-commit\n" in repo.run("doctor").out
     assert repo.git("config", "merge.vml.driver")

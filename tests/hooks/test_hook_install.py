@@ -343,7 +343,12 @@ def test_the_directory_of_all_repositories_is_no_longer_set(
 
 
 @pytest.mark.parametrize(
-    ("path", "word"), [("/dev/null", "hooks are turned off here"), (".husky/_", "written anew by husky")]
+    ("path", "word"),
+    [
+        ("/dev/null", "hooks are turned off here"),
+        ("", "hooks are turned off here"),
+        (".husky/_", "written anew by husky"),
+    ],
 )
 def test_where_no_hook_can_be(repo: Repo, path: str, word: str) -> None:
     repo.git("config", "core.hooksPath", path)
@@ -368,7 +373,58 @@ def test_hooks_that_husky_runs(repo: Repo) -> None:
     assert "call vml: there is nothing to put in place" in repo.run("install").err
     assert "ok       hooks: called by those that husky runs" in repo.run("doctor").out
     assert not (repo.path / ".husky/_").exists()
-    assert "take the lines" in repo.fails("uninstall", code=3).err
+    assert "the hooks in .husky still call vml (pre-commit, pre-push" in repo.run("uninstall").err
+
+
+@pytest.mark.parametrize("path", [".husky/_", "/dev/null", "", "of the environment"])
+def test_uninstall_takes_out_what_settings_of_later_hide(
+    repo: Repo, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(repo)
+    repo.run("install")
+    if path == "of the environment":
+        for key, value in {"COUNT": "1", "KEY_0": "core.hooksPath", "VALUE_0": path}.items():
+            monkeypatch.setenv(f"GIT_CONFIG_{key}", value)
+    else:
+        repo.git("config", "core.hooksPath", path)
+
+    assert "pre-push: removed" in repo.run("uninstall").err
+    if path != "of the environment":
+        repo.git("config", "--unset", "core.hooksPath")
+    after = snapshot(repo)
+    config = str(repo.path / ".git/config")
+    assert {**after, config: before[config]} == before
+
+
+def test_a_directory_in_the_place_of_a_hook(repo: Repo) -> None:
+    place = repo.path / ".git/hooks/pre-push"
+    place.mkdir()
+    assert "is a directory" in repo.fails("install", code=3).err
+    place.rename(place.with_name("pre-push.before-vml"))  # as an older version has left it
+    repo.run("install")
+    assert "pre-push: removed" in repo.run("uninstall").err
+    assert place.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_call"),
+    [
+        ("vml hook pre-push", True),
+        ("  vml  hook\tpre-push; true", True),
+        ('exec uv run vml hook pre-push -- "$@"', True),
+        ("npx vml hook pre-push||exit 1", True),
+        ("echo 'not: vml hook pre-push'", False),
+        ("vml hook pre-push-x", False),
+        ("exit 0\nvml hook pre-push", False),
+        ("# vml hook pre-push", False),
+    ],
+)
+def test_what_is_a_call_of_a_hook(repo: Repo, line: str, is_call: bool) -> None:
+    repo.git("config", "core.hooksPath", ".husky/_")
+    for name in scripts.NAMES:
+        repo.write(f".husky/{name}", f'vml hook {name} -- "$@"\n' if name != "pre-push" else f"#!/bin/sh\n{line}\n")
+
+    assert repo.run("install", ok=False).code == (0 if is_call else 3)
 
 
 # ---------------------------------------------------------------------- other layouts
@@ -416,6 +472,31 @@ def test_a_worktree_of_a_bare_repository(repo: Repo, tmp_path: Path) -> None:
 
     assert (tmp_path / "bare.git/hooks/post-checkout").stat().st_mode & stat.S_IXUSR
     assert not (tree.path / "a").exists()
+
+
+def test_projects_that_are_not_in_git_yet_count(repo: Repo) -> None:
+    top = repo.beside("top")
+    (top.path / "p1").mkdir(parents=True)
+    top.git("init", "-q")
+    top.run("init", cwd="p1")
+
+    assert "below it: p1" in top.fails("status", code=3).err
+    assert "hint: cd p1, or vml -C p1 COMMAND" in top.fails("status", code=3).err
+    assert "p1/.gitattributes" in top.run("install").err
+    top.git("config", "merge.vml.driver")
+
+
+def test_doctor_misses_what_the_team_uses(repo: Repo) -> None:
+    repo.run("install")
+    commit(repo)
+    assert "ok       merges: vml merges pointers" in repo.run("doctor").out
+
+    said = repo.clone("clone").run("doctor").out
+
+    assert "warning  hooks: not installed\n         hint: vml install" in said
+    assert (
+        "warning  merges: Git merges pointers as text, though .gitattributes names vml\n         hint: vml in" in said
+    )
 
 
 def test_the_merge_driver_comes_and_goes_for_all_projects(repo: Repo) -> None:

@@ -179,7 +179,7 @@ def test_a_project_that_is_not_checked_out(repo: Repo, origin: Repo, tmp_path: P
 
     said = git(repo, "push", "origin", "side")
 
-    assert "vml: pushed to own: 1 object" in said.err
+    assert "vml: sub: pushed to own: 1 object" in said.err
     clone = origin.clone("clone")
     clone.git("checkout", "-q", "side")
     clone.run("pull", cwd="sub")
@@ -195,9 +195,65 @@ def test_commits_of_a_project_that_was_never_here(repo: Repo, origin: Repo) -> N
     commit(other)
     repo.git("fetch", "-q", str(other.path), "HEAD:theirs")
 
+    said = git(repo, "push", "origin", "theirs", ok=False)
+
+    assert said.code == 1
+    assert "error: a cannot be sent: the project sub is not in this clone" in said.err
+    assert "VML_SKIP_HOOKS=push git push goes past this" in said.err
+
+    repo.git("remote", "add", "colleague", str(other.path))
+    repo.git("fetch", "-q", "colleague")
     said = git(repo, "push", "origin", "theirs")
 
     assert "was not looked at: the project sub is not in this clone" in said.err
+    assert NOTHING not in said.err
+
+
+@pytest.mark.parametrize("elsewhere", ["plain", "other"])
+def test_the_repository_is_the_one_that_git_names(repo: Repo, origin: Repo, elsewhere: str) -> None:
+    place = repo.beside(elsewhere)
+    place.path.mkdir()
+    if elsewhere == "other":
+        place.git("init", "-q")
+        place.run("init")
+    version(repo, {"a": "1"})
+    git_dir = f"--git-dir={repo.path / '.git'}"
+
+    said = git(place, git_dir, "push", str(origin.path), "main")
+
+    assert "vml: pushed to origin: 1 object" in said.err
+    version(repo, {"a": "2"})
+    said = git(place, git_dir, f"--work-tree={place.path}", "push", str(origin.path), "main")
+    assert "vml: pushed to origin: 1 object" in said.err
+
+
+def test_without_a_repository_nothing_is_pushed(repo: Repo, tmp_path: Path) -> None:
+    nowhere = repo.beside("nowhere")
+    nowhere.path.mkdir()
+
+    said = nowhere.fails("hook", "pre-push", "origin", "url", code=3)
+
+    assert "is not in a repository of Git" in said.err
+    assert "VML_SKIP_HOOKS=push git push goes past this" in said.err
+
+
+def test_worktrees_beside_a_bare_repository(repo: Repo, origin: Repo, tmp_path: Path) -> None:
+    around = repo.beside("around")
+    around.path.mkdir()
+    repo.git("clone", "-q", "--bare", str(origin.path), str(around.path / ".bare"))
+    around.write(".git", "gitdir: ./.bare\n")
+    around.git("worktree", "add", "-q", "-b", "feat", "feat")
+    feat = repo.beside("around/feat")
+    feat.run("install")
+    version(feat, {"a": "feat"})
+
+    said = git(around, "push", str(origin.path), "feat")
+
+    assert "vml: pushed to origin: 1 object" in said.err
+    assert pulled(origin, "clone", "feat").read("a") == b"feat"
+    feat.git("push", "-q", "--no-verify", str(origin.path), "feat:main")
+    around.git("fetch", "-q", "origin", "+main:main")
+    assert len(around.json("log", "a")["versions"]) == 1
 
 
 def test_worktrees_push_too(repo: Repo, origin: Repo, tmp_path: Path) -> None:
@@ -281,3 +337,86 @@ def test_by_hand_head_counts(repo: Repo, origin: Repo) -> None:
     assert "1 path:\n  a\nhint: vml push\n" in forgotten.err
     assert "1 object" in repo.run("hook", "push").err
     assert repo.run("hook", "verify-remote").err == "vml: origin has everything\n"
+
+
+def test_the_data_of_every_project_is_looked_for(repo: Repo, tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        (repo.path / name).mkdir()
+        repo.run("init", cwd=name)
+        repo.run("remote", "add", "-d", "origin", str(tmp_path / f"of-{name}"), cwd=name)
+        repo.write(f"{name}/x.csv", name)
+        repo.run("add", "x.csv", cwd=name)
+    commit(repo)
+
+    said = repo.fails("hook", "verify-remote", code=1).err
+
+    assert "error: origin does not have all data of 1 path:\n  p1/x.csv\nhint: vml -C p1 push\n" in said
+    assert "error: origin does not have all data of 1 path:\n  p2/x.csv\nhint: vml -C p2 push\n" in said
+    assert "hint: vml push\n" in repo.fails("hook", "verify-remote", code=1, cwd="p1").err
+    for name in ("p1", "p2"):
+        repo.run("-C", name, "push")
+    assert repo.run("hook", "verify-remote").err == "vml: p1: origin has everything\nvml: p2: origin has everything\n"
+
+
+# ---------------------------------------------------------------------- setting up
+
+
+def elsewhere(repo: Repo, remote: Path) -> Repo:
+    """A clone that lies deeper than `repo`, whose remote has a relative url."""
+    repo.run("remote", "modify", "origin", "url", "../remote")
+    install(repo)
+    version(repo, {"base": "base"})
+    made = bare(repo)
+    repo.git("remote", "add", "origin", str(made.path))
+    assert "vml: set up a new remote at " in git(repo, "push", "-u", "origin", "main").err
+    assert (remote / "vml.json").is_file()
+    clone = repo.beside("deep/er")
+    git(repo, "clone", "-q", str(made.path), str(clone.path))
+    return clone
+
+
+def test_no_remote_is_set_up_where_earlier_commits_record_data(repo: Repo, remote: Path) -> None:
+    clone = elsewhere(repo, remote)
+    clone.run("install")
+    version(clone, {"new": "new"})
+
+    said = git(clone, "push", ok=False)
+
+    wrong = clone.path.parent / "remote"
+    assert said.code != 0
+    assert f"error: remote 'origin': nothing is at {wrong}, though earlier commits" in said.err
+    assert "vml remote modify origin url URL" in said.err
+    assert "vml push sets up a new one" in said.err
+    assert not wrong.exists()
+    git(clone, "push", "-q", str(bare(repo, "fork.git").path), "HEAD:refs/heads/main", ok=False)
+    assert not wrong.exists()
+    clone.run("remote", "modify", "--local", "origin", "url", str(remote))
+    assert "pushed to origin: 1 object" in git(clone, "push").err
+
+
+def test_a_remote_that_commits_name_anew_is_set_up(repo: Repo, remote: Path, tmp_path: Path) -> None:
+    clone = elsewhere(repo, remote)
+    clone.run("install")
+    clone.run("remote", "modify", "origin", "url", str(tmp_path / "moved"))
+    version(clone, {"new": "new"})
+
+    assert f"vml: set up a new remote at {tmp_path / 'moved'}" in git(clone, "push").err
+
+
+def test_by_hand_a_new_remote_is_set_up(repo: Repo, remote: Path) -> None:
+    clone = elsewhere(repo, remote)
+    clone.run("install")
+    version(clone, {"new": "new"})
+
+    assert "set up a new remote" in clone.run("push", "new").err
+    assert "vml: origin has everything already" in git(clone, "push").err
+
+
+def test_a_push_that_fails_makes_no_directory(repo: Repo, origin: Repo, remote: Path) -> None:
+    version(repo, {"a": "1"})
+    remote.rename(remote.with_name("away"))
+
+    said = git(repo, "push", ok=False)
+
+    assert f"{remote} was a vml remote, and is none any more" in said.err
+    assert not remote.exists()

@@ -177,3 +177,17 @@ def test_commits_that_bring_their_own_index(repo: Repo, command: tuple[str, ...]
     repo.git("add", "other")
     repo.write("old", b"also small")
     git(repo, "commit", "-m", "some", "old")
+
+
+def test_a_file_by_its_absolute_path_and_all_below_a_directory(repo: Repo) -> None:
+    for path in ("sub/-x", "sub/in/y", "z"):
+        repo.write(path, "x" * 2000)
+    repo.git("add", "sub", "z")
+    for args, found in (
+        (str(repo.path / "sub/-x"), {"sub/-x"}),
+        ("sub", {"sub/-x", "sub/in/y"}),
+        ("sub/", {"sub/-x", "sub/in/y"}),
+        (".", {"sub/-x", "sub/in/y", "z"}),
+        (str(repo.path), {"sub/-x", "sub/in/y", "z"}),
+    ):
+        assert large(repo, "--limit=1kB", args) == found

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Repo
-from tests.hooked import PIPELINE, change, git, install
+from tests.hooked import PIPELINE, change, git, install, version
 
 
 def rows(repo: Repo, *, name: str = "status") -> list[str]:
@@ -129,6 +129,25 @@ def test_data_is_held_against_the_pointer_that_is_there_now(data: Repo) -> None:
     assert rows(data) == [" behind: data (1 file)"]
     data.git("checkout", "-q", "other", "--", "data.vml")
     assert rows(data) == []
+
+
+@pytest.mark.parametrize("option", ["skip-worktree", "assume-unchanged"])
+def test_a_pointer_that_git_was_told_not_to_look_at(data: Repo, option: str) -> None:
+    command = f"git update-index --no-{option} table.csv.vml"
+    data.git("update-index", f"--{option}", "table.csv.vml", "data.vml")
+    quiet = data.run("hook", "status").err
+    assert quiet == "vml: 2 tracked paths as recorded\n"
+    data.write("table.csv", "other")
+    data.run("add", "table.csv")
+
+    said = data.run("hook", "status").err
+
+    assert f"note: table.csv.vml differs, and Git was told not to look at it ({command})\n" in said
+    assert f"hint: git -C {data.path} update-index --no-{option} table.csv.vml" in data.run("status").err
+    subprocess.run(command.split(), cwd=data.path, check=True)
+    assert rows(data) == [" not staged: table.csv.vml"]
+    data.path.joinpath("data.vml").unlink()
+    assert "data.vml differs" not in data.run("status").err
 
 
 def test_a_new_pointer_is_told_and_ends_nothing(data: Repo) -> None:
@@ -255,6 +274,19 @@ def test_what_validate_has_told_is_not_told_again(stages: Repo) -> None:
     assert stages.run("hook", "pre-commit", ok=False).err.count("this is not YAML") == 1
 
 
+def test_stages_of_another_project(repo: Repo) -> None:
+    (repo.path / "sub").mkdir()
+    repo.run("init", cwd="sub")
+    repo.write("sub/vml.yaml", PIPELINE)
+    repo.write("sub/in.txt", "1")
+    repo.run("repro", cwd="sub")
+    repo.commit()
+    repo.write("sub/in.txt", "2")
+    repo.git("add", "-A")
+
+    assert rows(repo) == [" stale: sub/vml.yaml:train (in.txt: changed)"]
+
+
 def test_stages_in_a_directory(repo: Repo) -> None:
     repo.write("sub/vml.yaml", PIPELINE)
     repo.write("sub/in.txt", "1")
@@ -295,7 +327,7 @@ def test_data_that_a_merge_brings_later_ends_no_merge(data: Repo, command: str) 
 
     result = data.run("hook", "pre-commit")
 
-    assert f"(this ends no {command})\n  behind:     table.csv  (1 file)" in result.err
+    assert f"(the commit of a {command} is not stopped for this):\n  behind:     table.csv  (1 file)" in result.err
     data.git("commit", "-q", "--no-edit")
     assert rows(data) == [" behind: table.csv (1 file)"]
     data.run("checkout")
@@ -450,3 +482,66 @@ def test_all_is_told_before_what_ends_the_hook(data: Repo) -> None:
 
     assert "data.vml: its size" in result.err
     assert "not valid TOML" in result.err
+
+
+def test_a_working_tree_that_git_was_told_of(data: Repo) -> None:
+    other = data.beside("other")
+    other.path.mkdir()
+    other.git("init", "-q")
+    other.run("init")
+    version(other, {"z": "1"})
+    other.write("z", "22")
+    install(data)
+    told = (f"--git-dir={data.path / '.git'}", f"--work-tree={other.path}")
+
+    said = git(data, *told, "commit", "--allow-empty", "-m", "x", ok=False)
+
+    assert said.code == 1
+    assert f"Git works on {other.path}, which is not the working tree of" in said.err
+    assert "VML_SKIP_HOOKS=pre-commit git commit goes past this" in said.err
+    said = git(data, *told, "checkout", "-q", "-b", "side")
+    assert "warning: no data was checked out: Git works on" in said.err
+    assert other.read("z") == b"22"
+    (data.path / "inside").mkdir()
+    said = git(data, "--work-tree=inside", "commit", "--allow-empty", "-m", "x", ok=False)
+    assert "inside, which is not the working tree of" in said.err
+    git(other, told[0], f"--work-tree={data.path}", "commit", "--allow-empty", "-m", "x")
+
+
+GPG = """\
+#!/bin/sh
+cat > /dev/null
+case "$*" in
+    *--verify*) echo "gpg: Signature made today" >&2; echo "[GNUPG:] GOODSIG 1 me";;
+    *)
+        printf '\\n[GNUPG:] SIG_CREATED \\n' >&2
+        printf -- '-----%s PGP SIGNATURE-----\\n' BEGIN END;;
+esac
+"""
+
+
+def test_settings_that_change_what_git_writes(data: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpg = tmp_path / "gpg"
+    gpg.write_text(GPG)
+    gpg.chmod(0o755)
+    settings = {
+        "gpg.program": str(gpg),
+        "commit.gpgSign": "true",
+        "log.showSignature": "true",
+        "log.follow": "true",
+        "log.diffMerges": "off",
+        "i18n.logOutputEncoding": "ISO-8859-1",
+        "color.ui": "always",
+    }
+    for key, value in settings.items():
+        data.git("config", key, value)
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "José")
+    version(data, {"table.csv": "signed"})
+    assert "gpg: Signature made today" in data.git("-c", "i18n.logOutputEncoding=UTF-8", "log", "-1")
+    data.git("reset", "-q", "--hard", "HEAD~1")
+
+    assert rows(data) == [" behind: table.csv (1 file)"]
+    data.run("checkout")
+    assert rows(data) == []
+    version(data, {"table.csv": "signed"})
+    assert "José" in data.run("log", "table.csv").out

@@ -54,8 +54,8 @@ def add(
             done = record.label(project, store, targets, labels, meter=meter)
         else:
             done = record.add(project, store, targets, meter=meter)
-    for text in recorded.warnings(done):
-        session.warn(text, recorded.MEND)
+    for text, hint in recorded.warnings(done):
+        session.warn(text, hint)
     if json:
         session.json({"schema": 1, "recorded": [each.as_json(project.algorithm) for each in done]})
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml import output
+from vcs_ml import git, output
 from vcs_ml.errors import UsageError
 from vcs_ml.options import Groups, Paths
 from vcs_ml.session import Session
@@ -16,7 +16,7 @@ from vcs_ml.store.local import LocalStore
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.store.page import Entry
 from vcs_ml.workspace import checkout as checking
-from vcs_ml.workspace import opening, recorded, recovery, resolve, sources, sync, tracked
+from vcs_ml.workspace import meanwhile, opening, recorded, recovery, resolve, sources, sync, tracked
 from vcs_ml.workspace import relink as relinking
 from vcs_ml.workspace import saved as saving
 from vcs_ml.workspace.groups import Selection
@@ -103,6 +103,8 @@ def checkout(
         except MissingObject as error:
             hint = error.hint if rev is None else "vml fetch --all-commits brings every version that was pushed"
             raise MissingObject(error.oid, error.message, hint=hint) from None
+        if rev is None and git.operation(project.git) is not None:
+            meanwhile.remember(project, done.sources)
     report(session, project, done)
     for said in filter(None, (absent, sync.left_out(project, pointers, selection))):
         session.note(said)
@@ -118,7 +120,7 @@ def _settle(session: Session, paths: Sequence[str], side: Side, *, force: bool) 
     for each in settled:
         left = f", {each.left:,} left" if each.left else ""
         session.note(f"{output.quote(each.source)}: {output.count(each.settled, 'conflict')} settled{left}")
-    report(session, project, done)
+    report(session, project, done, nothing="no data had to change")
     _for_git(session, project, [each.source for each in settled if not each.left])
 
 
@@ -166,7 +168,13 @@ def _report_relinked(session: Session, done: Sequence[Entry]) -> None:
     session.note(f"{output.count(len(done), 'file')} relinked ({size})" if done else "nothing to do")
 
 
-def report(session: Session, project: Project, done: checking.Result) -> None:
+def report(
+    session: Session,
+    project: Project,
+    done: checking.Result,
+    *,
+    nothing: str = "nothing to do: the workspace is what the pointers say",
+) -> None:
     """Say what was done."""
     for each in done.saved:
         session.note(each.line(project.algorithm))
@@ -175,6 +183,6 @@ def report(session: Session, project: Project, done: checking.Result) -> None:
         parts.append(f"{output.count(done.written, 'file')} written ({output.size(done.bytes)})")
     if done.removed:
         parts.append(f"{output.count(done.removed, 'file')} removed")
-    session.note(", ".join(parts) if parts else "nothing to do: the workspace is what the pointers say")
+    session.note(", ".join(parts) if parts else nothing)
     if again := recorded.ignored_again(project, session.directory):
         session.note(again)

@@ -65,8 +65,8 @@ def commit(
                 )
         with session.progress("recording") as meter:
             done = record.add(project, store, targets, meter=meter)
-    for text in recorded.warnings(done):
-        session.warn(text, recorded.MEND)
+    for text, hint in recorded.warnings(done):
+        session.warn(text, hint)
     changed = [each for each in done if each.state != "unchanged"]
     if json:
         session.json(

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from vcs_ml import output
+from vcs_ml import git, output
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.hashing import Algorithm
 from vcs_ml.metrics import asked, tables
@@ -42,7 +42,9 @@ def diff(
     ctx: typer.Context,
     a: Older = "HEAD",
     b: Newer = None,
-    others: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    others: Annotated[
+        list[str] | None, typer.Argument(metavar="[GIT...]", help="With --files: what else Git gives.")
+    ] = None,
     *,
     json: Json = False,
     target: Annotated[
@@ -140,6 +142,10 @@ def _print_files(session: Session, project: Project, words: Sequence[str], *, fe
     else:
         raise UsageError("--files takes two files, or what Git gives to an external diff", hint="vml diff --files A B")
     session.out(output.paint(output.quote(new_path), "bold", on=session.colour))
+    if len(words) > 2 and not any(sources.is_source(path) for path in (old_path, new_path)):
+        # Set up for all files (diff.external): the others are shown as Git shows them.
+        session.out(_plain(session, old, new))
+        return
     store = opening.open_store(project, session.note)
     try:
         before = _recorded(project, session.directory / old, old_path)
@@ -152,6 +158,15 @@ def _print_files(session: Session, project: Project, words: Sequence[str], *, fe
     _print(session, comparing.of_tracked(store, before, now, read, lost), {}, lost)
     for path in lost:
         session.warn(f"the list of files of {output.quote(path)} is not here", "vml fetch --metadata --all-commits")
+
+
+def _plain(session: Session, old: str, new: str) -> str:
+    """What Git itself shows of two files, without the lines that name them."""
+    colour = "--color=always" if session.colour else "--color=never"
+    args = ["diff", "--no-index", "--no-ext-diff", colour, "--", old, new]
+    lines = git.run(args, session.directory, ok=(0, 1)).decode("utf-8", "replace").splitlines()
+    at = next((i for i, line in enumerate(lines) if "@@ -" in line), -1)
+    return "\n".join(lines[at:])
 
 
 def _recorded(project: Project, file: Path, path: str) -> dict[str, Pointer]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from vcs_ml.hooks.problem import Problem
 from vcs_ml.hooks.push import Data
 from vcs_ml.hooks.skip import Blocked, is_skipped, naming_the_way_past, unknown
 from vcs_ml.hooks.staged import CONFIG, Staged
+from vcs_ml.hooks.typed import Typed
 from vcs_ml.hooks.updates import Push
 from vcs_ml.hooks.verdict import Verdict
 from vcs_ml.output import quote
@@ -158,25 +160,42 @@ def _is_skipped(session: Session, *names: str) -> bool:
 @contextmanager
 def _before_commit(session: Session, name: str) -> Iterator[Staged]:
     """Git's index, for the hook of this name, which errors in the body say how to go past."""
-    root = projects.repository(session.directory)
+    with naming_the_way_past(name, "git commit"):
+        root = projects.calling(session.directory, session.env)
+        if root is None or root.worktree is None or not projects.is_worked_on(root, session.directory, session.env):
+            raise _no_working_tree(session, root)
+        with Staged(root, session.env) as staged:
+            yield staged
+
+
+def _no_working_tree(session: Session, root: GitRoot | None) -> UserError:
+    """Why a hook that is about a working tree has none to look at."""
     if root is None or root.worktree is None:
-        raise UserError(f"{quote(session.directory)} is not in a working tree of Git", hint="cd to one")
-    with naming_the_way_past(name, "git commit"), Staged(root, session.env) as staged:
-        yield staged
+        return UserError(f"{quote(session.directory)} is not in a working tree of Git", hint="cd to one")
+    place = Path(session.env.get("GIT_WORK_TREE", ""), "").resolve()
+    return UserError(
+        f"Git works on {quote(place)}, which is not the working tree of {quote(root.git_dir)}: vml has no data there",
+        hint=f"run git in {quote(root.worktree)}, without --git-dir and --work-tree",
+    )
 
 
 def _in_index(session: Session, staged: Staged, files: Sequence[str] | None) -> list[str] | None:
-    """Files that were named, from the top of the working tree; None where none were."""
+    """Files that were named, or lie in a directory that was, from the top of the working tree; None where none were."""
     if not files:
         return None
-    here = os.path.relpath(session.directory.resolve(), staged.root.cwd)
-    paths = [os.path.normpath(os.path.join(here, each)) for each in files]
-    for name, path in zip(files, paths, strict=True):
-        if path not in staged.index:
+    here = session.directory.resolve()
+    found: dict[str, None] = {}
+    for name in files:
+        full = Path(os.path.normpath(here / name))
+        # The directory may be named through a link; the file itself may be one, and is what Git has.
+        path = os.path.relpath(full.parent.resolve() / full.name, staged.root.cwd)
+        below = [path] if path in staged.index else staged.index.below("" if path == "." else path)
+        found |= dict.fromkeys(below or [path])
+        if not below:
             if name.startswith("-"):
                 raise UsageError(f"{quote(name)} is no option, and no file in Git's index", hint="vml hook --help")
             session.warn(f"{quote(path)} is not in Git's index", hint="git add comes first")
-    return paths
+    return list(found)
 
 
 def _end(session: Session, verdicts: Collection[Verdict]) -> None:
@@ -197,6 +216,9 @@ def _tell(session: Session, verdicts: Iterable[Verdict], errors: Iterable[tuple[
 
 
 # ---------------------------------------------------------------------- pushes
+
+# What is done with the data of one project; commands that it names are to be typed there.
+_Act = Callable[[Data, Typed], None]
 
 
 @app.command("push")
@@ -240,32 +262,53 @@ def verify_remote(ctx: typer.Context) -> None:
         session,
         ("verify-remote",),
         lambda root: updates.of_framework(root, session.env),
-        lambda data: pushing.verify(data, note=_noting(session), warn=session.warn),
+        lambda data, typed: pushing.verify(data, typed, note=_noting(session), warn=session.warn),
     )
 
 
-def _send(session: Session) -> Callable[[Data], None]:
-    return lambda data: pushing.send(data, note=_noting(session), warn=session.warn, show=session.progress)
+def _send(session: Session) -> _Act:
+    return lambda data, typed: pushing.send(
+        data, typed, note=_noting(session), warn=session.warn, show=session.progress
+    )
 
 
-def _pushed(
-    session: Session, names: tuple[str, ...], told: Callable[[GitRoot], Push | None], act: Callable[[Data], None]
-) -> None:
-    root = projects.repository(session.directory)
-    if root is None or _is_skipped(session, *names):
+def _pushed(session: Session, names: tuple[str, ...], told: Callable[[GitRoot], Push | None], act: _Act) -> None:
+    if _is_skipped(session, *names):
         return
     with naming_the_way_past(names[0], "git push"):
+        root = projects.calling(session.directory, session.env)
+        if root is None:
+            raise UserError(f"{quote(session.directory)} is not in a repository of Git", hint="cd to one")
         push = told(root)
+        doubts: list[str] = []
+
+        def doubt(text: str, hint: str | None) -> None:
+            doubts.append(text)
+            session.warn(text, hint)
+
         if push is not None:
-            found = pushing.of_push(root, session.env, push, session.warn)
-            for data in found:
-                act(data)
+            found = pushing.of_push(root, session.env, push, doubt)
+            _each(session, found, Typed(root, session.env), act)
     if push is None:  # by hand
         found = pushing.of_head(root, session.env)
-        for data in found:
-            act(data)
-    if not found:
+        here = os.path.relpath(session.directory.resolve(), root.cwd)
+        _each(session, found, Typed(root, {"GIT_PREFIX": here}), act)
+    if not found and not doubts:
         _noting(session)(pushing.NOTHING)
+
+
+def _each(session: Session, found: Iterable[Data], typed: Typed, act: _Act) -> None:
+    """For the data of every project, whatever is wrong with that of another; what is wrong is raised at the end."""
+    errors: list[VmlError] = []
+    for data in found:
+        try:
+            act(data, typed)
+        except VmlError as error:
+            errors.append(error)
+    for each in errors[:-1]:
+        session.error(each.message, each.hint)
+    if errors:
+        raise errors[-1]
 
 
 # ---------------------------------------------------------------------- what comes after a checkout, merge or rebase
@@ -313,8 +356,12 @@ def post_rewrite(
 
 def _moved(session: Session, name: str, told: Callable[[GitRoot], Move | None]) -> None:
     """Never fails: what went wrong is a warning."""
-    root = projects.repository(session.directory)
+    root = projects.calling(session.directory, session.env)
     if root is None or root.worktree is None or _is_skipped(session, "checkout", name):
+        return
+    if not projects.is_worked_on(root, session.directory, session.env):
+        error = _no_working_tree(session, root)
+        session.warn(f"no data was checked out: {error.message}", error.hint)
         return
     note = _noting(session)
     try:

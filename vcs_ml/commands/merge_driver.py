@@ -13,7 +13,7 @@ from vcs_ml.errors import UsageError, VmlError
 from vcs_ml.output import count, quote
 from vcs_ml.session import Session
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.workspace import merging, opening, sources
+from vcs_ml.workspace import attributes, merging, opening, sources
 from vcs_ml.workspace.merging import Merged
 from vcs_ml.workspace.pointer import SUFFIX
 from vcs_ml.workspace.project import Project
@@ -69,7 +69,7 @@ def merge_driver(
     # Git takes what is there also from a driver that was killed.
     fs.write_atomic(place, raw, scratch=scratch)
     if conflicts:
-        raise typer.Exit(min(conflicts, 127) if merged is None else 1)
+        raise typer.Exit(attributes.CONFLICTS)
 
 
 def _read(place: Path) -> bytes:

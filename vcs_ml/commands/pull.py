@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from vcs_ml import output
+from vcs_ml import git, output
 from vcs_ml.options import DryTransfer, Groups, Jobs, Json, Paths, Remote
 from vcs_ml.pipeline import shared_runs
 from vcs_ml.session import Session
 from vcs_ml.store.transfer import NOTHING
-from vcs_ml.workspace import checkout, opening, recorded, sync, tracked
+from vcs_ml.workspace import checkout, meanwhile, opening, recorded, sync, tracked
 from vcs_ml.workspace import dry_run as forecast
 from vcs_ml.workspace.groups import Selection
 from vcs_ml.workspace.project import Project
@@ -81,6 +81,8 @@ def pull(
         wanted, absent = sync.within_reach(project, store, chosen, lambda each: not each.travels(name))
         everything = pointers if selection.everything else None
         done = checkout.checkout(project, store, wanted, now=everything, force=force, meter=meter)
+        if git.operation(project.git) is not None:
+            meanwhile.remember(project, done.sources)
     if json:
         session.json(
             {

@@ -95,6 +95,11 @@ def status(
             f"{output.quote(path)} is linked into the store, where its recorded version is damaged by this change",
             hint="vml add or vml unprotect keeps what it holds now; vml fsck --repair then mends the store",
         )
+    for path, option in found.unseen.items():
+        session.warn(
+            f"{output.quote(path)} differs from Git's index, and Git was told not to look at it",
+            f"git -C {output.quote(project.git.cwd)} update-index {option} {output.quote(path)}",
+        )
     for error in broken[1:]:
         session.warn(error.message, error.hint)
     if broken:  # said last, after all that could be told

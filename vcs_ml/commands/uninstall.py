@@ -36,6 +36,8 @@ def uninstall(
         session.note(_describe(each))
     for path in left:
         session.warn(f"{quote(path)} is not of vml, and Git does not look there any more", "move it to .git/hooks")
+    if calls := native.called_by_husky(root):
+        session.warn(f"the hooks in .husky still call vml ({', '.join(calls)})", "take the lines with `vml hook` out")
     if changed:
         session.note(f"merges of pointers and lock files: taken out of {', '.join(map(quote, changed))}; git add it")
     if not done and not changed:

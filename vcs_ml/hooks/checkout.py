@@ -15,7 +15,7 @@ from vcs_ml.hooks.moves import Move
 from vcs_ml.output import count, quote, size
 from vcs_ml.progress import Progress
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.workspace import checkout, groups, lockfile, opening, sources, tracked
+from vcs_ml.workspace import checkout, groups, lockfile, meanwhile, opening, sources, tracked
 from vcs_ml.workspace.checkout import Gone
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
@@ -46,13 +46,16 @@ def follow(
     known here, all. What is left as it is, because bytes of it are in no store or because the store lacks it, is told,
     as is everything else that went wrong with a project. UserError where Git cannot be asked.
     """
+    # What came to settle a conflict is of none of the commits that are compared.
+    brought = meanwhile.replaced(root)
+    meanwhile.forget(root)
     known = history.commits(root, [each or "" for each in move.olds])
     broken: dict[str, UserError] = {}
     todo: list[tuple[Project, Callable[[], Changes]]] = []
     if None in known:
         todo = [(one, _everything(one)) for one in projects.here(root, env, broken).values()]
     else:
-        replaced: dict[str, Replaced] = {}
+        replaced = {path: Replaced(path, None, None) for path in brought}
         for old in filter(None, known):
             replaced |= {each.path: each for each in history.apart(root, old, move.new, projects.PATTERNS)}
         if not replaced:

@@ -51,6 +51,11 @@ def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdi
     seen = [_look(staged, project, meter=meter, told=told) for project in _projects(staged)]
     rows = [row for each in seen for row in each.rows]
     notes = [note for each in seen for note in each.notes]
+    notes += [
+        f"{quote(path)} differs, and Git was told not to look at it"
+        f" ({staged.typed.git('update-index', option, paths=[path])})"
+        for path, option in staged.unseen.items()
+    ][:_SHOWN]
     paths, stages = sum(each.paths for each in seen), sum(each.stages for each in seen)
     what = count(paths, "tracked path") + (f" and {count(stages, 'stage')}" if stages else "")
     fine = f"{what} as recorded"
@@ -62,7 +67,12 @@ def look(staged: Staged, *, meter: Meter, told: Sequence[Problem] = ()) -> Verdi
     message = "\n".join(["the workspace is not what is about to be committed:", *shown])
     hints = list(dict.fromkeys(hint for each in seen for hint in each.hints))
     if doing is not None:
-        return Verdict(NAME, fine, (), (message.replace("\n", f" (this ends no {doing})\n", 1), *hints, *notes))
+        return Verdict(
+            NAME,
+            fine,
+            (),
+            (message.replace(":\n", f" (the commit of a {doing} is not stopped for this):\n", 1), *hints, *notes),
+        )
     return Verdict(NAME, fine, ((message, "; ".join([*hints, going_past(NAME)])),), tuple(notes))
 
 
@@ -102,7 +112,7 @@ def _look(staged: Staged, project: Project, *, meter: Meter, told: Sequence[Prob
     ]
     rows += [("not staged", quote(path)) for path in unstaged]
     rows += _unreadable(project, found, stages, {*unstaged, *(each.path for each in told)})
-    rows += [(each.state, _why(each)) for each in stale]
+    rows += [(each.state, _why(project, each)) for each in stale]
     hints = [*_data_hints(staged, project, found, late), *_unstaged_hints(staged, unstaged)]
     if stale:
         locks = dict.fromkeys(in_git(project.prefix, lock_of(each)) for each in stale)
@@ -215,8 +225,11 @@ def _unstaged_hints(staged: Staged, unstaged: Sequence[str]) -> list[str]:
     return [f"{few} takes in what is not staged"]
 
 
-def _why(each: StageState) -> str:
+def _why(project: Project, each: StageState) -> str:
+    name = each.name
+    if project.prefix:  # as the paths of the other lines
+        name = in_git(project.prefix, name if f"{lockfile.STAGES}:" in name else f"{lockfile.STAGES}:{name}")
     reasons = [output.line(str(reason)) for reason in each.reasons]
     if len(reasons) > _REASONS:
         reasons[_REASONS:] = [f"{len(reasons) - _REASONS:,} more"]
-    return f"{quote(each.name)}  ({'; '.join(reasons)})" if reasons else quote(each.name)
+    return f"{quote(name)}  ({'; '.join(reasons)})" if reasons else quote(name)

@@ -14,6 +14,12 @@ from vcs_ml.yaml import Document, Lines
 NAME: Final = ".pre-commit-config.yaml"
 URL: Final = "https://github.com/vcs-ml/vcs-ml"
 HOOKS: Final = ("vml-large-files", "vml-validate", "vml-status", "vml-push", "vml-verify-remote", "vml-checkout")
+# Which of Git's hooks run them, as .pre-commit-hooks.yaml says.
+_RUN_BY: Final = {
+    **dict.fromkeys(HOOKS[:3], ("pre-commit",)),
+    **dict.fromkeys(HOOKS[3:5], ("pre-push",)),
+    HOOKS[5]: scripts.AFTER,
+}
 _TYPES: Final = "default_install_hook_types"
 _EMPTY: Final = re.compile(r"^(\s*repos\s*:)\s*(?:\[\s*\]|null|~)(?=\s|$)")
 _REV: Final = re.compile(r"""(\brev\s*:\s+)("[^"]*"|'[^']*'|[^\s'",{}\[\]#]+)""")
@@ -56,6 +62,12 @@ def with_ours(raw: bytes) -> Edited:
 def is_named(raw: bytes) -> bool:
     """Whether the file names our hooks, wherever they come from."""
     return any(name.encode() in raw for name in (URL, *HOOKS))
+
+
+def needed(raw: bytes) -> list[str]:
+    """Those of Git's hooks that have to run the framework for those of our hooks that the file names."""
+    found = {each for name, run_by in _RUN_BY.items() if name.encode() in raw for each in run_by}
+    return [name for name in scripts.NAMES if name in found]
 
 
 class _ByHand(Exception):

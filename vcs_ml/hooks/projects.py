@@ -22,25 +22,55 @@ T = TypeVar("T")
 
 
 def repository(directory: Path) -> GitRoot | None:
-    """The repository in which a hook was started, with links followed."""
+    """The repository around a directory, with links followed."""
     return git.root(directory.resolve())
 
 
-def prefixes(root: GitRoot) -> list[str]:
-    """Where projects begin, from the top of the working tree, as far as Git's index has them and they are there."""
+def calling(directory: Path, env: Mapping[str, str]) -> GitRoot | None:
+    """The repository whose hook was started in a directory: the one that Git names, since `git --git-dir` and
+    `--work-tree` work anywhere, also inside of others (githooks(5)).
+    """
+    around = repository(directory)
+    told = env.get("GIT_DIR")
+    # From another directory, as with `vml -C`, it is the directory that is meant.
+    if not told or directory.resolve() != Path.cwd() or (around and around.git_dir.resolve() == Path(told).resolve()):
+        return around
+    return git.of_git_dir(Path(told))
+
+
+def is_worked_on(root: GitRoot, directory: Path, env: Mapping[str, str]) -> bool:
+    """Whether a hook that was started in a directory is about the working tree of `root`."""
+    if root.worktree is None:
+        return False
+    top, place = root.worktree.resolve(), directory.resolve()
+    told = env.get("GIT_WORK_TREE")
+    return place.is_relative_to(top) and (not told or place != Path.cwd() or Path(told).resolve() == top)
+
+
+def prefixes(root: GitRoot, *, untracked: bool = False) -> list[str]:
+    """Where projects begin, from the top of the working tree, as far as Git's index has them and they are there; with
+    `untracked`, also those that are not in Git yet.
+    """
     if root.worktree is None:
         return []
-    paths = [*git.listed(git.run(["ls-files", "-z", "--", PATTERNS[-1]], root.cwd)), CONFIG]
+    more = ["--cached", "--others", "--exclude-standard"] if untracked else []
+    paths = [*git.listed(git.run(["ls-files", "-z", *more, "--", PATTERNS[-1]], root.cwd)), CONFIG]
     found = sorted({prefix_of(path) for path in paths if os.path.isfile(root.cwd / path)})
     return [each for each in found if (root.cwd / each).resolve() == root.cwd / each]  # not through links
 
 
-def here(root: GitRoot, env: Mapping[str, str], broken: dict[str, UserError] | None = None) -> dict[str, Project]:
-    """The projects of the working tree by where they begin. Why the settings of one cannot be read is put into
-    `broken` in the same way; without it, that is raised.
+def here(
+    root: GitRoot,
+    env: Mapping[str, str],
+    broken: dict[str, UserError] | None = None,
+    *,
+    untracked: bool = False,
+) -> dict[str, Project]:
+    """The projects of the working tree, as `prefixes`, by where they begin. Why the settings of one cannot be read is
+    put into `broken` in the same way; without it, that is raised.
     """
     found = {}
-    for each in prefixes(root):
+    for each in prefixes(root, untracked=untracked):
         try:
             found[each] = Project(root.cwd / each, root, env)
         except UserError as error:
@@ -51,11 +81,11 @@ def here(root: GitRoot, env: Mapping[str, str], broken: dict[str, UserError] | N
 
 
 def around_or_below(start: Path, env: Mapping[str, str]) -> dict[str, Project]:
-    """All projects of the repository that a directory lies in, by where they begin, also one that is not in Git yet.
+    """All projects of the repository that a directory lies in, by where they begin, also those that are not in Git yet.
     UserError where there is none, and in a bare repository.
     """
     root = repository(start)
-    found = here(root, env) if root is not None else {}
+    found = here(root, env, untracked=True) if root is not None else {}
     try:
         nearest = Project.with_worktree(start, env)
     except UserError:

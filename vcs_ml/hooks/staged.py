@@ -18,6 +18,7 @@ from vcs_ml.workspace.pointer import SUFFIX
 from vcs_ml.workspace.status import Asked
 
 CONFIG: Final = ".vml/config.toml"
+_RECORDS: Final = (os.fsencode(SUFFIX), os.fsencode(lockfile.NAME), os.fsencode(CONFIG))
 
 
 class Staged:
@@ -71,12 +72,17 @@ class Staged:
 
     @cached_property
     def _blobs(self) -> dict[str, str]:
-        return self.index.blobs((os.fsencode(SUFFIX), os.fsencode(lockfile.NAME), os.fsencode(CONFIG)))
+        return self.index.blobs(_RECORDS)
+
+    @cached_property
+    def unseen(self) -> dict[str, str]:
+        """Those that differ in the workspace and that Git was told not to look at, as history.unseen."""
+        return history.unseen(self.root, self.index.unwatched(_RECORDS))
 
     @property
     def asked(self) -> Asked:
         """The same of all files that record something, and of settings, with what of them differs in the workspace."""
-        return Asked(lambda: self._differing, lambda: self._blobs)
+        return Asked(lambda: self._differing, lambda: self._blobs, lambda: self.unseen)
 
     @cached_property
     def projects(self) -> frozenset[str]:

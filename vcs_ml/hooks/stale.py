@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from vcs_ml import git
@@ -28,10 +28,9 @@ def stale_for_commit(staged: Staged, project: Project, stages: Staleness, told: 
     paths = {path for each in counting for path in _files(each)}
     if not paths:
         return counting
-    asked = [f":(top,literal){in_git(project.prefix, path)}" for path in sorted(paths)]
-    args = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all", "--", *asked]
-    here = {each.path: each for each in git.parse_status(git.run(args, staged.root.cwd))}
-    return [each for each in counting if not _is_in_workspace_alone(project, each, here)]
+    asked = [in_git(project.prefix, path) for path in sorted(paths)]
+    alone = _in_workspace_alone(git.status(staged.root, asked))
+    return [each for each in counting if not _is_for_those(project, each, alone)]
 
 
 def _files(each: StageState) -> list[str]:
@@ -49,15 +48,18 @@ def _files(each: StageState) -> list[str]:
     return found if each.state in ("stale", "frozen") else []
 
 
-def _is_in_workspace_alone(project: Project, each: StageState, here: Mapping[str, git.FileStatus]) -> bool:
+def _in_workspace_alone(here: Iterable[git.FileStatus]) -> set[str]:
+    """The files and directories that differ from the index, and the index not from HEAD."""
+    found: dict[str, bool] = {}
+    for each in here:
+        for path in git.and_above(each.path):
+            found[path] = found.get(path, True) and each.staged in ".?"
+    return {path for path, alone in found.items() if alone}
+
+
+def _is_for_those(project: Project, each: StageState, alone: Collection[str]) -> bool:
     files = _files(each)
-    return bool(files) and all(_differs_there_alone(in_git(project.prefix, path), here) for path in files)
-
-
-def _differs_there_alone(path: str, here: Mapping[str, git.FileStatus]) -> bool:
-    """Whether a file or directory differs from the index, and the index not from HEAD."""
-    inside = [each for name, each in here.items() if name == path or name.startswith(f"{path}/")]
-    return bool(inside) and all(each.staged in ".?" for each in inside)
+    return bool(files) and all(in_git(project.prefix, path) in alone for path in files)
 
 
 def left_out(staged: Staged, project: Project, stages: Staleness) -> list[str]:
@@ -88,14 +90,11 @@ def left_out(staged: Staged, project: Project, stages: Staleness) -> list[str]:
     paths = sorted(path for path in read | made if path and not os.path.isabs(path))
     if not paths:
         return []
-    specs = [f":(top,literal){in_git(project.prefix, path)}" for path in paths]
-    args = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all", "--", *specs]
     ours = {in_git(project.prefix, path) for path in made}
     return [
         each.path
-        for each in git.parse_status(git.run(args, staged.root.cwd))
-        if each.worktree not in ".?"
-        or (each.worktree == "?" and any(f"{each.path}/".startswith(f"{path}/") for path in ours))
+        for each in git.status(staged.root, [in_git(project.prefix, path) for path in paths])
+        if each.worktree not in ".?" or (each.worktree == "?" and not ours.isdisjoint(git.and_above(each.path)))
     ]
 
 

@@ -68,8 +68,17 @@ def of_framework(root: GitRoot, env: Mapping[str, str]) -> Push | None:
     return Push(None if name == env.get("PRE_COMMIT_REMOTE_URL") else name, [Update(git.resolve(root, local), known)])
 
 
-def files(root: GitRoot, push: Push) -> Pushed:
-    """What the commits have that are not over there yet, as far as is known here."""
+def over_there(root: GitRoot, push: Push) -> list[str]:
+    """Commits that other repositories have, as far as is known here: that of the push, and those we fetch from."""
+    named = [update.old for update in push.updates if update.old]
+    named += git.run(["for-each-ref", "--format=%(objectname)", "refs/remotes"], root.cwd).decode().split()
+    return list(dict.fromkeys(filter(None, history.commits(root, named))))
+
+
+def files(root: GitRoot, push: Push, *, unknown_to: str | None = None) -> Pushed:
+    """What the commits have that are not over there yet, as far as is known here; or that other remotes do not have,
+    which `unknown_to` names ("*" for all).
+    """
     new = [update.new for update in push.updates if update.new]
     old = [update.old for update in push.updates if update.old]
     # A tag may lead to what is no commit; what is over there may never have been fetched.
@@ -78,4 +87,4 @@ def files(root: GitRoot, push: Push) -> Pushed:
     if not tips:
         return Pushed([], set())
     revs = [*tips, *(f"^{each}" for each in found[len(new) :] if each)]
-    return Pushed(tips, history.introduced(root, revs, projects.PATTERNS, unknown_to=push.remote))
+    return Pushed(tips, history.introduced(root, revs, projects.PATTERNS, unknown_to=unknown_to or push.remote))

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from vcs_ml import git, history
 from vcs_ml.errors import UserError
-from vcs_ml.workspace import groups, sources
+from vcs_ml.workspace import groups, sources, unmerged
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
@@ -86,7 +86,7 @@ def _lock_changes(
 
 
 def _letter(record: git.FileStatus) -> Literal["new", "modified", "deleted", "conflict"]:
-    if "U" in (record.staged, record.worktree):
+    if record.staged + record.worktree in unmerged.WORDS:
         return "conflict"
     if record.head is None or record.staged in "?AR":
         return "new"

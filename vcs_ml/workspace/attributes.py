@@ -20,13 +20,16 @@ _SIZE_MAX: Final = 10_000_000
 BEGIN: Final = "# >>> vml"
 END: Final = "# <<< vml"
 LINES: Final = ("*.vml merge=vml", "vml.lock merge=vml", ".gitignore merge=vml")
+# The exit code of a `vml merge-driver` that has written its result, with conflicts in it. No shell, signal or Python
+# that cannot begin ends with it.
+CONFLICTS: Final = 10
 # gitattributes(5): %O the common version, %A ours, %B theirs, %L the length of conflict markers, %P the path.
 # Where vml could not run to its end (not found, killed, no room), what is there is ours, and Git would keep that as a
-# conflict without a mark: the text merge of Git leaves one.
+# conflict without a mark: the text merge of Git leaves one. Only the exit code tells: any content may be ours.
 _DRIVER: Final = """\
 vml={program}; command -v vml >/dev/null 2>&1 && vml=vml; \
 "$vml" merge-driver -- %O %A %B %L %P; code=$?; \
-if [ $code -ne 0 ] && ! grep -q -e '^<<<<<<<' -e '"conflicts"' %A; then \
+if [ $code -ne 0 ] && [ $code -ne {conflicts} ]; then \
 git merge-file -q --marker-size=%L -L ours -L base -L theirs %A %O %B; code=$?; fi; exit $code"""
 
 
@@ -35,7 +38,7 @@ def driver() -> dict[str, str]:
     beside = Path(sys.executable).with_name("vml")
     return {
         "merge.vml.name": "pointers, lock files and ignored data of vml",
-        "merge.vml.driver": _DRIVER.format(program=shlex.quote(str(beside))),
+        "merge.vml.driver": _DRIVER.format(program=shlex.quote(str(beside)), conflicts=CONFLICTS),
     }
 
 
@@ -64,8 +67,13 @@ def uninstall(project: Project) -> list[str]:
 
 def is_installed(project: Project) -> bool:
     """Whether merges in this clone run the driver."""
+    return is_named(project) and bool(git.setting(project.git, "merge.vml.driver"))
+
+
+def is_named(project: Project) -> bool:
+    """Whether the project's `.gitattributes`, which clones share, names the driver."""
     text = _read(project)
-    return text is not None and BEGIN in text.splitlines() and bool(git.setting(project.git, "merge.vml.driver"))
+    return text is not None and BEGIN in text.splitlines()
 
 
 def with_block(text: str, *, wanted: bool) -> str:

@@ -9,15 +9,16 @@ from typing import Final
 
 from vcs_ml import git, history
 from vcs_ml.errors import UserError
-from vcs_ml.git import PATHS_A_RUN
+from vcs_ml.git import PATHS_A_RUN, GitRoot
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import sources, tracked
 from vcs_ml.workspace.item import Kind
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
 
-# How many moves of HEAD are looked at: a series of picks brings pointers commit by commit.
+# How many moves of HEAD, and stashes, are looked at: a series of picks brings pointers commit by commit.
 _MOVES: Final = 100
+_STASH: Final = "refs/stash"
 
 
 def replaced(project: Project, here: Sequence[Pointer]) -> set[str]:
@@ -26,14 +27,15 @@ def replaced(project: Project, here: Sequence[Pointer]) -> set[str]:
     The stat index cannot tell, as it does of directories: it knows what a file holds, and not what was checked out.
     """
     root = project.git
-    recent = [each for each in history.commits(root, ["HEAD", "ORIG_HEAD"]) if each is not None] if here else []
+    *heads, stash = history.commits(root, ["HEAD", "ORIG_HEAD", _STASH]) if here else (None,)
+    recent = [each for each in heads if each is not None]
     if not recent:
         return set()
     wanted = sorted({project.in_git(each.source) for each in here})
     specs = [f":(top,literal){path}" for path in wanted]
     if len(wanted) > PATHS_A_RUN:
         specs = tracked.pathspecs(project)
-    moves = git.listed(git.run(["log", "-g", "-z", f"-n{_MOVES}", "--format=%H", "HEAD", "--"], root.cwd))
+    moves = _moves(root, "HEAD") + (_moves(root, _STASH) if stash is not None else [])
     versions = history.contents(root, list(dict.fromkeys([*moves, *recent])), specs, walk=False)
     for commit in recent:
         versions |= {(each.path, each.old) for each in history.apart(root, commit, None, specs) if each.old}
@@ -47,3 +49,8 @@ def replaced(project: Project, here: Sequence[Pointer]) -> set[str]:
         except UserError:  # it was never checked out
             continue
     return {each.path for each in here if (each.path, each.kind, each.oid) in held}
+
+
+def _moves(root: GitRoot, ref: str) -> list[str]:
+    """The commits that a ref has been at, the latest first."""
+    return git.listed(git.run(["log", "-g", "-z", f"-n{_MOVES}", "--format=%H", ref, "--"], root.cwd))

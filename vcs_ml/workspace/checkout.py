@@ -46,12 +46,15 @@ class Gone(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Files written and removed, bytes written, and what `--force` put into the store first."""
+    """Files written and removed, bytes written, what `--force` put into the store first, and the pointers and lock
+    files whose data was touched.
+    """
 
     written: int
     removed: int
     bytes: int
     saved: list[saved.Saved]
+    sources: frozenset[str]
 
 
 def checkout(
@@ -103,7 +106,8 @@ def checkout(
     if gone is not None:
         removed += _remove_gone(work, gone)
     files.save()
-    return Result(written, removed, size, kept)
+    touched = frozenset(plan.each.source for plan in plans if plan.puts or plan.removals)
+    return Result(written, removed, size, kept, touched)
 
 
 def _possible(

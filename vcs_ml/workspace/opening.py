@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from vcs_ml import locks
 from vcs_ml.config import RemoteConfig
-from vcs_ml.errors import UserError, VmlError
+from vcs_ml.errors import RemoteError, UserError, VmlError
 from vcs_ml.output import quote
 from vcs_ml.store import download, link, manifest, objects, transfer
 from vcs_ml.store import remote as remote_state
@@ -23,6 +25,9 @@ from vcs_ml.store.transfer import Need
 from vcs_ml.workspace import detach, sharing, status, write
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
+
+_PATIENCE: Final = 10.0  # seconds that a merge waits for a remote, before it does without
+_MINUTE: Final = 60.0
 
 
 def open_store(project: Project, waiting: Callable[[str], None] | None = None) -> LocalStore:
@@ -79,13 +84,15 @@ def remote_at(
     create: bool = False,
     dry_run: bool = False,
     note: Callable[[str], None] | None = None,
+    patience: float | None = None,
 ) -> Remote:
-    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`. `note` is told of waits.
+    """A configured remote, opened; `create` sets up an empty place, but not in a `dry_run`. `note` is told of waits,
+    `patience` is that of open_remote.
 
     Raises RemoteError, UserError.
     """
     base, options, name = project.main_root, config.options, config.name
-    backend = open_remote(config.url, options, base=base, name=name, create=create, dry_run=dry_run, note=note)
+    backend = open_remote(config.url, options, base=base, name=name, create=create, note=note, patience=patience)
     remote = Remote(config.name, backend, project.algorithm, project.cache_dir)
     remote.is_public = config.options.get("public") is True
     remote.open(create=create, dry_run=dry_run)
@@ -203,18 +210,24 @@ def nothing_inside(path: str, inner: str) -> NothingInside:
 
 
 def page_reader(
-    project: Project, store: LocalStore, *, fetch: bool, at_once: bool = True, note: Callable[[str], None] | None = None
+    project: Project,
+    store: LocalStore,
+    *,
+    fetch: bool,
+    at_once: bool = True,
+    note: Callable[[str], None] | None = None,
+    patience: float | None = None,
 ) -> manifest.Read:
     """Reads pages of manifests from the store, with `fetch` from the default remote where it lacks them.
 
-    That remote is opened `at_once`, or when the first page is missing; `note` is told of waits.
+    That remote is opened `at_once`, or when the first page is missing; `note` and `patience` are those of remote_at.
     """
     if not fetch:
         return store.read
 
     @cache
     def there() -> manifest.Read:
-        remote = remote_at(project, project.remote(), note=note)
+        remote = remote_at(project, project.remote(), note=note, patience=patience)
         remote.refresh_index()
         return transfer.reader(store, remote)
 
@@ -231,8 +244,12 @@ def page_reader(
 
 
 def lists_elsewhere(project: Project, store: LocalStore, note: Callable[[str], None]) -> manifest.Read:
-    """Reads pages also from the default remote, for who can go on without them: what fails is a MissingObject."""
-    there = page_reader(project, store, fetch=True, at_once=False, note=note)
+    """Reads pages also from the default remote, for who can go on without them: what fails is a MissingObject.
+
+    A remote that fails is not asked again in the next minute, by others neither: Git runs a driver for each file.
+    """
+    there = page_reader(project, store, fetch=True, at_once=False, note=note, patience=_PATIENCE)
+    failed = project.tmp_dir / "remote-failed"
 
     def read(oid: ObjectId) -> bytes:
         try:
@@ -241,12 +258,26 @@ def lists_elsewhere(project: Project, store: LocalStore, note: Callable[[str], N
             lack = error
         if not project.config.remotes():
             raise lack
+        if _is_young(failed):
+            raise MissingObject(oid, f"{lack.message}; the remote failed a moment ago", hint=lack.hint)
         try:
             return there(oid)
         except MissingObject:
             raise
         except (VmlError, OSError) as error:
+            if isinstance(error, RemoteError):
+                with suppress(OSError):
+                    failed.parent.mkdir(parents=True, exist_ok=True)
+                    failed.touch()
             why = error.message if isinstance(error, VmlError) else str(error)
             raise MissingObject(oid, f"{lack.message}; {why}", hint=lack.hint) from None
 
     return read
+
+
+def _is_young(path: Path) -> bool:
+    """Whether a file was touched in the last minute."""
+    try:
+        return abs(time.time() - path.stat().st_mtime) < _MINUTE
+    except OSError:
+        return False

@@ -38,7 +38,16 @@ _OWN: Final = (
     "", "cache", "index", "index/read", "index/read/outside", "lock", "saved", "tmp", "logs",
     "cache/complete", "cache/index", "cache/loose", "cache/packs", "cache/remotes", "cache/runs", "cache/tmp",
 )  # fmt: skip
-_PROJECTS_BELOW: Final = ["ls-files", "-z", "--", ":(glob)**/.vml/config.toml"]
+# Those that are not in Git yet, too.
+_PROJECTS_BELOW: Final = [
+    "ls-files",
+    "-z",
+    "--cached",
+    "--others",
+    "--exclude-standard",
+    "--",
+    ":(glob)**/.vml/config.toml",
+]
 _NAMED: Final = 3
 _OF_STORE: Final = ("complete", "index", "loose", "packs", "projects", "remotes", "runs")
 
@@ -271,6 +280,8 @@ class Project:
         """
         if not arg:
             raise UsageError("an empty path", hint="the current directory is .")
+        if self.git.worktree is None and not start.resolve().is_relative_to(self.root):
+            start = self.root  # beside a bare repository, to which a file `.git` leads
         full = start / arg
         full = full.resolve() if full.name in ("", "..") else full.parent.resolve() / full.name
         if self.root not in full.parents and full.resolve() == self.root:

@@ -380,17 +380,22 @@ def _counted(store: LocalStore, done: Done) -> Recorded:
     if each.old is None or each.old.kind != "tree":
         return each._replace(added=each.new.nfiles or 0)
     added = modified = deleted = 0
+    behind: set[bytes] = set()
     try:
         for old, new in manifest.diff(each.old.oid, each.new.oid, store.algorithm, store.read):
             added += old is None
             deleted += new is None
             modified += old is not None and new is not None
+            if shot is not None and (one := old or new) is not None and one.path not in shot.edits:
+                behind.add(one.path)
     except MissingObject:  # the old manifest is not here: count against what was
         if shot is not None:
             added = sum(shot.before[path] is None for path in shot.edits)
             deleted = sum(entry is None for entry in shot.edits.values())
             modified = len(shot.edits) - added - deleted
-    return each._replace(added=added, modified=modified, deleted=deleted)
+    edited = [f"{each.path}/{os.fsdecode(path)}" for path in shot.edits] if shot is not None and behind else []
+    counts = each._replace(added=added, modified=modified, deleted=deleted)
+    return counts._replace(behind=len(behind), edited=tuple(sorted(edited)))
 
 
 def _check_refused(target: Target, walk: tree.Tree) -> None:

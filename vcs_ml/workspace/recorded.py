@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,8 +17,9 @@ from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
 
 _SHOWN = 20
+_NAMED = 3
 _EVERY_IGNORE = ":(top)*.gitignore"
-MEND = "vml fsck --repair mends the store; vml unprotect makes files private before they are changed"
+_MEND = "vml fsck --repair mends the store; vml unprotect makes files private before they are changed"
 
 
 class Recorded(NamedTuple):
@@ -31,6 +32,8 @@ class Recorded(NamedTuple):
     modified: int
     deleted: int
     damaged: tuple[str, ...] = ()  # changed in place while they were linked into the store
+    behind: int = 0  # files that nobody edited, and of which the pointer had another version
+    edited: tuple[str, ...] = ()  # beside such files
 
     @property
     def state(self) -> Literal["new", "changed", "unchanged"]:
@@ -68,13 +71,28 @@ class Recorded(NamedTuple):
         }
 
 
-def warnings(done: Iterable[Recorded]) -> list[str]:
-    """What people should know of files that were changed in place while they were linked into the store."""
-    return [
-        f"{quote(path)} was linked into the store when it was changed: its former version is damaged there"
-        for each in done
-        for path in each.damaged[:_SHOWN]
-    ]
+def warnings(done: Iterable[Recorded]) -> Iterator[tuple[str, str]]:
+    """What people should know, and what to do: of files that were changed in place while they were linked into the
+    store, and of what was recorded although it was behind.
+    """
+    for each in done:
+        for path in each.damaged[:_SHOWN]:
+            text = f"{quote(path)} was linked into the store when it was changed: its former version is damaged there"
+            yield text, _MEND
+        if each.behind:
+            files = f"{output.count(each.behind, 'file')} of {quote(each.path)}"
+            text = f"{files} {'was' if each.behind == 1 else 'were'} behind the pointer, and not edited"
+            yield f"{text}: what is here became the newest version again", _taking_back(each)
+
+
+def _taking_back(each: Recorded) -> str:
+    few = " ".join(map(quote, each.edited)) if len(each.edited) <= _NAMED else ""
+    keep = f" && vml add {few}" if few else ""
+    more = ", after vml add of each file that was edited" if each.edited and not few else ""
+    return (
+        f"git checkout HEAD -- {quote(each.new.source)}{keep} && vml checkout {quote(each.path)} "
+        f"brings the version of HEAD instead{more}"
+    )
 
 
 def for_git(project: Project, start: Path) -> str | None:

@@ -32,7 +32,7 @@ def look(project: Project, name: str) -> Iterator[Finding]:
     try:
         # A place that nobody has used yet is one that the first push makes.
         backend = open_remote(
-            config.url, config.options, base=project.main_root, name=name, create=not used and not web, dry_run=True
+            config.url, config.options, base=project.main_root, name=name, create=not used and not web
         )
         remote = Remote(name, backend, project.algorithm, project.cache_dir)
         text = _described(remote, used=used)

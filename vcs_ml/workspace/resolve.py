@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from vcs_ml import fs
+from vcs_ml import fs, history
 from vcs_ml.errors import UserError
 from vcs_ml.git import Unmerged
 from vcs_ml.output import quote
@@ -15,7 +15,17 @@ from vcs_ml.store import manifest, merge
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.manifest import Read
 from vcs_ml.store.objects import MissingObject
-from vcs_ml.workspace import checkout, conflicts, lock_files, merging, pointer, pointer_files, sources, tracked
+from vcs_ml.workspace import (
+    checkout,
+    conflicts,
+    lock_files,
+    meanwhile,
+    merging,
+    pointer,
+    pointer_files,
+    sources,
+    tracked,
+)
 from vcs_ml.workspace import unmerged as unmerged_files
 from vcs_ml.workspace.merging import Merged
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -35,19 +45,23 @@ class Settled(NamedTuple):
 
 class Open(NamedTuple):
     """What there is to be settled: pointers with conflicts by the path of the data, files that are unmerged in Git's
-    index by theirs, and which of these cannot be read.
+    index by theirs, which of these cannot be read, and which hold our version as a driver that was killed leaves it.
     """
 
     pointers: dict[str, Pointer]
     files: dict[str, Unmerged]
     broken: dict[str, UserError]
+    untouched: set[str]
 
 
 def look(project: Project) -> Open:
     """What there is to be settled in the workspace."""
     broken: dict[str, UserError] = {}
     found = tracked.in_workspace(project, broken=broken)
-    return Open({path: each for path, each in found.items() if each.conflicts}, unmerged_files.find(project), broken)
+    files = unmerged_files.find(project)
+    ours = {source: each for source, each in files.items() if history.holds(project.root / source, each.ours)}
+    untouched = {source for source in ours.keys() - meanwhile.settled(project, ours) if sources.is_source(source)}
+    return Open({path: each for path, each in found.items() if each.conflicts}, files, broken, untouched)
 
 
 def settle(
@@ -83,6 +97,7 @@ def settle(
     pointer_files.write(project, list(changed.values()))
     for source, raw in files.items():
         _write(project, source, raw)
+    meanwhile.remember(project, [*(each.source for each in changed.values()), *files], there.files)
     settled = [_counted(there.pointers[path], each) for path, each in changed.items()]
     return [*settled, *(Settled(source, 1, 0) for source in files)], done
 
@@ -139,7 +154,7 @@ def _chosen(project: Project, there: Open, targets: Sequence[str]) -> _Chosen:
         for path, each in there.pointers.items()
     }
     for target in targets:
-        meant = [source for source in there.files if source in there.broken and _is_meant(source, target)]
+        meant = [source for source in there.files if _is_open(there, source) and _is_meant(source, target)]
         files |= dict.fromkeys(meant)
         is_something = bool(meant)
         for path, each in there.pointers.items():
@@ -159,6 +174,10 @@ def _chosen(project: Project, there: Open, targets: Sequence[str]) -> _Chosen:
             raise _nothing(project, there, target)
     # A part of what is taken whole needs no look of its own.
     return _Chosen({path: [""] if "" in inner else list(inner) for path, inner in parts.items()}, list(files))
+
+
+def _is_open(there: Open, source: str) -> bool:
+    return source in there.broken or (source in there.untouched and None not in there.files[source][1:])
 
 
 def _inside(target: str, each: Pointer) -> str | None:

@@ -7,9 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from typing import Literal, NamedTuple
 
-from vcs_ml import git, history, output, regular
+from vcs_ml import git, gitindex, history, output, regular
 from vcs_ml.errors import UserError
 from vcs_ml.progress import Meter
 from vcs_ml.store import objects, page
@@ -21,6 +22,7 @@ from vcs_ml.workspace import (
     behind,
     gitignore,
     groups,
+    meanwhile,
     merging,
     single,
     snapshot,
@@ -88,11 +90,12 @@ class Conflict(NamedTuple):
 
 class Asked(NamedTuple):
     """What Git was asked of all files in a repository that record something: what differs from HEAD or the index, and
-    the blobs of those in the index, by their paths from the top.
+    the blobs of those in the index, by their paths from the top, and those that it does not see, as history.unseen.
     """
 
     changes: Callable[[], list[git.FileStatus]]
     blobs: Callable[[], Mapping[str, str]]
+    unseen: Callable[[], Mapping[str, str]]
 
 
 class Status(NamedTuple):
@@ -101,7 +104,8 @@ class Status(NamedTuple):
     `tracked` are the pointers that were looked at, `broken` files that cannot be read, `optional` pointers of data
     that nobody asked for here, `partial` directories of which only a part was, `unmade` outputs that no remote gets
     and that were not made here: nothing of that is missing. `survey` is what was seen in the workspace, all of it, and
-    `git_says` what Git says of the files there that record something, where these differ from its index or HEAD.
+    `git_says` what Git says of the files there that record something, where these differ from its index or HEAD;
+    `unseen` those of which it says nothing, as history.unseen.
     """
 
     conflicts: list[Conflict]
@@ -115,6 +119,7 @@ class Status(NamedTuple):
     unmade: list[Pointer]
     survey: Survey
     git_says: list[git.FileStatus]
+    unseen: Mapping[str, str]
 
     @property
     def clean(self) -> bool:
@@ -143,16 +148,18 @@ def status(
     with ExitStack() as stack:
         if asked is None:
             changes = stack.enter_context(git.start([*git.STATUS, *pathspecs], project.git.cwd))
-            listing = stack.enter_context(git.start(["ls-files", "-z", *pathspecs], project.git.cwd))
+            listing = stack.enter_context(git.start(["ls-files", "-v", "-z", *pathspecs], project.git.cwd))
             specs = tracked.pathspecs(project, [".gitignore"])
             unmerged_ones = stack.enter_context(git.start(["ls-files", "-uz", "--", *specs], project.git.cwd))
             survey = tracked.survey(project, ignore, refresh=refresh)
             git_says = git.parse_status(changes.wait())
-            in_git: Collection[str] = git.listed(listing.wait())
+            tagged = [(each[0], each[2:]) for each in git.listed(listing.wait())]
+            in_git: Collection[str] = [path for _, path in tagged]
+            unseen: Mapping[str, str] = history.unseen(project.git, gitindex.unwatched(tagged))
             ignores = {record.partition("\t")[2] for record in git.listed(unmerged_ones.wait())}
         else:
             survey = tracked.survey(project, ignore, refresh=refresh, vouched=lambda: _vouched(project, asked))
-            git_says, in_git, ignores = asked.changes(), asked.blobs(), set()
+            git_says, in_git, ignores, unseen = asked.changes(), asked.blobs(), set(), asked.unseen()
         pointers, broken = survey.tracked, dict(survey.broken)
         chosen = selected(pointers, targets)
         # What few pointers have is asked first: of 20,000, each of these lines would take 10 ms.
@@ -185,13 +192,14 @@ def status(
         list(unmade.values()),
         survey,
         git_says,
+        unseen,
     )
 
 
 def _vouched(project: Project, asked: Asked) -> Mapping[str, str]:
     """The blobs of what is in the workspace as in Git's index, by the path in the project."""
     blobs = asked.blobs()
-    differ = {each.path for each in asked.changes() if each.worktree != "."}
+    differ = {each.path for each in asked.changes() if each.worktree != "."} | asked.unseen().keys()
     top = f"{project.prefix}/" if project.prefix else ""
     same = blobs if not differ else {path: oid for path, oid in blobs.items() if path not in differ}
     return {path.removeprefix(top): oid for path, oid in same.items() if path.startswith(top)} if top else same
@@ -211,6 +219,7 @@ def _conflicts(
         for path, word in merging.conflicts_of(each).items()
     ]
     known = {each.source for each in found}
+    taken = cache(lambda: unmerged.find(project))
     for record in git_says:
         source = project.own_path(record.path)
         word = unmerged.WORDS.get(record.staged + record.worktree)
@@ -219,8 +228,8 @@ def _conflicts(
         is_settled = (
             word in ("both modified", "both added")
             and source not in broken
-            # A driver that did not run to its end leaves our version, which settles nothing.
-            and not history.holds(project.root / source, record.head)
+            # A driver that did not run to its end leaves our version, which settles nothing unless somebody took it.
+            and (not history.holds(project.root / source, record.head) or source in meanwhile.settled(project, taken()))
         )
         found.append(Conflict(source, "settled" if is_settled else word, source))
     return sorted(found)

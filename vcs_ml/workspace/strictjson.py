@@ -9,7 +9,8 @@ from typing import Final, NoReturn
 from vcs_ml.errors import UserError
 from vcs_ml.output import quote
 
-_CONFLICT: Final = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+# Of any length: gitattributes(5), conflict-marker-size. No line of JSON begins like that.
+_CONFLICT: Final = re.compile(r"^(<+|=+|>+|\|+)( |\r?$)", re.MULTILINE)
 
 
 class NotReadable(ValueError):

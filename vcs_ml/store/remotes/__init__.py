@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from vcs_ml import fs
 from vcs_ml.errors import RemoteError, UserError
 from vcs_ml.settings import Value, check_web, masked
 from vcs_ml.store.remotes.local import Directory
@@ -21,15 +20,16 @@ def open_remote(
     base: Path,
     name: str = "",
     create: bool = False,
-    dry_run: bool = False,
     note: Callable[[str], None] | None = None,
+    patience: float | None = None,
 ) -> Backend:
     """The backend for `url`, with a remote's other settings; a relative directory is relative to `base`, the
-    project's root. Errors call it by its `name`; `note` is told of requests that have to wait.
+    project's root. Errors call it by its `name`; `note` is told of requests that have to wait. With `patience`, a
+    server that is silent for so many seconds is not asked again.
 
-    `create` makes a directory that is missing, but not its parents: a mount that is gone stays an error. A
-    `dry_run` makes nothing: the place is then empty.
-    Raises RemoteError where the directory is gone (NotSetUp where `create` would make it), or where `create` needs a
+    With `create`, a directory that is missing is an empty place, made by what is first written, but its parents have to
+    be there: a mount that is gone stays an error.
+    Raises RemoteError where the directory is gone (NotSetUp where `create` would take it), or where `create` needs a
     place that can be written; UserError for a scheme that is not known, or settings that cannot be.
     """
     scheme, mark, _ = url.partition("://")
@@ -37,7 +37,7 @@ def open_remote(
         from vcs_ml.store.remotes.s3 import Bucket  # noqa: PLC0415 - boto3 takes 150 ms
 
         _check_bundle(url, options, name)
-        return Bucket(url, options, name, note)
+        return Bucket(url, options, name, note, patience)
     if mark and scheme in ("https", "http"):
         from vcs_ml.store.remotes.http import Website, read_only  # noqa: PLC0415 - urllib3 takes 20 ms
 
@@ -45,7 +45,7 @@ def open_remote(
         if create:
             raise read_only(Place(name, masked(url)))
         _check_bundle(url, options, name)
-        return Website(url, options, name, note)
+        return Website(url, options, name, note, patience)
     if mark and scheme != "file":
         raise UserError(
             f"no remote of the kind {scheme!r} is known: {masked(url)}",
@@ -58,8 +58,6 @@ def open_remote(
     if path.exists():
         raise RemoteError(f"{place} is not a directory", hint=f"vml remote modify {place.name} url PATH")
     if create and path.parent.is_dir():
-        if not dry_run:
-            fs.make_directory(path)
         return Directory(path, name)
     raise (NotSetUp if path.parent.is_dir() else RemoteError)(
         f"{place} does not exist",

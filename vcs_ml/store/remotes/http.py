@@ -41,12 +41,17 @@ class Website:
     gathers = False
 
     def __init__(
-        self, url: str, options: Mapping[str, Value], name: str = "", note: Callable[[str], None] | None = None
+        self,
+        url: str,
+        options: Mapping[str, Value],
+        name: str = "",
+        note: Callable[[str], None] | None = None,
+        patience: float | None = None,
     ) -> None:
         self._address = url.rstrip("/")
         self.url = settings.masked(self._address)
         self._place = Place(name, self.url)
-        self._waiting = retry.Waiting(note)
+        self._waiting = retry.Waiting(note, patience)
         try:
             login = urllib3.util.parse_url(url).auth
         except LocationValueError as error:
@@ -56,6 +61,9 @@ class Website:
             self._headers |= urllib3.make_headers(basic_auth=unquote(login))
         timeout, bundle = options.get("timeout"), options.get("ca_bundle")
         self._timeout = timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT
+        self._tried = f" ({retry.TRIES} tries)" if patience is None else ""
+        if patience is not None:
+            self._timeout = min(self._timeout, patience)
         self._http = urllib3.PoolManager(
             maxsize=_CONNECTIONS,
             retries=False,
@@ -194,7 +202,7 @@ class Website:
             return insecure(self._place, reason, "url")
         kept = "; what has arrived is kept" if key.startswith("packs/") else ""
         hint = f"is the address right, and the network up?{kept}"
-        return RemoteError(f"{self._place}: {key}: {reason} ({retry.TRIES} tries)", hint=hint)
+        return RemoteError(f"{self._place}: {key}: {reason}{self._tried}", hint=hint)
 
     def _cannot_list(self) -> NoReturn:
         raise CannotList(

@@ -48,14 +48,22 @@ class Counter:
 
 
 class Waiting:
-    """Says, through `note`, that requests take long because they are tried again: once for many, in all processes."""
+    """Says, through `note`, that requests take long because they are tried again: once for many, in all processes.
 
-    def __init__(self, note: Note | None) -> None:
+    With `patience`, for who can go on without an answer, no try begins so many seconds after the first one.
+    """
+
+    def __init__(self, note: Note | None, patience: float | None = None) -> None:
         self._note = note
+        self._patience = patience
         self._shared = mmap.mmap(-1, _SINCE.size)  # when something was said last
 
+    def is_over(self, start: float) -> bool:
+        """Whether a request that began at `start` (by the monotonic clock) is not tried again."""
+        return self._patience is not None and time.monotonic() - start >= self._patience
+
     def tell(self, start: float, tried: int, reason: str) -> None:
-        """A request that began at `start` (by the monotonic clock) has failed `tried` times."""
+        """A request that began at `start` has failed `tried` times."""
         now = time.monotonic()
         if self._note is None or tried >= TRIES or now - start < _UNNOTICED:
             return
@@ -75,6 +83,8 @@ def again(work: Callable[[], T], broken: tuple[type[BaseException], ...], waitin
         try:
             return work()
         except broken as error:
+            if waiting and waiting.is_over(start):
+                raise
             if waiting:
                 waiting.tell(start, attempt + 1, str(error) or type(error).__name__)
             time.sleep(random.uniform(0, min(_LONGEST, _FIRST * 2**attempt)))

@@ -102,15 +102,23 @@ class Bucket:
     gathers = True
 
     def __init__(
-        self, url: str, options: Mapping[str, Value], name: str = "", note: Callable[[str], None] | None = None
+        self,
+        url: str,
+        options: Mapping[str, Value],
+        name: str = "",
+        note: Callable[[str], None] | None = None,
+        patience: float | None = None,
     ) -> None:
         self.url = address(url, options)
         self._place = Place(name, self.url)
         self._options = options
         self._bucket, self._prefix = settings.bucket_and_prefix(url)
-        self._waiting = retry.Waiting(note)
+        self._waiting = retry.Waiting(note, patience)
         timeout = options.get("timeout")
         self._timeout = timeout if isinstance(timeout, int | float) and timeout > 0 else retry.TIMEOUT
+        if patience is not None:
+            self._timeout = min(self._timeout, patience)
+        self._tries = retry.TRIES if patience is None else 1  # botocore counts, and looks at no clock
         self._client: Any = None
         self._pid = 0
         self._guard = threading.Lock()
@@ -308,7 +316,7 @@ class Bucket:
             "connect_timeout": 10,
             "read_timeout": self._timeout,
             "max_pool_connections": _CONNECTIONS,
-            "retries": {"mode": "adaptive", "total_max_attempts": retry.TRIES},
+            "retries": {"mode": "adaptive", "total_max_attempts": self._tries},
             "s3": {
                 "addressing_style": self._text("addressing_style") or "auto",
                 # The signature covers Content-MD5, and that the body.
