@@ -194,7 +194,7 @@ def run(argv: list[str]) -> int:
         (
             OSError(errno.ENOSPC, "No space left on device", "a\nb"),
             3,
-            'error: "a\\nb": no space left on device\n',
+            "error: $'a\\nb': no space left on device\n",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), 3, "error: no space left on device\n"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 3, "error: x: permission denied\n"),

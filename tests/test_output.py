@@ -69,10 +69,17 @@ def test_code_cannot_be_left() -> None:
     assert output.code(" ") == ""
 
 
-@pytest.mark.parametrize("name", ["a", "größe", "数据.csv", "sub/vml.yaml:train", "train@0.5", "main~1", "x=1", "-q"])
+@pytest.mark.parametrize("name", ["a", "a b", "größe", "数据.csv", "😀", "#x", "a'b", "m/*.pt", "${a}", "-q", "main~1"])
 def test_harmless_names_are_not_quoted(name: str) -> None:
     assert output.quote(name) == name
     assert output.quote(Path(name)) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["a$(touch x)", "a`touch x`", "a;touch x", "a\n$(touch x)", "a|touch x", "a>x", 'a"b', "a\\"]
+)
+def test_names_that_a_shell_would_act_upon_are_quoted(name: str, tmp_path: Path) -> None:
+    assert in_bash(output.quote(name)) == name.encode()
 
 
 def in_bash(text: str) -> bytes:
@@ -86,9 +93,9 @@ def in_bash(text: str) -> bytes:
 @given(st.binary(min_size=1).filter(lambda raw: b"\0" not in raw) | st.text("a$`'\"\\!*?~# \n(){}|&;<>é", min_size=1))
 def test_names_are_one_word_of_a_shell(name: bytes | str) -> None:
     raw = os.fsencode(name)
-    quoted = output.quote(raw)
-    assert quoted.isprintable()
-    assert in_bash(quoted) == raw
+    argument = output.argument(os.fsdecode(raw))
+    assert argument.isprintable()
+    assert in_bash(argument) == raw
 
 
 def test_invisible_characters_are_quoted() -> None:

@@ -22,6 +22,8 @@ _ESCAPES: Final = {
     ord("'"): "\\'",
     ord("\\"): "\\\\",
 }
+# What makes a shell run something, and what it would take away.
+_ACTIVE: Final = re.compile(r"""[`;&|<>"\\]|\$\(""")
 _HARMLESS: Final = re.compile(r"[\w@%+:,./-][\w@%+:,./=~-]*")  # to every shell
 # What moves the cursor, and what turns the order of letters round.
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
@@ -149,21 +151,28 @@ def _encoder(newline: str) -> json.JSONEncoder:
 
 
 def quote(name: str | bytes | os.PathLike[str]) -> str:
-    """A name for messages, which is one word for a shell too, since people paste what hints say: as it is where that is
-    harmless, else quoted, what cannot be seen or is no UTF-8 as bash, zsh and ksh take it (`$'a\\nb'`).
+    """A name for messages: as it is where that is harmless, also to the shell of whoever pastes a hint with it, else
+    quoted as bash, zsh and ksh take it (`$'a\\nb'`). Names with spaces are as they are: `word` is for commands.
     """
     text = os.fsdecode(name)
-    if _HARMLESS.fullmatch(text):
-        return text
-    if text.isprintable():
-        return shlex.quote(text)
-    return f"$'{''.join(map(_escape, text))}'"
+    if not text.isprintable():
+        return f"$'{''.join(map(_escape, text))}'"
+    return shlex.quote(text) if not text or text != text.strip() or _ACTIVE.search(text) else text
 
 
 def word(path: str | os.PathLike[str]) -> str:
-    """A path as an argument of a command: `quote`, and neither an option nor magic of a pathspec."""
+    """A path as an argument of a command: one word for a shell, and neither an option nor magic of a pathspec."""
     text = os.fspath(path)
-    return quote(f"./{text}" if text.startswith(("-", ":")) else text)
+    if text.startswith(("-", ":")):
+        text = f"./{text}"
+    return argument(text)
+
+
+def argument(text: str) -> str:
+    """One word for a shell, also of what cannot be seen or is no UTF-8."""
+    if not text.isprintable():
+        return quote(text)
+    return text if _HARMLESS.fullmatch(text) else shlex.quote(text)
 
 
 def _escape(char: str) -> str:

@@ -513,7 +513,7 @@ def test_a_forged_record_leads_nowhere(repo: Repo) -> None:
     assert repo.run("checkout", "--saved").err == "nothing is kept\n"
     (repo.path / ".vml/saved/x.json").write_text("[")
     record.write_text('{"files": [{"hash": "\\u001b[2J", "path": "b", "size": 1}], "schema": 1, "time": 1e300}')
-    assert '"\\033[2J"' in repo.run("checkout", "--saved").out
+    assert "$'\\033[2J'" in repo.run("checkout", "--saved").out
     assert "is not a hash" in repo.fails("checkout", "--saved", "b", code=3).err
 
 

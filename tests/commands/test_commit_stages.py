@@ -39,7 +39,7 @@ def test_a_stage_that_never_ran(repo: Repo, remote: object) -> None:
     result = repo.run("commit", "train")
     assert (
         result.err
-        == "train: recorded as it is\n\nTo record this in Git:\n  git add vml.lock .gitignore logs/.gitignore\n"
+        == "train: recorded as it is\n\nTo record this in Git:\n  git add vml.lock .gitignore logs/.gitignore m.json\n"
     )
     found = lock_of(repo).stages["train"]
     assert found.cmd == ("touch RAN",)

@@ -204,7 +204,7 @@ def test_only_plots_changed(repo: Repo) -> None:
         repo.write(f"imgs/{name}.png", png(6, 6, 200))
     text = report(repo)
     assert "**No gates.** 3 plots changed.\n" in text
-    assert "\nChanged: `imgs/new.png`, `imgs/one.png`, <code>imgs&#47;two&#124;&#46;png</code>\n" in text
+    assert "\nChanged: `imgs/new.png`, `imgs/one.png`, <code>&#39;imgs&#47;two&#124;&#46;png&#39;</code>\n" in text
     assert "draws 6 plots, also `imgs/new.png`, `imgs/one.png`, `imgs/same.png`, " in text
     assert "`confusion.csv`." in text
     answer = found(repo)

@@ -204,7 +204,7 @@ def test_quoting(repo: Repo) -> None:
     repo.write("data/new\nline", "1")
     repo.run("add", "data")
     repo.write("data/new\nline", "22")
-    assert '"data/new\\nline"' in repo.run("status").out
+    assert r"$'data/new\nline'" in repo.run("status").out
 
 
 def test_a_file_became_a_directory_and_back(repo: Repo) -> None:

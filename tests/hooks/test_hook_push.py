@@ -198,7 +198,7 @@ def test_commits_of_a_project_that_was_never_here(repo: Repo, origin: Repo) -> N
     said = git(repo, "push", "origin", "theirs", ok=False)
 
     assert said.code == 1
-    assert "error: a cannot be sent: the project sub is not in this clone" in said.err
+    assert "error: sub/a cannot be sent: the project sub is not in this clone" in said.err
     assert "VML_SKIP_HOOKS=push git push goes past this" in said.err
 
     repo.git("remote", "add", "colleague", str(other.path))

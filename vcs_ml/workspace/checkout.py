@@ -89,7 +89,6 @@ def checkout(
     kept = planning.save_or_refuse(project, store, plans, force=force, meter=meter)
     coming = [plan.each for plan in plans if plan.puts]
     _ignore(project, [each.path for each in coming if each.lock])
-    pointer_files.keep_out(project, [each for each in coming if not each.lock])
     written = removed = size = 0
     changed: set[str] = set()
     for first in plans:
@@ -101,6 +100,7 @@ def checkout(
         written += len(plan.puts)
         removed += len(plan.removals)
         size += sum(entry.size for entry in plan.puts)
+    pointer_files.keep_out(project, [each for each in coming if not each.lock])
     if now is not None:
         gone = _gone(work, now)
     if gone is not None:

@@ -36,7 +36,7 @@ def remember(project: Project, brought: Collection[str], settled: Mapping[str, U
         project.in_git(each): _Record(_digest(project.root / each), theirs.get(each, _NONE)) for each in brought
     }
     raw = b"".join(os.fsencode(f"{each.digest} {each.theirs} {path}\0") for path, each in sorted(known.items()))
-    fs.write_atomic(project.git.git_dir / NAME, raw, sync=False)
+    fs.write_atomic(project.git.git_dir / NAME, raw, sync=False, scratch=project.tmp_dir)
 
 
 def replaced(root: GitRoot) -> list[str]:

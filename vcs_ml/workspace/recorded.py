@@ -106,7 +106,7 @@ def for_git(project: Project, start: Path) -> str | None:
         names = _typed(project, files, start)
     else:
         locks = f":(top,glob){project.in_git('**/' + lockfile.NAME)}"
-        names = f"{quote(locks)} {quote(_EVERY_IGNORE)}"
+        names = f"{output.argument(locks)} {output.argument(_EVERY_IGNORE)}"
     if len(outs) > _SHOWN:
         return f"git add {names}  # and {len(outs)} outputs, which git status shows"
     return " ".join(["git add", names, *([_typed(project, outs, start)] if outs else [])])
@@ -138,7 +138,7 @@ def report(project: Project, done: Sequence[Recorded], start: Path) -> list[str]
     changed = [each for each in done if each.state != "unchanged"]
     if changed and not project.config.autostage:
         lines.append(f"\nTo record this in Git:\n  git add {_written(project, changed, start)}")
-    elif again := ignored_again(project, start):
+    elif done and (again := ignored_again(project, start)):
         lines.append(again)
     return lines
 
@@ -161,7 +161,7 @@ def _written(project: Project, changed: Sequence[Recorded], start: Path) -> str:
     if len(changed) > _SHOWN:
         every = [f":(top,glob){project.in_git('**/*' + SUFFIX)}", _EVERY_IGNORE]
         locks = dict.fromkeys(each.new.lock for each in changed if each.new.lock)
-        return " ".join([*map(quote, every), *([_typed(project, locks, start)] if locks else [])])
+        return " ".join([*map(output.argument, every), *([_typed(project, locks, start)] if locks else [])])
     files: dict[str, None] = {}
     for each in changed:
         files[each.new.source] = None
