@@ -87,9 +87,10 @@ def merge(bench: Bench) -> Table:
             (repo / f"data/{n % 100:04}/{n:07}.bin").unlink()
         bench.run(repo, bench.vml, "add", "data")
         bench.commit(repo)
+    ours = _git(bench, repo, "rev-parse", "HEAD").strip()
     taken = []
     for _ in range(bench.runs + 1):
-        _git(bench, repo, "reset", "-q", "--hard", "other")
+        _git(bench, repo, "reset", "-q", "--hard", ours)
         taken.append(
             bench.run(repo, "git", "-c", "core.hooksPath=/dev/null", "merge", "-q", "one", together=False).seconds
         )
