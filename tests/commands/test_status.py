@@ -329,3 +329,19 @@ def test_a_remote_that_is_asked_knows_more_than_its_records(repo: Repo, remote: 
     assert repo.json("status", "--remote")["not_pushed"] == []
     next(remote.glob("packs/*/*")).unlink()
     assert [each["path"] for each in repo.json("status", "--remote")["not_pushed"]] == ["data"]
+
+
+def test_paths_are_relative_to_where_one_stands(repo: Repo) -> None:
+    repo.write("photos/apple/1", "1")
+    repo.write("photos/pear/1", "1")
+    repo.write("table", "1")
+    repo.run("add", "photos", "table")
+    repo.commit()
+    repo.write("photos/apple/1", "22")
+    repo.write("table", "22")
+    found = repo.run("status", cwd="photos/pear").out
+    assert "modified:   ../apple/1  (1 B -> 2 B)" in found
+    assert "modified:   ../../table  (1 B -> 2 B)" in found
+    repo.run("checkout", "--force", "../apple/1", cwd="photos/pear")
+    assert repo.changes() == {"table": "modified"}
+    assert [each["path"] for each in repo.json("status", cwd="photos/pear")["data"]] == ["table"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -154,7 +154,12 @@ def _entry_json(entry: Entry | None, algorithm: Algorithm) -> dict[str, object] 
 def _print(
     session: Session, project: Project, found: Status, stages: Staleness | None, waiting: opening.NotPushed
 ) -> None:
-    _print_conflicts(session, found.conflicts)
+    from_here = project.seen_from(session.directory)
+
+    def shown(path: str) -> str:
+        return output.quote(from_here(path))
+
+    _print_conflicts(session, found.conflicts, shown)
     late = looking.behind_of(found.data, found.tracked)
     outs = {each.path: each for each in found.tracked if each.lock}
     verb = "commit" if any(sources.owner(each.path, outs) for each in found.data) else "add"
@@ -162,14 +167,14 @@ def _print(
         session,
         "Data that differs from its pointer:",
         f"vml {verb} PATH records it, vml checkout PATH brings the recorded version back",
-        [(each.change, _describe(each)) for each in found.data if each.change not in ("absent", "behind")],
+        [(each.change, _describe(each, shown)) for each in found.data if each.change not in ("absent", "behind")],
         "red",
     )
     _section(
         session,
         "Data that is behind its pointer:",
-        _bringing(late),
-        [("behind", f"{output.quote(path)}  ({output.count(n, 'file')})") for path, n in late.files.items()],
+        _bringing(late, shown),
+        [("behind", f"{shown(path)}  ({output.count(n, 'file')})") for path, n in late.files.items()],
         "red",
     )
     absent = [each.path for each in found.data if each.change == "absent"]
@@ -178,7 +183,7 @@ def _print(
         session,
         "Not in the workspace:",
         f"{_brought_by(project, found, lost.intersection(absent)) or 'vml checkout'} brings it",
-        [("absent", output.quote(path)) for path in absent],
+        [("absent", shown(path)) for path in absent],
         "red",
     )
     _section(
@@ -192,7 +197,7 @@ def _print(
         session,
         "Pointers that differ from HEAD:",
         "git add and git commit record them",
-        [(each.change, output.quote(each.path)) for each in found.pointers if each.change != "conflict"],
+        [(each.change, shown(each.path)) for each in found.pointers if each.change != "conflict"],
         "green",
     )
     _section(
@@ -200,7 +205,7 @@ def _print(
         "Missing from the local store:",
         f"{_brought_by(project, found, lost.difference(absent))} brings it",
         [
-            ("missing", f"{output.quote(m.path)}  ({output.count(m.objects, 'object')})")
+            ("missing", f"{shown(m.path)}  ({output.count(m.objects, 'object')})")
             for m in found.missing
             if m.path not in absent
         ],
@@ -210,7 +215,7 @@ def _print(
         session,
         f"Not on remote {waiting.remote}{'' if waiting.asked else ' as far as is known here'}:",
         "vml push sends it",
-        [("not pushed", output.quote(path)) for path in waiting.paths],
+        [("not pushed", shown(path)) for path in waiting.paths],
         "yellow",
     )
     if found.clean and not waiting.paths and not (stages and stages.stages):
@@ -220,21 +225,21 @@ def _print(
             else "nothing is tracked yet (vml add PATH)"
         )
     for part in found.partial:
-        name = output.quote(part.path)
+        name = shown(part.path)
         session.out(f"{name}: {part.here:,} of {output.count(part.files, 'file')} here (vml pull {name} brings all)")
     if found.optional:
-        session.out(_optional(found.optional))
+        session.out(_optional(found.optional, shown))
     for each in found.unmade:
-        session.out(f"{output.quote(each.path)} was not made here, and no remote gets it (stage {each.maker})")
+        session.out(f"{shown(each.path)} was not made here, and no remote gets it (stage {each.maker})")
     for each in stages.left if stages else ():
-        name = output.quote(each.path)
+        name = shown(each.path)
         session.out(
             f"{name} is recorded for {output.quote(each.maker)}, which is no stage any more "
             f"(vml rm --cached {name} ends tracking it)"
         )
 
 
-def _print_conflicts(session: Session, conflicts: list[Conflict]) -> None:
+def _print_conflicts(session: Session, conflicts: list[Conflict], shown: Callable[[str], str]) -> None:
     sections: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for each in conflicts:
         if each.what == "settled":
@@ -253,7 +258,7 @@ def _print_conflicts(session: Session, conflicts: list[Conflict]) -> None:
             )
         else:
             title = "Files that only one side has:", "git add FILE keeps one, git rm FILE drops it"
-        sections.setdefault(title, []).append((each.what, output.quote(each.path)))
+        sections.setdefault(title, []).append((each.what, shown(each.path)))
     for (name, hint), rows in sections.items():
         _section(session, name, hint, rows, "red")
 
@@ -285,27 +290,27 @@ def _stage_rows(stages: list[StageState]) -> list[tuple[str, str]]:
     return rows
 
 
-def _optional(left_out: list[Pointer]) -> str:
+def _optional(left_out: list[Pointer], shown: Callable[[str], str]) -> str:
     paths = output.count(len(left_out), "optional path")
     groups = sorted({group for each in left_out for group in each.groups})
-    hint = f"--group {groups[0]}" if groups else output.quote(left_out[0].path)
+    hint = f"--group {groups[0]}" if groups else shown(left_out[0].path)
     return f"{paths} {'is' if len(left_out) == 1 else 'are'} not here (vml pull {hint})"
 
 
-def _bringing(late: looking.Behind) -> str:
+def _bringing(late: looking.Behind, shown: Callable[[str], str]) -> str:
     """How data comes that is behind, and how what was edited in such a directory gets into its pointer before that:
     adding the directory would take back what the pointer has brought.
     """
     if late.edited:
-        name = output.quote(late.edited[0].path)
+        name = shown(late.edited[0].path)
         return f"vml add {name} takes in one edited file alone, then vml checkout PATH brings the others"
     return "vml checkout PATH brings it, vml add PATH would make what is here the newest version again"
 
 
-def _describe(each: Change) -> str:
-    name = output.quote(each.path)
+def _describe(each: Change, shown: Callable[[str], str]) -> str:
+    name = shown(each.path)
     if each.source is not None:
-        return f"{output.quote(each.source)} -> {name}"
+        return f"{shown(each.source)} -> {name}"
     return f"{name}  ({each.difference})"
 
 

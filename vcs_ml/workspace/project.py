@@ -6,7 +6,7 @@ import contextlib
 import glob
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -240,6 +240,11 @@ class Project:
     def in_git(self, path: str) -> str:
         """A project-relative path as Git names it, from the top of the worktree."""
         return f"{self.prefix}/{path}".strip("/") if self.prefix else path
+
+    def seen_from(self, start: Path) -> Callable[[str], str]:
+        """The reverse of `relative`: how somebody standing in `start` writes paths of the project."""
+        base = os.path.relpath(start.resolve(), self.root)
+        return str if base == "." else lambda path: os.path.relpath(path, base)
 
     def own_path(self, path: str) -> str | None:
         """The reverse of `in_git`; None for what lies outside of the project, or in another one inside it."""
