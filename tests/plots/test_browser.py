@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.browser import Browser, Page
 from tests.plots.charts import HOSTILE, chart, csv, curves, png
 from tests.plots.test_images import SVG
 from tests.plots.test_templates import OWN
-from vcs_ml.plots import images, page, templates
+from vcs_ml.plots import figures, images, page, series, templates
+from vcs_ml.plots.definition import define
 from vcs_ml.plots.figures import Chart
 from vcs_ml.plots.images import Images
 
@@ -188,6 +193,38 @@ def test_pointer_reads_every_line(chromium: Browser, tmp_path: Path) -> None:
     )
     tab.move(1, 1)
     assert tab.run("document.querySelector('.tip').hidden")
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.integers(-(10**6), 10**6)
+        | st.floats(-10, 10)
+        | st.floats(allow_nan=False, allow_infinity=False, min_value=-1e308, max_value=1e308),
+        min_size=1,
+        max_size=50,
+    ).filter(lambda cells: any(each is not None for each in cells))
+)
+@example([1e17 + 16, 1e17])
+@example([1e-30, 3e-30])
+@example([0.5, 2**62])
+def test_numbers_of_a_page_are_those_of_the_points(cells: list[float | None]) -> None:
+    raw = json.dumps([{"y": each} for each in cells]).encode()
+    plot = {"y": {"data.json": "y"}, "template": "linear"}
+    made = figures.draw(
+        define("p", plot), {"main": {"data.json": series.read(raw, "data.json")}}, templates.built_in("linear")
+    )
+
+    (block,) = re.findall(r'data-block="charts">([^<]*)<', page.write([made], title="T"))
+    (there,) = json.loads(gzip.decompress(base64.b64decode(block)))["charts"][0]["series"]
+    column = there["columns"]["y"]
+    if isinstance(column, dict):
+        column = [each if each is None else each / column["scale"] for each in column["values"]]
+    known = [each for each in cells if each is not None]
+    nearly = (max(known) / 1e5 - min(known) / 1e5) or abs(known[0]) / 1e5
+    assert [each is None for each in column] == [each is None for each in cells]
+    assert all(isinstance(a, int) == isinstance(b, int) or a == b for a, b in zip(column, cells, strict=True))
+    assert all(abs(a - b) <= nearly for a, b in zip(column, cells, strict=True) if b is not None)
 
 
 @pytest.mark.parametrize("template", ["linear", "scatter"])

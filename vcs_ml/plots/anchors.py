@@ -77,10 +77,11 @@ def given(plot: Plot, shown: Points, look: Looks, thinning: Thinning | None) -> 
 
 def _ticks(shown: Points, axis: Axis, *, from_zero: bool = False) -> dict[str, Any] | None:
     """Where Vega-Lite would number an axis badly: no parts of integers, and one value alone as it is."""
-    cells = {cell for cell in shown.cells(axis) if cell is not None} if axis.type == "quantitative" else set()
+    columns = (each.columns[axis.column] for each in shown.series) if axis.type == "quantitative" else ()
+    cells = set[Any]().union(*columns) - {None}
     if not cells:
         return None
-    whole = all(float(each).is_integer() for each in cells)
+    whole = set(map(type, cells)) == {int} or all(float(each).is_integer() for each in cells)
     if len(cells | {0} if from_zero else cells) > 1:
         return {"tickMinStep": 1} if whole else None
     (only,) = cells

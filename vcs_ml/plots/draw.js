@@ -19,6 +19,9 @@
     return made;
   };
 
+  const cellsOf = (column) => (Array.isArray(column) ? column
+    : column.values.map((each) => (each === null ? null : each / column.scale)));
+
   const rowsOf = (series) => series.flatMap(({labels, columns}) => {
     const names = Object.keys(columns);
     return columns[names[0]].map((_, at) => {
@@ -177,6 +180,9 @@
   document.head.append(library);
   const {config, charts} = JSON.parse(await unpack("charts"));
   for (const chart of charts) {
+    for (const each of chart.series) {
+      for (const name of Object.keys(each.columns)) each.columns[name] = cellsOf(each.columns[name]);
+    }
     try {
       await draw(chart, config);
     } catch (error) {

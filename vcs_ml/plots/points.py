@@ -134,8 +134,8 @@ def _places(cells: Sequence[Any], *, number: bool) -> Sequence[Any]:
     """The cells with None for each that has no place on an axis."""
     if not number:
         return [None if type(each) is float and not math.isfinite(each) else each for each in cells]
-    try:  # three passes in C, for columns without gaps
-        if min(cells) >= -_LARGEST and max(cells) <= _LARGEST and not math.isnan(sum(cells)):
+    try:  # in one pass, for columns without gaps: none is larger than all of them together
+        if math.hypot(*cells) <= _LARGEST:
             return cells
     except (TypeError, ValueError, OverflowError):
         pass

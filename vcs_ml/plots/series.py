@@ -23,6 +23,7 @@ CELLS_MAX: Final = 5_000_000
 _NAME_MAX: Final = 1_000
 _WHOLE_MAX: Final = 2**63 - 1  # what draws charts knows no larger whole numbers
 
+_NO_SHAPE: Final = {each: bytes({*range(256)}.difference(f"{each}\n".encode())) for each in ",\t"}
 _BINARY: Final = "plots are CSV, TSV, JSON or YAML files, or pictures"
 
 
@@ -106,18 +107,17 @@ def _separated(raw: bytes, source: str, delimiter: str, *, header: bool) -> Tabl
 def _even(text: str, delimiter: str) -> list[Sequence[str]]:
     """The columns of a table without quotes, gaps and empty lines, as most are; [] of others.
 
-    Takes a fifth of the time of the csv module.
+    Takes half of the time of the csv module.
     """
     text = text.replace("\r\n", "\n").removesuffix("\n") + "\n"
     if '"' in text or "\r" in text or "\n\n" in text or text.startswith("\n"):
         return []
-    rows = text.count("\n")
-    cells = text.replace("\n", f"\n{delimiter}").split(delimiter)[:-1]  # the last of a row keeps its newline
-    width = -(-len(cells) // rows)
-    last = "".join(cells[width - 1 :: width])
-    if len(cells) != rows * width or last.count("\n") != rows:
+    width, rows = text.count(delimiter, 0, text.index("\n")) + 1, text.count("\n")
+    shape = text.encode().translate(None, _NO_SHAPE[delimiter])
+    if len(shape) != width * rows or shape != f"{delimiter * (width - 1)}\n".encode() * rows:
         return []
-    return [*(cells[at::width] for at in range(width - 1)), last.split("\n")[:-1]]
+    cells = text.replace("\n", delimiter).split(delimiter)[:-1]
+    return [cells[at::width] for at in range(width)]
 
 
 def _uneven(text: str, delimiter: str, source: str) -> list[Sequence[str]]:
