@@ -196,6 +196,16 @@ def make_directory(path: Path) -> None:
         fsync_dir(directory.parent)
 
 
+def make_ignored(path: Path) -> None:
+    """The same, for what Git is to leave alone on every branch, also one that knows nothing of vml.
+
+    Its `.gitignore` ignores itself, too: `git clean` and `git stash -u` pass the directory by.
+    """
+    make_directory(path)
+    if not (path / ".gitignore").exists():
+        write_atomic(path / ".gitignore", b"*\n")
+
+
 def _make(directory: Path) -> None:
     group = _group(directory.parent)
     if group is None:

@@ -424,6 +424,28 @@ def test_an_edit_made_meanwhile_is_not_lost(repo: Repo, monkeypatch: pytest.Monk
     assert repo.read("data/a") == b"precious"
 
 
+@pytest.mark.parametrize("sweep", [["clean", "-ffd"], ["stash", "-u"]])
+def test_git_sweeps_no_store_where_nothing_ignores_it(repo: Repo, sweep: list[str]) -> None:
+    """A branch from before `vml init` has no .vml/.gitignore."""
+    repo.git("checkout", "-q", "--orphan", "old")
+    repo.git("rm", "-rq", "--cached", ".")
+    repo.git("commit", "-q", "--allow-empty", "-m", "old")
+    repo.git("checkout", "-qf", "main")
+    repo.write("data", "recorded")
+    repo.run("add", "data")
+    repo.commit()
+    repo.write("data", "unrecorded")
+    repo.run("checkout", "--force", "data")
+    repo.git("checkout", "-q", "old")
+    repo.git(*sweep)
+    assert not (repo.path / "data").exists()
+    repo.git("checkout", "-qf", "main")
+    repo.run("checkout")
+    assert repo.read("data") == b"recorded"
+    repo.run("checkout", "--saved", "data")
+    assert repo.read("data") == b"unrecorded"
+
+
 def test_what_was_saved_comes_back(repo: Repo) -> None:
     repo.write("sub/one", "1")
     repo.write("large", "1")

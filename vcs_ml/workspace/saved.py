@@ -8,6 +8,7 @@ import os
 import time
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml import fs, paths, regular
@@ -78,8 +79,7 @@ def keep(project: Project, store: LocalStore, files: Sequence[str], meter: Meter
 
 def record(project: Project, files: Sequence[Saved]) -> None:
     """Name these files in `.vml/saved/`, in as many records as keep each far below what is read."""
-    directory = project.state_dir / "saved"
-    fs.make_directory(directory)
+    directory = _directory(project)
     listing: list[dict[str, object]] = []
     room = _WRITTEN_MAX
     for number, each in enumerate(files, 1):
@@ -97,11 +97,16 @@ def merged(project: Project, root: ObjectId, path: str) -> None:
     """Name there, too, a directory that a merge is about to store: until Git has written the pointer to its place,
     nothing else does.
     """
-    directory = project.state_dir / "saved"
-    fs.make_directory(directory)
+    directory = _directory(project)
     listing = [{"hash": objects.format_hash(root, project.algorithm), "path": path}]
     content = {"merged": listing, "schema": 1, "time": int(time.time())}
     fs.write_atomic(directory / f"{new_ulid()}.json", json.dumps(content, indent=2).encode() + b"\n")
+
+
+def _directory(project: Project) -> Path:
+    directory = project.state_dir / "saved"
+    fs.make_ignored(directory)
+    return directory
 
 
 class Record(NamedTuple):
