@@ -121,11 +121,11 @@ def test_any_files_are_stored(tmp_path_factory: pytest.TempPathFactory, contents
 def test_a_handful_of_files_is_loose_and_many_are_packed(store: LocalStore, base: Path, tmp_path: Path) -> None:
     fill(base, 7, lambda i: i)
     take(store, base)
-    assert {name.partition("/")[0] for name in files_below(store.directory)} == {"loose", "vml.json"}
+    assert {name.partition("/")[0] for name in files_below(store.directory)} == {".gitignore", "loose", "vml.json"}
     fill(base, 20, lambda i: i)
     other = LocalStore(tmp_path / "other", XXH128)
     take(other, base)
-    assert {name.partition("/")[0] for name in files_below(other.directory)} == {"packs", "index", "vml.json"}
+    assert {name.partition("/")[0] for name in files_below(other.directory)} == {".gitignore", "packs", "index", "vml.json"}
 
 
 def test_a_large_file_is_one_loose_file_at_any_number(store: LocalStore, base: Path) -> None:

@@ -60,14 +60,14 @@ def check_packs(store: LocalStore) -> None:
 
 def test_few_objects_are_loose_files(store: LocalStore) -> None:
     ids = put(store, *(b"%d" % i for i in range(FEW - 1)))
-    assert kinds(store) == ["loose", "vml.json"]
+    assert kinds(store) == [".gitignore", "loose", "vml.json"]
     assert [store.read(oid) for oid in ids] == [b"%d" % i for i in range(FEW - 1)]
     assert not os.stat(store.loose_path(ids[0])).st_mode & 0o222
 
 
 def test_many_objects_are_packs_and_one_index(store: LocalStore) -> None:
     root = put_tree(store, MANY)
-    assert kinds(store) == ["index", "packs", "vml.json"]
+    assert kinds(store) == [".gitignore", "index", "packs", "vml.json"]
     names = files_below(store.directory)
     assert sum(name.startswith("index/") for name in names) == 1
     assert sum(name.startswith("packs/") for name in names) == 2  # nodes lie apart
@@ -126,7 +126,7 @@ def test_a_batch_that_fails_leaves_nothing_visible_and_no_litter(store: LocalSto
             batch.add(blob(data), data)
         raise RuntimeError("stop")
     assert not any(blob(bytes([i]) * (200 << 10)) in store for i in range(60))
-    assert kinds(store) == ["vml.json"]
+    assert kinds(store) == [".gitignore", "vml.json"]
 
 
 def test_small_batches_do_not_pile_up_indexes(store: LocalStore) -> None:
