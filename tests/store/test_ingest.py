@@ -125,7 +125,12 @@ def test_a_handful_of_files_is_loose_and_many_are_packed(store: LocalStore, base
     fill(base, 20, lambda i: i)
     other = LocalStore(tmp_path / "other", XXH128)
     take(other, base)
-    assert {name.partition("/")[0] for name in files_below(other.directory)} == {".gitignore", "packs", "index", "vml.json"}
+    assert {name.partition("/")[0] for name in files_below(other.directory)} == {
+        ".gitignore",
+        "packs",
+        "index",
+        "vml.json",
+    }
 
 
 def test_a_large_file_is_one_loose_file_at_any_number(store: LocalStore, base: Path) -> None:
