@@ -25,7 +25,7 @@ _FILES: Final = Path(__file__).parent
 _DIGITS: Final = 5  # of the range of a column, which is more than pixels can show
 _EXACT: Final = 22  # a double is every power of ten up to this one,
 _WHOLE: Final = 2**53  # and every whole number up to this one
-_LEVEL: Final = 4  # of gzip: digits become 4 % smaller at 6, and that takes three times as long
+_LEVEL: Final = 2  # of gzip: digits become 6 % smaller at 6, and that takes six times as long
 _COLUMNS: Final = (
     Column("series"),
     Column("points", number=True),
