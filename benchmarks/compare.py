@@ -10,14 +10,16 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.pipelines import HEADER, file_of, row
-from benchmarks.report import Table
+from benchmarks import workload
+from benchmarks.pipelines import HEADER, MET, MISSED, file_of, row
+from benchmarks.report import Table, megabytes, seconds
 from benchmarks.rows import Goal
 from benchmarks.scale import Bench
 from benchmarks.story import WrongResult
 
 GOAL = Goal("DVC", 1 / 5)
 VALUES = 200  # of a file
+ROWS_LIMIT, ROWS_MEMORY = 20.0, 500e6  # seconds, bytes of all processes together
 
 
 def metrics(bench: Bench) -> Table:
@@ -51,6 +53,33 @@ def plots(bench: Bench) -> Table:
 
     steps = {"plots diff HEAD~1 HEAD": ["plots", "diff", "HEAD~1", "HEAD"]}
     return _beside_dvc(bench, f"{files} series of {points:,} points", make, steps, expected=".html")
+
+
+def rows(bench: Bench) -> Table:
+    """The rows of a CSV file of which one in a hundred has changed; no peer compares them."""
+    size = bench.size(200_000_000)
+    repo = bench.repo("rows")
+    workload.write_csv(repo / "table.csv", size)
+    for turn in range(2):
+        changed = workload.change_rows(repo / "table.csv", every=100) if turn else 0
+        bench.run(repo, bench.vml, "add", "table.csv")
+        bench.commit(repo)
+    goal = f"{seconds(ROWS_LIMIT)}, {megabytes(ROWS_MEMORY)}"
+    lines = []
+    for step, key, expected in (
+        ("diff --rows --key id", ["--key", "id"], f"{changed:,} changed"),
+        ("diff --rows", [], f"{changed:,} added, {changed:,} removed"),
+    ):
+        found = [bench.run(repo, bench.vml, "diff", "--rows", *key, "HEAD~1", "HEAD") for _ in range(bench.runs)]
+        if expected not in (bench.scratch / "log").read_text():
+            raise WrongResult(f"vml diff --rows {' '.join(key)}: it does not say {expected!r}")
+        taken = statistics.median(each.seconds for each in found)
+        memory = max(max(each.peak, each.together) for each in found)
+        met = MET if taken <= ROWS_LIMIT and memory <= ROWS_MEMORY else MISSED
+        lines.append([step, seconds(taken), megabytes(memory), goal, met])
+    shutil.rmtree(repo.parent)
+    title = f"A CSV file of {megabytes(size)}, one row in 100 changed"
+    return Table(title, ["step", "vml", "memory", "goal", "met"], lines)
 
 
 def _beside_dvc(
@@ -111,4 +140,4 @@ def change_series(repo: Path, *, files: int, points: int, seed: int) -> None:
         (repo / f"series/{n:03}.csv").write_text("step,loss\n" + "".join(rows))
 
 
-PARTS: dict[str, Callable[[Bench], Table | list[Table]]] = {"metrics": metrics, "plots": plots}
+PARTS: dict[str, Callable[[Bench], Table | list[Table]]] = {"metrics": metrics, "plots": plots, "rows": rows}
