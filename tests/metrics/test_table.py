@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vcs_ml.errors import UsageError, UserError
@@ -135,6 +135,20 @@ def test_no_two_values_look_the_same(old: Any, new: Any) -> None:
     one, other = table.pair(row(old, new), 3)
     assert (one == other) <= (not row(old, new).changed)
     assert all(cell.isprintable() or "\udcff" in cell for cell in (one, other))
+
+
+@given(st.floats() | st.floats(-2, 2), st.floats() | st.floats(-2, 2), st.integers(1, 17))
+@example(0.1, 0.1 + 1e-9, 5)
+@example(1e300, -1e300, 5)
+def test_a_line_of_floats_is_made_of_their_cells(old: float, new: float, precision: int) -> None:
+    found = comparison({"key": old}, {"key": new}, every=True)
+    cells = (
+        *table.pair(row(old, new), precision),
+        table.change(row(old, new), precision),
+        table.percent(row(old, new)),
+    )
+    line = table.of_rows(found, "metrics", precision=precision).splitlines()[1]
+    assert line.split() == ["m.json", "key", *" ".join(cells).split()]
 
 
 @given(texts, texts, texts, texts)
