@@ -68,7 +68,18 @@ class Trees:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self.close()
+
+    def close(self) -> None:
+        """End the git that reads. Another one starts when it is needed: forked processes must not share one."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+            process.wait()
 
     def commit(self, rev: str) -> str | None:
         """The full id of the commit that `rev` names, None where it names none; git.resolve tells why."""
@@ -216,7 +227,7 @@ class Trees:
         assert self._process.stdout is not None
         header = self._process.stdout.readline().split()
         if not header:
-            self._end()
+            self.close()
         return header
 
     def _body(self, oid: str, size: int, limit: int | None) -> bytes:
@@ -226,24 +237,14 @@ class Trees:
         data = self._process.stdout.read(keep)
         rest = size - keep + 1  # a newline ends each body
         if rest > _SKIPPED_MAX:
-            self._end()
+            self.close()
         elif len(data) < keep or len(self._process.stdout.read(rest)) < rest:
             raise self._damaged(oid)
         return data
 
     def _damaged(self, oid: str) -> UserError:
-        self._end()  # who knows what it would say next
+        self.close()  # who knows what it would say next
         return UserError(f"Git's object {oid} in {self._root.common_dir} is damaged", hint="git fsck tells more")
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            for stream in (process.stdin, process.stdout):
-                assert stream is not None
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
-            process.wait()
 
 
 def _top(commit: bytes) -> str:

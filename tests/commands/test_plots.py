@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import struct
@@ -651,3 +652,32 @@ def test_reading_changes_nothing(trained: Repo) -> None:
     trained.run("plots", "diff", "v0", "-o", "../plots.html")
     trained.run("plots", "show", "--all-tags", "--format", "svg", "-o", "../plots")
     assert trained.git("status", "--porcelain") == ""
+
+
+def test_many_points_are_the_same_by_any_number_of_processes(repo: Repo) -> None:
+    names = [f"series/{n}.csv" for n in range(9)]
+    for seed in range(2):
+        chance = random.Random(seed)
+        for at, name in enumerate(names):
+            rows = [(step, chance.random() if at != 5 else 0.5) for step in range(20_000)]
+            repo.write(
+                name, csv(["step", "loss" if at != 2 else "gain"], rows) if at not in (4, 7) else b"\xff" * 400_000
+            )
+        repo.write("vml.yaml", "plots:\n" + "".join(f"  - {name}: {{x: step, y: loss}}\n" for name in names))
+        repo.commit()
+
+    def drawn() -> tuple[str, object, str]:
+        found = repo.run("plots", "diff", "HEAD~1", "HEAD")
+        return repo.read("plots.html").decode(), repo.json("plots", "diff", "HEAD~1", "HEAD"), found.err
+
+    cores = os.sched_getaffinity(0)
+    several = drawn()
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        alone = drawn()
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert several == alone
+    page, _, err = several
+    assert page.count('class="chart"') == 6
+    assert err.index("series/4.csv") < err.index("series/7.csv")

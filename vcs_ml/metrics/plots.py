@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import pickle
 import posixpath
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,13 +26,20 @@ from vcs_ml.plots.images import Images
 from vcs_ml.plots.points import Source
 from vcs_ml.plots.series import Table
 from vcs_ml.plots.templates import Template
+from vcs_ml.progress import SILENT, Meter
+from vcs_ml.store import workers
 
 FIGURES_MAX: Final = 500
 
 _LISTED_MAX: Final = 20  # templates in a hint
 _SIZE_MAX: Final = 128_000_000
 _DOCUMENT_MAX: Final = 16_000_000  # of JSON and YAML, which take many times of that in memory
+_A_WORKER: Final = 1_000_000  # bytes that pay for a forked worker
 _KEPT_MAX: Final = 32_000_000  # bytes of files whose tables are kept for other plots
+
+
+# A plot by its id, what declares it, and whether the id is a file.
+_Asked = tuple[str, PlotSource, bool]
 
 
 class Gathered(NamedTuple):
@@ -69,13 +77,7 @@ def gather(
         work.errors["", ""] = UserError(
             f"{count(len(found), 'plot')} are too many: the first {FIGURES_MAX} are drawn", hint="--target names others"
         )
-    made: list[Chart | Images] = []
-    for id, (source, is_file) in itertools.islice(found.items(), FIGURES_MAX):
-        try:
-            made.append(work.images(id, source) if is_file and _is_picture(id) else work.chart(id, source))
-        except (UserError, CorruptError) as error:
-            work.errors["", id] = error
-            made.append(figures.failed(id, str(source.props.get("title", "")), _said(error)))
+    made = work.figures([(id, *each) for id, each in itertools.islice(found.items(), FIGURES_MAX)])
     return Gathered(made, work.errors, frozenset(work.changed))
 
 
@@ -139,6 +141,7 @@ class _Work:
         self._reader, self._revisions = reader, revisions
         self._tables: dict[tuple[str, bytes, tuple[str, ...], bool], tuple[Table, int]] = {}
         self._room = images.PAGE_MAX
+        self._total = 0  # bytes that were read
         self._digests: dict[str, set[bytes | None]] = {}  # of a file, None where there is none
         self.errors: dict[tuple[str, str], VmlError] = {}
         self.changed: set[str] = set()
@@ -173,6 +176,43 @@ class _Work:
             except (UserError, CorruptError) as error:
                 self.errors[at.label, path] = error
         return sorted(found)
+
+    def figures(self, plots: Sequence[_Asked]) -> list[Chart | Images]:
+        """The figures of these plots; charts are shared among forked workers where many bytes are left to be read."""
+        # Pictures have so much room on a page, which is for one to count.
+        alone = self._reader.fetches or any(is_file and _is_picture(id) for id, _, is_file in plots)
+        cores = 1 if alone else workers.count()
+        made: list[Chart | Images] = []
+        for at, each in enumerate(plots, 1):
+            made.append(self._figure(*each))
+            rest = plots[at:]
+            several = min(cores, len(rest), 1 + self._total * len(rest) // at // _A_WORKER)
+            if several > 1:
+                return made + self._shared(rest, several)
+        return made
+
+    def _shared(self, plots: Sequence[_Asked], several: int) -> list[Chart | Images]:
+        parts = [plots[len(plots) * n // several : len(plots) * (n + 1) // several] for n in range(several)]
+        self._reader.trees.close()
+        made: list[Chart | Images] = []
+        outcomes = workers.fork_map(self._part, parts, SILENT)
+        self.errors = {}  # each part has those from before, too
+        for charts, errors, changed in map(pickle.loads, outcomes):
+            made += charts
+            self.errors |= {key: workers.from_plain(each) for key, each in errors.items()}
+            self.changed |= changed
+        return made
+
+    def _part(self, plots: Sequence[_Asked], meter: Meter) -> bytes:
+        charts = [self._figure(*each) for each in plots]
+        return pickle.dumps((charts, {key: workers.to_plain(each) for key, each in self.errors.items()}, self.changed))
+
+    def _figure(self, id: str, source: PlotSource, is_file: bool) -> Chart | Images:
+        try:
+            return self.images(id, source) if is_file and _is_picture(id) else self.chart(id, source)
+        except (UserError, CorruptError) as error:
+            self.errors["", id] = error
+            return figures.failed(id, str(source.props.get("title", "")), _said(error))
 
     def chart(self, id: str, source: PlotSource) -> Chart:
         plot = definition.define(id, _props(source))
@@ -229,6 +269,7 @@ class _Work:
             self.errors[at.label, file] = error
             return error.message
         self._digests.setdefault(file, set()).add(None if raw is None else _digest(raw))
+        self._total += len(raw or b"")
         return raw
 
     def _compare(self, id: str, files: Iterable[str]) -> None:

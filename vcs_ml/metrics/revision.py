@@ -66,6 +66,7 @@ class Reader:
     def __init__(self, project: Project, store: LocalStore, show: sync.Show | None = None) -> None:
         self.project, self.store = project, store
         self.trees = Trees(project.git)
+        self.fetches = show is not None
         self._data = Data(project, store, show)
         self._sources = Sources(project, self.trees)
 
@@ -75,7 +76,7 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.trees.__exit__(kind, error, trace)
+        self.trees.close()
 
     def at(self, rev: str) -> Commit:
         """A commit, by any name that Git knows. UserError where it knows none."""
