@@ -446,6 +446,14 @@ def test_git_sweeps_no_store_where_nothing_ignores_it(repo: Repo, sweep: list[st
     assert repo.read("data") == b"unrecorded"
 
 
+def test_a_store_elsewhere_hides_nothing_from_git(repo: Repo) -> None:
+    repo.write("pool/notes", "mine")
+    repo.run("config", "--local", "cache.dir", "pool")
+    repo.write("data", "1")
+    repo.run("add", "data")
+    assert "?? pool/notes" in repo.git("status", "--short", "-uall").splitlines()
+
+
 def test_what_was_saved_comes_back(repo: Repo) -> None:
     repo.write("sub/one", "1")
     repo.write("large", "1")

@@ -332,7 +332,8 @@ class LocalStore:
         fs.make_directory(self.directory)
         with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
             if not (self.directory / "vml.json").exists():
-                fs.make_ignored(self.directory)
+                if self._register is None:  # else others may have files there, too
+                    fs.make_ignored(self.directory)
                 self.backend.write_new("vml.json", format_line(self.algorithm))
                 self._check_format()
             if self._register is not None:
