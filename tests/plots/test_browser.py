@@ -9,6 +9,7 @@ import os
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -195,6 +196,18 @@ def test_pointer_reads_every_line(chromium: Browser, tmp_path: Path) -> None:
     assert tab.run("document.querySelector('.tip').hidden")
 
 
+def columns(made: Chart) -> dict[str, list[Any]]:
+    """The columns of the only series, as a page has them."""
+    (block,) = re.findall(r'data-block="charts">([^<]*)<', page.write([made], title="T"))
+    (there,) = json.loads(gzip.decompress(base64.b64decode(block)))["charts"][0]["series"]
+    return {
+        name: each
+        if isinstance(each, list)
+        else [cell if cell is None else cell / each["scale"] for cell in each["values"]]
+        for name, each in there["columns"].items()
+    }
+
+
 @given(
     st.lists(
         st.none()
@@ -215,16 +228,28 @@ def test_numbers_of_a_page_are_those_of_the_points(cells: list[float | None]) ->
         define("p", plot), {"main": {"data.json": series.read(raw, "data.json")}}, templates.built_in("linear")
     )
 
-    (block,) = re.findall(r'data-block="charts">([^<]*)<', page.write([made], title="T"))
-    (there,) = json.loads(gzip.decompress(base64.b64decode(block)))["charts"][0]["series"]
-    column = there["columns"]["y"]
-    if isinstance(column, dict):
-        column = [each if each is None else each / column["scale"] for each in column["values"]]
+    column = columns(made)["y"]
     known = [each for each in cells if each is not None]
     nearly = (max(known) / 1e5 - min(known) / 1e5) or abs(known[0]) / 1e5
     assert [each is None for each in column] == [each is None for each in cells]
     assert all(isinstance(a, int) == isinstance(b, int) or a == b for a, b in zip(column, cells, strict=True))
     assert all(abs(a - b) <= nearly for a, b in zip(column, cells, strict=True) if b is not None)
+
+
+@pytest.mark.parametrize("template", ["confusion", "confusion_normalized", "bar_horizontal", "scatter_jitter"])
+def test_numbers_that_are_names_are_exact(template: str) -> None:
+    rows = [(10.0**-at / 3, 1 / (at + 3)) for at in range(20)]
+    made = chart({"x": "a", "y": "b", "template": template}, {"main": {"data.csv": csv(["a", "b"], rows)}})
+    found = columns(made)
+    assert sorted(zip(found["a"], found["b"], strict=True)) == sorted(rows)
+
+
+def test_templates_of_others_get_all_digits() -> None:
+    rows = [(at, 10.0 ** (-at / 10)) for at in range(100)]
+    own = templates.parse(json.dumps(OWN).encode(), "own.json")
+    assert columns(chart({"x": "step", "y": "loss"}, {"main": {"data.csv": csv(["step", "loss"], rows)}}, own))[
+        "loss"
+    ] == [loss for _, loss in rows]
 
 
 @pytest.mark.parametrize("template", ["linear", "scatter"])

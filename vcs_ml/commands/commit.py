@@ -52,13 +52,13 @@ def commit(
             for target in targets:
                 if target.pointer is None:
                     raise UserError(
-                        f"{output.quote(target.path)} is not tracked", hint=f"vml add {output.quote(target.path)}"
+                        f"{output.quote(target.path)} is not tracked", hint=f"vml add {output.word(target.path)}"
                     )
             taken = take()
         else:
             targets, strange = targeting.present(project, tracked.in_workspace(project))
             for path in strange:
-                name = output.quote(path)
+                name = output.word(path)
                 session.warn(
                     f"{name} is left as it was recorded: what lies there was never checked out here",
                     hint=f"vml checkout {name} completes it; vml add {name} records it as it is",

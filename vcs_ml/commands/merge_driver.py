@@ -10,7 +10,7 @@ import typer
 
 from vcs_ml import fs, git
 from vcs_ml.errors import UsageError, VmlError
-from vcs_ml.output import count, quote
+from vcs_ml.output import count, quote, word
 from vcs_ml.session import Session
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.workspace import attributes, merging, opening, sources
@@ -102,8 +102,8 @@ def _report(session: Session, project: Project | None, path: str, merged: Merged
     if merged.conflicts:
         session.note(f"{quote(path)}: {count(len(merged.conflicts), 'conflict')}")
         shown = list(merged.conflicts.items())[:_SHOWN]
-        for each, word in shown:
-            session.note(f"  {word}: {quote(prefix + each)}")
+        for each, what in shown:
+            session.note(f"  {what}: {quote(prefix + each)}")
         if len(shown) < len(merged.conflicts):
             session.note(f"  ... and {len(merged.conflicts) - len(shown):,} more")
         vml = f"vml -C {shlex.quote(project.prefix)}" if project and project.prefix else "vml"
@@ -115,9 +115,9 @@ def _explain(session: Session, project: Project | None, path: str, error: VmlErr
     why = error.message if isinstance(error, VmlError) else str(error)
     vml = f"vml -C {shlex.quote(project.prefix)}" if project and project.prefix else "vml"
     own = project.own_path(path) if project else None
-    hint = f"{vml} checkout --ours {quote(own or path)}, or --theirs, takes one side as it is"
+    hint = f"{vml} checkout --ours {word(own or path)}, or --theirs, takes one side as it is"
     if isinstance(error, MissingObject) and own:
-        name = quote(own.removesuffix(SUFFIX))
+        name = word(own.removesuffix(SUFFIX))
         # Not `git checkout -m`: a post-checkout hook of the pre-commit framework refuses to run in a merge.
-        hint = f"{vml} fetch --metadata {name}; {vml} checkout --merge {quote(own)} then merges it again"
+        hint = f"{vml} fetch --metadata {name}; {vml} checkout --merge {word(own)} then merges it again"
     session.warn(f"{quote(path)} is merged as text: {why}", hint)

@@ -93,7 +93,7 @@ def add(
     project = Project.find(session.directory, session.env)
     check_remote_name(name)
     if name in project.config.remotes():
-        raise UserError(f"there is a remote {name!r} already", hint=f"vml remote modify {name} url {output.quote(url)}")
+        raise UserError(f"there is a remote {name!r} already", hint=f"vml remote modify {name} url {output.word(url)}")
     level: Level = "local" if local else "project"
     place = location(url, project, session.directory)
     changes = {f"remote.{name}.url": place}

@@ -147,7 +147,7 @@ def repro(
             _, graph = reproduce.opened(project)
             session.note(targets.none_left(graph) or "there are no stages: vml stage add makes one")
     for path in report.differing:
-        name = output.quote(path)
+        name = output.word(path)
         session.warn(f"{name} differs from {output.quote(path + '.vml')}", f"vml commit {name} records what was used")
     if len(report.errors) > 1:
         for error in list(report.errors.values())[:_SHOWN]:

@@ -98,7 +98,7 @@ def status(
     for path, option in found.unseen.items():
         session.warn(
             f"{output.quote(path)} differs from Git's index, and Git was told not to look at it",
-            f"git -C {output.quote(project.git.cwd)} update-index {option} {output.quote(path)}",
+            f"git -C {output.word(project.git.cwd)} update-index {option} {output.word(path)}",
         )
     for error in broken[1:]:
         session.warn(error.message, error.hint)
@@ -157,7 +157,7 @@ def _print(
     from_here = project.seen_from(session.directory)
 
     def shown(path: str) -> str:
-        return output.quote(from_here(path))
+        return output.word(from_here(path))
 
     _print_conflicts(session, found.conflicts, shown)
     late = looking.behind_of(found.data, found.tracked)

@@ -12,7 +12,7 @@ from vcs_ml.git import GitRoot
 from vcs_ml.history import Replaced
 from vcs_ml.hooks import projects
 from vcs_ml.hooks.moves import Move
-from vcs_ml.output import count, quote, size
+from vcs_ml.output import count, quote, size, word
 from vcs_ml.progress import Progress
 from vcs_ml.store.objects import MissingObject
 from vcs_ml.workspace import checkout, groups, lockfile, meanwhile, opening, sources, tracked
@@ -186,7 +186,7 @@ def _bring(project: Project, find: Callable[[], Changes], note: Say, warn: Warn,
 
 def _tell(project: Project, left: Sequence[tuple[Pointer, UserError]], gone: Sequence[str], warn: Warn) -> None:
     """What was not done, and what to do."""
-    at = f"vml -C {quote(project.root)}" if project.prefix else "vml"
+    at = f"vml -C {word(project.root)}" if project.prefix else "vml"
     missing = [each.path for each, error in left if isinstance(error, MissingObject)]
     if missing:
         warn(f"not in the local store: {_named(missing)}", f"{at} pull")
@@ -194,7 +194,7 @@ def _tell(project: Project, left: Sequence[tuple[Pointer, UserError]], gone: Seq
         if isinstance(error, Unsaved):
             warn(
                 error.message,
-                f"{at} checkout --force {quote(each.path)} stores them, then brings what the pointer says",
+                f"{at} checkout --force {word(each.path)} stores them, then brings what the pointer says",
             )
         elif not isinstance(error, MissingObject):
             warn(error.message, error.hint)

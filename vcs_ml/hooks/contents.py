@@ -13,7 +13,7 @@ from vcs_ml.hashing import Algorithm
 from vcs_ml.hooks.overlaps import Claim
 from vcs_ml.hooks.problem import Problem, line_of
 from vcs_ml.hooks.staged import CONFIG, Staged, in_git, own_path
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.settings import FIXED
 from vcs_ml.workspace import conflicts, lockfile, merging, pointer, sources, strictjson
 from vcs_ml.workspace.lockfile import LockFile
@@ -42,7 +42,7 @@ def settings(staged: Staged, project: str) -> tuple[Algorithm | None, list[Probl
             what = f"{key} was {before[key]}, and is fixed when the project is made"
             found.append(Problem(path, what, f"set it to {before[key]!r} again", _line_of_key(text, key)))
     if not wrong and "core.id" not in values:
-        hint = f"git log -p {quote(path)} shows the one it had; vml init in a new project writes one"
+        hint = f"git log -p {word(path)} shows the one it had; vml init in a new project writes one"
         found.append(Problem(path, "it has no core.id", hint))
     try:
         return (None if wrong else hashing.by_name(values.get("core.hash", hashing.DEFAULT))), found

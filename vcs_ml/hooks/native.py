@@ -15,7 +15,7 @@ from vcs_ml.errors import UserError
 from vcs_ml.git import GitRoot
 from vcs_ml.hooks import scripts
 from vcs_ml.hooks.scripts import BEFORE, LEGACY, NAMES
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 
 # In the git directory, for hooks of our own where the user's settings name a directory for all repositories. Not
 # `hooks`: what lies there is not in force then, and may be what a hook of that directory runs.
@@ -255,20 +255,20 @@ def _check_free(directory: Path, name: str) -> None:
     if not os.path.samestat(target.lstat(), before.lstat()):
         raise UserError(
             f"{quote(target)} is not the hook that vml has put there, and an older one is kept as {quote(before.name)}",
-            hint=f"if that is not needed any more: rm {quote(before)}",
+            hint=f"if that is not needed any more: rm {word(before)}",
         )
 
 
 def _check_keepable(directory: Path, target: Path, here: bytes) -> None:
     """UserError for a hook that would not be the same under another name."""
     if target.is_dir():
-        raise UserError(f"{quote(target)} is a directory, which Git cannot run", hint=f"mv {quote(target)} ELSEWHERE")
+        raise UserError(f"{quote(target)} is a directory, which Git cannot run", hint=f"mv {word(target)} ELSEWHERE")
     if target.is_symlink():
         leads_to = os.path.normpath(directory / os.readlink(target))
         if os.path.dirname(leads_to) == os.path.normpath(directory) and os.path.basename(leads_to) in NAMES:
             raise UserError(
                 f"{quote(target)} is a link to the hook {os.path.basename(leads_to)}, whose place vml takes",
-                hint=f"make it a file of its own: cp --remove-destination {quote(leads_to)} {quote(target)}",
+                hint=f"make it a file of its own: cp --remove-destination {word(leads_to)} {word(target)}",
             )
     if _BY_NAME.search(here):
         raise UserError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vcs_ml import yaml
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.pipeline import edit, targets
 from vcs_ml.pipeline import open as opened
 from vcs_ml.pipeline.graph import Graph
@@ -55,7 +55,7 @@ def _entries(project: Project, graph: Graph, chosen: Iterable[str]) -> dict[str,
             if left:
                 raise UserError(
                     f"{quote(each)} is one of several stages that {quote(stage.group)} stands for",
-                    hint=f"all of them can be frozen: vml freeze {quote(stage.group)}",
+                    hint=f"all of them can be frozen: vml freeze {word(stage.group)}",
                 )
         found.setdefault(stage.file, {})[name] = None
     return found

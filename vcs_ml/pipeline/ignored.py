@@ -10,7 +10,7 @@ from collections.abc import Collection, Container, Iterable
 
 from vcs_ml import git
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.pipeline import signature
 from vcs_ml.pipeline.signature import Reason
 from vcs_ml.pipeline.stage import Stage
@@ -29,14 +29,14 @@ def refuse_in_git(project: Project, stage: Stage, in_git: Collection[str]) -> No
     for path in _of(stage, project, in_git):
         raise UserError(
             f"stage {stage.address}: its output {quote(path)} is tracked by Git",
-            hint=f"git rm -r --cached {quote(path)}; or give it the flag cache: false in {quote(stage.file)}",
+            hint=f"git rm -r --cached {word(path)}; or give it the flag cache: false in {word(stage.file)}",
         )
 
 
 def reasons(project: Project, stage: Stage, in_git: Collection[str]) -> list[Reason]:
     """The same for those who look on."""
     return [
-        Reason("out", path, what=f"tracked by Git; git rm -r --cached {quote(path)} ends that")
+        Reason("out", path, what=f"tracked by Git; git rm -r --cached {word(path)} ends that")
         for path in _of(stage, project, in_git)
     ]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vcs_ml import values
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.signature import Inputs, Reader
 from vcs_ml.pipeline.stage import Stage, place
@@ -61,7 +61,7 @@ def _absent(stage: Stage, path: str, what: str, reader: Reader, graph: Graph) ->
     if maker is None:
         return Fault(text, _hint(stage, path, key, reader, graph.outputs.paths))
     name = quote(maker.address)
-    also = f"; or vml pull {quote(path)}, if a remote has it" if above is not None else ""
+    also = f"; or vml pull {word(path)}, if a remote has it" if above is not None else ""
     return Fault(f"{text}, and the stage {name}, which makes it, is frozen", f"vml unfreeze {name}{also}")
 
 
@@ -122,12 +122,12 @@ def _hint(stage: Stage, path: str, key: str, reader: Reader, made: Iterable[str]
     if (link := _broken_link(path, reader.root)) is not None:
         target = os.path.realpath(reader.root / link).removeprefix(f"{reader.root}/")
     if sources.owner(target, {each: each for each in made}):
-        return f"vml repro {quote(target)} makes it"
+        return f"vml repro {word(target)} makes it"
     above = sources.owner(target, reader.gauge.pointers)
     if above is not None and not os.path.lexists(reader.root / above[0].path):
         here = reader.gauge.store.missing(above[0].oid)
         place = f"-r {above[0].remote} " if here and above[0].remote else ""
-        return f"vml {'pull' if here else 'checkout'} {place}{quote(target)} brings it"
+        return f"vml {'pull' if here else 'checkout'} {place}{word(target)} brings it"
     if link is not None:
         return f"make what {quote(link)} leads to, or let it lead elsewhere: ln -sfn TARGET {quote(link)}"
     near = _nearest(path, reader.root, made)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.pipeline import patterns
 from vcs_ml.pipeline.patterns import Patterns
 from vcs_ml.pipeline.stage import Stage, place
@@ -158,7 +158,7 @@ def _tracked(stage: Stage, path: str) -> UserError:
     return _refused(
         stage,
         f"{_name(stage)} makes what overlaps with {quote(path)}, which vml add tracks",
-        f"vml rm --cached {quote(path)} ends tracking it as data; or let the stage write elsewhere",
+        f"vml rm --cached {word(path)} ends tracking it as data; or let the stage write elsewhere",
     )
 
 

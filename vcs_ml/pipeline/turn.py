@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from vcs_ml import faults, hashing, locks
 from vcs_ml.errors import CorruptError, UserError, VmlError
-from vcs_ml.output import count, quote
+from vcs_ml.output import count, quote, word
 from vcs_ml.pipeline import ignored, lacking, look, outputs, patterns, run_cache, runner, signature
 from vcs_ml.pipeline.graph import Graph
 from vcs_ml.pipeline.groups import Groups
@@ -183,7 +183,7 @@ def _frozen(run: Run, stage: Stage, seen: Look) -> Outcome:
 def frozen(stage: Stage, reasons: Sequence[Reason], *, asked: bool) -> Outcome:
     """What to say of a frozen stage, which would have these reasons to run; whether it was `asked` to."""
     if reasons or asked:
-        return Outcome("frozen", why(reasons) or f"vml unfreeze {quote(stage.address)} lets it run")
+        return Outcome("frozen", why(reasons) or f"vml unfreeze {word(stage.address)} lets it run")
     return Outcome("skipped", "frozen")
 
 

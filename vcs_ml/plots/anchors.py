@@ -45,8 +45,8 @@ def given(plot: Plot, shown: Points, look: Looks, thinning: Thinning | None) -> 
         "title": plot.title or plot.id,
         "x": x,
         "y": y,
-        "x_steps": _steps(shown, shown.x),
-        "y_steps": _steps(shown, shown.y),
+        "x_steps": steps(shown, shown.x),
+        "y_steps": steps(shown, shown.y),
         "x_type": shown.x.type,
         "y_type": shown.y.type,
         "x_label": x_label,
@@ -92,7 +92,7 @@ def _padding(axis: Axis) -> int | None:
     return _MARGIN if axis.type != "nominal" else None  # of words it would be a number of steps
 
 
-def _steps(shown: Points, axis: Axis) -> str:
+def steps(shown: Points, axis: Axis) -> str:
     """The type of an axis on which a few numbers are steps with room between them."""
     different = set()
     for cell in shown.cells(axis):

@@ -31,8 +31,9 @@ class Chart(NamedTuple):
     """One chart: Vega-Lite in which `templates.POINTS` stands for the points of `series`.
 
     `label` says in a sentence what it shows. `line` has the columns x and y of a line, which a page reads at the
-    pointer. `ours` is false for a project's own template, which makes its own legend; `drawn_by` is what it is called.
-    Without `series` there is nothing to draw; `notes` say why.
+    pointer. Of the columns in `measured` a page may leave out digits that nobody sees: they are no names, and on no
+    scale of others. `ours` is false for a project's own template, which makes its own legend; `drawn_by` is what it is
+    called. Without `series` there is nothing to draw; `notes` say why.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Chart(NamedTuple):
     looks: Looks
     ours: bool
     line: tuple[str, str] | None
+    measured: Sequence[str]
     x_title: str
     drawn_by: str
 
@@ -81,6 +83,7 @@ def draw(plot: Plot, tables: Mapping[str, Mapping[str, Source]], template: Templ
         looks=look,
         ours=template.thinning is not None,
         line=(shown.x.column, shown.y.column) if is_line and shown.x.type != "nominal" else None,
+        measured=_measured(shown) if template.thinning in ("line", "points") else (),
         x_title=plot.x_label or shown.x.title,
         drawn_by=template.name,
     )
@@ -89,7 +92,9 @@ def draw(plot: Plot, tables: Mapping[str, Mapping[str, Source]], template: Templ
 def failed(id: str, title: str, notes: Sequence[str]) -> Chart:
     """In the place of the chart of a plot that cannot be made: its notes alone, and an empty template."""
     nothing = Looks("rev", {}, "rev", {}, {})
-    return Chart(id, title or id, "", {}, (), notes, (), nothing, ours=True, line=None, x_title="", drawn_by="")
+    return Chart(
+        id, title or id, "", {}, (), notes, (), nothing, ours=True, line=None, measured=(), x_title="", drawn_by=""
+    )
 
 
 def spec(chart: Chart) -> dict[str, Any]:
@@ -101,6 +106,11 @@ def spec(chart: Chart) -> dict[str, Any]:
     ]
     filled: dict[str, Any] = templates.with_points(chart.template, rows)
     return filled
+
+
+def _measured(shown: Points) -> list[str]:
+    """The columns on axes that have a place for every number."""
+    return [axis.column for axis in (shown.x, shown.y) if anchors.steps(shown, axis) == "quantitative"]
 
 
 def _label(plot: Plot, template: Template, shown: Points) -> str:

@@ -78,7 +78,9 @@ def _data(chart: Chart, number: int) -> dict[str, Any]:
     series = [
         {
             "labels": each.labels,
-            "columns": {name: _column(cells) for name, cells in each.columns.items()},
+            "columns": {
+                name: _column(cells) if name in chart.measured else list(cells) for name, cells in each.columns.items()
+            },
             "colour": chart.looks.colours[each.labels[chart.looks.by]],
         }
         for each in chart.series

@@ -135,7 +135,7 @@ def _places(cells: Sequence[Any], *, number: bool) -> Sequence[Any]:
     if not number:
         return [None if type(each) is float and not math.isfinite(each) else each for each in cells]
     try:  # in one pass, for columns without gaps: none is larger than all of them together
-        if math.hypot(*cells) <= _LARGEST:
+        if math.hypot(*cells) <= _LARGEST and set(map(type, cells)) <= {int, float}:
             return cells
     except (TypeError, ValueError, OverflowError):
         pass

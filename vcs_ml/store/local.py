@@ -329,11 +329,10 @@ class LocalStore:
 
         Where it ends by one, packs that are durable already become visible all the same.
         """
-        fs.make_directory(self.directory)
+        # Where cache.dir names a directory, others may have files in it.
+        (fs.make_ignored if self._register is None else fs.make_directory)(self.directory)
         with locks.lock(self._lock, shared=True, timeout=self._lock_timeout, waiting=self._waiting):
             if not (self.directory / "vml.json").exists():
-                if self._register is None:  # else others may have files there, too
-                    fs.make_ignored(self.directory)
                 self.backend.write_new("vml.json", format_line(self.algorithm))
                 self._check_format()
             if self._register is not None:

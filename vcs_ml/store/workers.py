@@ -139,6 +139,8 @@ def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[st
         return "done", work(part, meter)
     except (VmlError, OSError) as error:
         return to_plain(error)
+    except SystemExit:  # of _stop: there is nothing to tell
+        raise
     except BaseException:
         return "crash", traceback.format_exc()
 
@@ -172,9 +174,7 @@ def _result(pipe: int) -> Any:
     try:
         kind, value = marshal.loads(data)
     except (EOFError, ValueError, TypeError):  # nothing, or cut short
-        raise VmlError(
-            "a worker process was killed", hint="run the command again: it continues where it stopped"
-        ) from None
+        raise VmlError("a worker process was killed", hint="run the command again") from None
     if kind == "done":
         return value
     if kind == "crash":

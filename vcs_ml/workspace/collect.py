@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vcs_ml import locks
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.progress import Meter
 from vcs_ml.store import gc
 from vcs_ml.store import remote as remote_state
@@ -63,7 +63,7 @@ def _open(shared: Shared, env: Mapping[str, str]) -> Project:
         raise UserError(f"{quote(shared.path)} uses this store: {error.message}", hint=error.hint) from None
     raise UserError(
         f"the project {quote(shared.path)} uses this store, and is not there",
-        hint=f"mount its disk; if it is gone for good: vml gc --forget {quote(shared.path)}",
+        hint=f"mount its disk; if it is gone for good: vml gc --forget {word(shared.path)}",
     )
 
 

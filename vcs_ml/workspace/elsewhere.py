@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from vcs_ml import history, paths
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.foreign import Foreign, bring
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.workspace import gitignore, lockfile, pointer, sources
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
 from vcs_ml.workspace.project import Project
@@ -177,7 +177,7 @@ def _one(foreign: Foreign, path: str, top: str, project: Project, each: Pointer)
     if inner and each.kind != "tree":
         raise UserError(
             f"{foreign.name} at {foreign.rev}: {quote(top)} is a file, it has no {quote(inner)}",
-            hint=f"vml get {foreign.name} {quote(top)}",
+            hint=f"vml get {foreign.name} {word(top)}",
         )
     return Found(path, [Tracked(project, each, inner, "")], [], [])
 

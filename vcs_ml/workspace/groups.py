@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.settings import GROUP_NAME
 from vcs_ml.workspace.pointer import Pointer
 from vcs_ml.workspace.project import Project
@@ -54,7 +54,7 @@ def check_known(pointers: Iterable[Pointer], names: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            some = f"the groups are {', '.join(known)}" if known else f"vml add --group {quote(name)} PATH"
+            some = f"the groups are {', '.join(known)}" if known else f"vml add --group {word(name)} PATH"
             raise UserError(
                 f"nothing belongs to a group {quote(name)}", hint=f"did you mean {near[0]}?" if near else some
             )

@@ -15,7 +15,7 @@ from typing import Final
 
 from vcs_ml import __version__, git
 from vcs_ml.errors import UserError, VmlError
-from vcs_ml.output import count, quote, size
+from vcs_ml.output import count, quote, size, word
 from vcs_ml.settings import SECRETS
 from vcs_ml.store import gc, link
 from vcs_ml.store.local import LocalStore
@@ -117,7 +117,7 @@ def _in_git(project: Project) -> Iterator[Finding]:
     committed = git.tracked(project.git, list(own))
     for path in sorted(committed):
         more = "; what is secret in it stands in history, change it" if path.endswith(".toml") else ""
-        hint = f"git rm -r -q --cached {quote(path)}{more}"
+        hint = f"git rm -r -q --cached {word(path)}{more}"
         yield Finding("problem", "settings", f"{quote(path)} is tracked by Git", hint)
     if seen := own.keys() - git.ignored(project.git, list(own)) - committed:
         names = ", ".join(f"/{own[path]}" for path in sorted(seen))
@@ -130,7 +130,7 @@ def _open_secrets(project: Project) -> Iterator[Finding]:
         place = Path(entry.source)
         if key.rpartition(".")[2] in SECRETS and place.stat().st_mode & 0o077:
             text = f"{quote(place)} holds a secret, and others may read it"
-            yield Finding("problem", "settings", text, f"chmod 600 {quote(place)}")
+            yield Finding("problem", "settings", text, f"chmod 600 {word(place)}")
             return
 
 
@@ -204,7 +204,7 @@ def registered(project: Project) -> Iterator[Finding]:
         return
     for each in users:
         if each.record is not None and not each.path.is_dir():
-            hint = f"if it is gone for good: vml gc --forget {quote(each.path)}"
+            hint = f"if it is gone for good: vml gc --forget {word(each.path)}"
             yield Finding("warning", "sharing", f"{quote(each.path)} used this store, and is not there", hint)
     if project.config.cache_dir or len(users) > 1:
         names = ", ".join(quote(each.path) for each in users) or "nobody has written to it yet"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.store import manifest, objects, page
 from vcs_ml.store.manifest import Read
 from vcs_ml.workspace import status, tracked
@@ -76,7 +76,5 @@ def _inside(each: Pointer, inner: str, algorithm: Algorithm, read: Read, *, recu
         before = found.get(folder, Row(folder, "directory", 0, 0, None))
         found[folder] = before._replace(size=before.size + entry.size, nfiles=(before.nfiles or 0) + 1)
     if inner and not found:
-        raise UserError(
-            f"{quote(each.path)} has no {quote(inner)}", hint=f"vml ls {quote(each.path)} lists what it has"
-        )
+        raise UserError(f"{quote(each.path)} has no {quote(inner)}", hint=f"vml ls {word(each.path)} lists what it has")
     return list(found.values())

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, NoReturn, TypeVar
 from vcs_ml import paths
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import XXH128, Algorithm
-from vcs_ml.output import quote, size
+from vcs_ml.output import quote, size, word
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import item, strictjson
 from vcs_ml.workspace.item import Item, Kind
@@ -295,7 +295,7 @@ def relative(path: str, folder: str) -> str:
 
 
 def _refuse(source: str, why: str) -> NoReturn:
-    hint = f"git checkout {quote(source)} brings the committed one back; or remove it, then vml repro"
+    hint = f"git checkout {word(source)} brings the committed one back; or remove it, then vml repro"
     raise UserError(f"{quote(source)}: {why}", hint=hint)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.store import merge as trees
 from vcs_ml.store.local import LocalStore
 from vcs_ml.store.manifest import Read
@@ -46,7 +46,7 @@ def merge(
         if side.conflicts:
             raise UserError(
                 f"{quote(ours.source)}: {name} version was committed with conflicts",
-                hint=f"vml checkout --ours {quote(ours.path)} (or --theirs) on that branch settles them; commit that",
+                hint=f"vml checkout --ours {word(ours.path)} (or --theirs) on that branch settles them; commit that",
             )
     extra, notes = _extra(base, ours, theirs)
     content, unsettled = _content(base, ours, theirs, store, keep, elsewhere=elsewhere)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from vcs_ml import locks
 from vcs_ml.config import RemoteConfig
 from vcs_ml.errors import RemoteError, UserError, VmlError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.store import download, link, manifest, objects, transfer
 from vcs_ml.store import remote as remote_state
 from vcs_ml.store.local import LocalStore
@@ -186,7 +186,7 @@ def check_targets(pointers: Mapping[str, Pointer], targets: Sequence[str], *, wh
         if target and (not chosen or any(inner and each.kind != "tree" for each, inner in chosen)):
             raise UserError(
                 f"{quote(target)} is not tracked{' ' if where else ''}{where}",
-                hint=f"vml ls lists what is; vml add {quote(target)} tracks it",
+                hint=f"vml ls lists what is; vml add {word(target)} tracks it",
             )
 
 
@@ -206,7 +206,7 @@ class NothingInside(UserError):
 
 def nothing_inside(path: str, inner: str) -> NothingInside:
     """The error for what a tracked directory does not have."""
-    return NothingInside(f"{quote(path)} has no {quote(inner)}", hint=f"vml ls {quote(path)} lists what it has")
+    return NothingInside(f"{quote(path)} has no {quote(inner)}", hint=f"vml ls {word(path)} lists what it has")
 
 
 def page_reader(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vcs_ml import fs
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 
 
 def find(out: str | None, path: str, directory: Path, *, force: bool) -> Path:
@@ -27,7 +27,7 @@ def find(out: str | None, path: str, directory: Path, *, force: bool) -> Path:
         raise UserError(f"{quote(out or '')} is not a name for a file", hint="-o DIRECTORY or -o NAME")
     if not target.parent.is_dir():
         raise UserError(
-            f"there is no directory {quote(target.parent)}", hint=f"mkdir -p {quote(target.parent)} makes it"
+            f"there is no directory {quote(target.parent)}", hint=f"mkdir -p {word(target.parent)} makes it"
         )
     if os.path.lexists(target):
         if not force:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vcs_ml import paths
 from vcs_ml.errors import UserError
-from vcs_ml.output import count, quote
+from vcs_ml.output import count, quote, word
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, manifest, objects
 from vcs_ml.store.local import LocalStore
@@ -64,7 +64,7 @@ def plan(work: Work, each: Pointer, inner: bytes) -> Plan:
         raise MissingObject(
             error.oid,
             f"the list of files of {quote(each.path)} is not in the local store",
-            hint=f"vml pull {quote(each.path)} brings it from the default remote, -r NAME from another",
+            hint=f"vml pull {word(each.path)} brings it from the default remote, -r NAME from another",
         ) from None
 
 
@@ -212,7 +212,7 @@ def check_present(store: LocalStore, plans: Sequence[Plan]) -> None:
     raise MissingObject(
         oid,
         f"{quote(name)} is not in the local store{more}: {objects.describe(oid, store.algorithm)}",
-        hint=f"vml pull {quote(path)} brings it from the default remote, -r NAME from another",
+        hint=f"vml pull {word(path)} brings it from the default remote, -r NAME from another",
     )
 
 

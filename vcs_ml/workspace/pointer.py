@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, NoReturn
 from vcs_ml import paths
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.store.objects import ObjectId
 from vcs_ml.workspace import conflicts, item, strictjson
 from vcs_ml.workspace.conflicts import Conflicts
@@ -103,9 +103,7 @@ def parse(raw: bytes, source: str, algorithm: Algorithm, *, moved: bool = False)
     if data_path == source or data_path.rpartition("/")[2] == "":
         _refuse(source, f"the name of a pointer ends in {SUFFIX}", hint=f"rename it to NAME{SUFFIX}")
     if why := paths.problem(data_path):
-        _refuse(
-            source, f"it would stand for {quote(data_path)}: {why}", hint=f"nobody needs it: git rm {quote(source)}"
-        )
+        _refuse(source, f"it would stand for {quote(data_path)}: {why}", hint=f"nobody needs it: git rm {word(source)}")
     fields = _load(raw, source)
 
     def refuse(why: str) -> NoReturn:
@@ -169,5 +167,5 @@ def _check_extra(extra: Mapping[str, object], source: str) -> None:
 def _refuse(source: str, why: str, *, hint: str | None = None) -> NoReturn:
     if hint is None:
         data = quote(source.removesuffix(SUFFIX))
-        hint = f"git checkout {quote(source)} brings the committed one back; or remove it, then vml add {data}"
+        hint = f"git checkout {word(source)} brings the committed one back; or remove it, then vml add {data}"
     raise UserError(f"{quote(source)}: {why}", hint=hint)

@@ -15,7 +15,7 @@ from vcs_ml import fs, git, hashing, paths
 from vcs_ml.config import Config, RemoteConfig
 from vcs_ml.errors import UsageError, UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.store.link import Loose
 
 _CONFIG: Final = """\
@@ -125,7 +125,7 @@ class Project:
                     return cls(directory, repository, env, committed=text)
             elif os.path.exists(directory / ".vml" / "config.toml"):
                 return cls(directory, repository, env)
-        raise UserError(f"{quote(path)} is in no vml project", hint=f"vml init in {quote(repository.cwd)}")
+        raise UserError(f"{quote(path)} is in no vml project", hint=f"vml init in {word(repository.cwd)}")
 
     @classmethod
     def init(cls, directory: Path, env: Mapping[str, str], hash: str = hashing.DEFAULT) -> Project:
@@ -302,7 +302,7 @@ class Project:
         if inner := self._inner(path):
             raise UserError(
                 f"{quote(arg)} belongs to the project {quote(inner)}",
-                hint=f"vml -C {quote(os.path.relpath(self.root / inner, start.resolve()))} …",
+                hint=f"vml -C {word(os.path.relpath(self.root / inner, start.resolve()))} …",
             )
         return path
 
@@ -360,19 +360,19 @@ def _no_project(repository: git.GitRoot, start: Path) -> UserError:
         if "S" in letters:
             return UserError(
                 f"the sparse checkout of {quote(top)} leaves out {quote(place)}, and with it the project",
-                hint=f"git sparse-checkout add {quote(place)}",
+                hint=f"git sparse-checkout add {word(place)}",
             )
         if letters:
             return UserError(
                 f"{quote(place)} is gone from the working tree, and with it the project and its local store",
-                hint=f"git checkout -- {quote(place)} brings the project back, vml pull its data",
+                hint=f"git checkout -- {word(place)} brings the project back, vml pull its data",
             )
     below = [each.removesuffix("/.vml/config.toml") for each in git.listed(git.run(_PROJECTS_BELOW, start))]
     if below:
         names = ", ".join(map(quote, below[:_NAMED])) + (", ..." if len(below) > _NAMED else "")
         return UserError(
             f"{quote(start)} is in no vml project (below it: {names})",
-            hint=f"cd {quote(below[0])}, or vml -C {quote(below[0])} COMMAND",
+            hint=f"cd {word(below[0])}, or vml -C {word(below[0])} COMMAND",
         )
     return UserError(f"there is no vml project in {quote(top)}", hint="vml init")
 

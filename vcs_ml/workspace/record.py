@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vcs_ml import fs, output, paths
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.progress import Meter
 from vcs_ml.store import ingest, manifest, objects
 from vcs_ml.store.ingest import Folder, Stored
@@ -98,7 +98,7 @@ def label(
     """
     for target in wanted:
         if target.inner:
-            name = quote(target.path)
+            name = word(target.path)
             raise UserError(
                 f"{quote(f'{target.path}/{target.inner[0]}')} lies inside {name}, which has its labels as a whole",
                 hint=f"name {name}",
@@ -117,7 +117,7 @@ def _is_tree(project: Project, target: Target) -> bool:
     if target.pointer is not None and not os.path.lexists(full):
         raise UserError(
             f"{quote(target.path)} is tracked, but it is not in the workspace",
-            hint=f"vml checkout {quote(target.path)} brings it back, vml rm {quote(target.path)} ends tracking it",
+            hint=f"vml checkout {word(target.path)} brings it back, vml rm {word(target.path)} ends tracking it",
         )
     return full.is_dir() and not full.is_symlink()
 
@@ -156,7 +156,7 @@ def _look(project: Project, path: str) -> Sequence[int]:
     if (found := tree.look(full, os.lstat(full), loose)) is None:
         raise UserError(
             f"{quote(path)} cannot be tracked: {tree.GONE}",
-            hint=f"vml pull {quote(path)} brings it, where a remote has it; vml fsck tells what else is missing",
+            hint=f"vml pull {word(path)} brings it, where a remote has it; vml fsck tells what else is missing",
         )
     return found
 
@@ -208,7 +208,7 @@ def _check_merged(target: Target, past: Index) -> None:
     """Refuse to record a whole directory as it was before a merge, which would undo what the other side changed."""
     old = target.pointer
     if old is not None and old.kind == "tree" and old.conflicts and past.base not in (None, old.oid):
-        name = quote(target.path)
+        name = word(target.path)
         raise UserError(
             f"{name} is not checked out as it was merged: adding it would undo what the other side changed",
             hint=f"vml checkout {name} brings the merged version, then vml add {name}; vml add {name}/FILE adds one",
@@ -251,7 +251,7 @@ def _check_nothing_lost(job: Job, target: Target, summary: Summary) -> None:
     old, past = target.pointer, Index.load(job.project.index_dir, target.path, job.project.algorithm)
     if old is None or old.kind != "tree" or old.oid == summary.root or past.base is not None:
         return
-    name = quote(target.path)
+    name = word(target.path)
     try:
         lost = sum(new is None for _, new in manifest.diff(old.oid, summary.root, job.store.algorithm, job.read))
     except MissingObject as error:
@@ -300,7 +300,7 @@ def _add_edits(job: Job, target: Target, *, rehash: bool = False) -> Done:
         raise MissingObject(
             error.oid,
             f"the manifest of {quote(target.path)} is not in the local store",
-            hint=f"vml fetch --metadata {quote(target.path)} brings it, without the files",
+            hint=f"vml fetch --metadata {word(target.path)} brings it, without the files",
         ) from None
     done = _recorded_tree(target, summary)._replace(damaged=_damaged(job.store, target, shot))
     return Done(done, partial(_settle, job.store, done, shot), shot)

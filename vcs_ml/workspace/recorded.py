@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from vcs_ml import git, output
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.store import objects
 from vcs_ml.workspace import lockfile, pointer_files, sources
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -90,7 +90,7 @@ def _taking_back(each: Recorded) -> str:
     keep = f" && vml add {few}" if few else ""
     more = ", after vml add of each file that was edited" if each.edited and not few else ""
     return (
-        f"git checkout HEAD -- {quote(each.new.source)}{keep} && vml checkout {quote(each.path)} "
+        f"git checkout HEAD -- {word(each.new.source)}{keep} && vml checkout {word(each.path)} "
         f"brings the version of HEAD instead{more}"
     )
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vcs_ml import git
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, objects
 from vcs_ml.store.link import THROUGH
@@ -127,9 +127,7 @@ def _owner(known: tracked.Owners, store: LocalStore, path: str) -> tuple[Pointer
         raise UserError(f"{quote(path)} is not tracked", hint=hint)
     each, inner = owner
     if inner and not _under(store, each, os.fsencode(inner)):
-        raise UserError(
-            f"{quote(each.path)} has no {quote(inner)}", hint=f"vml ls {quote(each.path)} lists what it has"
-        )
+        raise UserError(f"{quote(each.path)} has no {quote(inner)}", hint=f"vml ls {word(each.path)} lists what it has")
     return owner
 
 
@@ -152,7 +150,7 @@ def _edit(store: LocalStore, each: Pointer, edits: Mapping[bytes, Entry | None])
 
 
 def _no_list(each: Pointer, error: MissingObject) -> MissingObject:
-    name = quote(each.path)
+    name = word(each.path)
     return MissingObject(
         error.oid,
         f"the list of files of {name} is not in the local store",
@@ -284,7 +282,7 @@ def move(project: Project, store: LocalStore, old: str, new: str, *, into: bool 
     if target is not None and target[1]:
         raise UserError(
             f"{quote(new)} lies inside {quote(target[0].path)}, which is tracked",
-            hint=f"vml rm --cached {quote(old)}, move the files, then vml add {quote(target[0].path)}",
+            hint=f"vml rm --cached {word(old)}, move the files, then vml add {word(target[0].path)}",
         )
     _move_root(project, source[0], target[0] if target else None, new)
     return new
@@ -296,7 +294,7 @@ def _move_root(project: Project, each: Pointer, there: Pointer | None, new: str)
     if (there is not None and not resumed) or (os.path.lexists(place) and not (resumed and not os.path.lexists(data))):
         raise UserError(f"{quote(new)} exists already", hint="choose another name")
     if not place.parent.is_dir():
-        raise UserError(f"{quote(new)}: its directory does not exist", hint=f"mkdir -p {quote(place.parent)}")
+        raise UserError(f"{quote(new)}: its directory does not exist", hint=f"mkdir -p {word(place.parent)}")
     pointer_files.write(project, [each._replace(path=new)])
     if os.path.lexists(data):
         data.rename(place)
@@ -345,7 +343,7 @@ def _move_inner(
         )
     entries = _under(store, each, inner_old)
     if not entries:
-        raise UserError(f"{quote(old)} is not tracked", hint=f"vml ls {quote(each.path)} lists what is")
+        raise UserError(f"{quote(old)} is not tracked", hint=f"vml ls {word(each.path)} lists what is")
     index = Index.load(project.index_dir, each.path, project.algorithm)
     known = {entry.path for entry in index.entries(inner_old)}
     here = os.path.lexists(project.root / old)

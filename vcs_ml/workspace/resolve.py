@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from vcs_ml import fs, history
 from vcs_ml.errors import UserError
 from vcs_ml.git import Unmerged
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.progress import Meter
 from vcs_ml.store import manifest, merge
 from vcs_ml.store.local import LocalStore
@@ -165,7 +165,7 @@ def _chosen(project: Project, there: Open, targets: Sequence[str]) -> _Chosen:
                 parts.setdefault(path, {})[inner] = None
                 is_something = True
             elif around := [above for above in conflicts.above(inner) if above in each.conflicts]:
-                name = quote(f"{path}/{around[0]}".rstrip("/"))
+                name = word(f"{path}/{around[0]}".rstrip("/"))
                 raise UserError(
                     f"{quote(target)} is only a part of the conflict {name}",
                     hint=f"vml checkout --ours {name}, or --theirs {name}, settles it",
@@ -194,14 +194,14 @@ def _is_meant(source: str, target: str) -> bool:
 
 def _nothing(project: Project, there: Open, target: str) -> UserError:
     """Why there is nothing to be settled at a target."""
-    name = quote(target or ".")
+    name = word(target or ".")
     for source, versions in there.files.items():
         if source.removesuffix(SUFFIX) == target.removesuffix(SUFFIX):
             if None in (versions.ours, versions.theirs):
                 return _deleted(source, "ours" if versions.ours is None else "theirs")
             return UserError(
                 f"{name} has no conflicts that are not settled",
-                hint=f"git add {quote(source)} tells Git; vml checkout --merge {quote(source)} begins again",
+                hint=f"git add {word(source)} tells Git; vml checkout --merge {word(source)} begins again",
             )
     for source, error in there.broken.items():
         if _is_meant(source, target) or target.startswith(f"{source.removesuffix(SUFFIX)}/"):
@@ -211,7 +211,7 @@ def _nothing(project: Project, there: Open, target: str) -> UserError:
 
 
 def _deleted(source: str, by: Side) -> UserError:
-    name = quote(source)
+    name = word(source)
     return UserError(
         f"{name} was deleted by {'us' if by == 'ours' else 'them'} and changed by the other side",
         hint=f"git add {name} keeps it, git rm {name} drops it",
@@ -233,7 +233,7 @@ def _settled(project: Project, store: LocalStore, old: Pointer, inner: Sequence[
                 old.oid, left.theirs.oid, at, algorithm=store.algorithm, read=store.read, write=batch.add
             )
     except MissingObject as error:
-        name = quote(old.path)
+        name = word(old.path)
         raise MissingObject(
             error.oid,
             f"the list of files of {name} is not in the local store",
@@ -260,7 +260,7 @@ def _version(project: Project, source: str, each: Unmerged, side: Side) -> bytes
 
 def _bring(wanted: Sequence[tuple[Pointer, str]]) -> str:
     if len({each.path for each, _ in wanted}) == 1:
-        return f"vml fetch {quote(wanted[0][0].path)} brings both sides from the default remote, -r NAME from another"
+        return f"vml fetch {word(wanted[0][0].path)} brings both sides from the default remote, -r NAME from another"
     return "vml fetch brings both sides from the default remote, -r NAME from another"
 
 
@@ -273,7 +273,7 @@ def _merged(
     try:
         return merging.merge(project, store, source, versions, elsewhere)
     except MissingObject as error:
-        name = quote(source.removesuffix(SUFFIX))
+        name = word(source.removesuffix(SUFFIX))
         raise MissingObject(
             error.oid,
             f"a list of files of {name} is not in the local store",

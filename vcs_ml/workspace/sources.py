@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from vcs_ml.errors import UserError
 from vcs_ml.hashing import Algorithm
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.workspace import lockfile, pointer
 from vcs_ml.workspace.lockfile import LockFile
 from vcs_ml.workspace.pointer import SUFFIX, Pointer
@@ -96,7 +96,7 @@ def overlap(out: Pointer, other: Pointer) -> Overlap:
             f"{'lies in' if out.path.startswith(f'{other.path}/') else 'holds'} {quote(other.path)}, which is tracked"
         )
     by = f"as the output of {quote(other.maker)}" if other.lock else "by itself"
-    hint = f"vml rm --cached {quote(other.path)} ends tracking it by itself"
+    hint = f"vml rm --cached {word(other.path)} ends tracking it by itself"
     if other.lock:
         hint = "let only one of the two stages write there, then vml repro"
     name = f"{quote(out.source)}: {quote(out.path)}, the output of {quote(out.maker)},"

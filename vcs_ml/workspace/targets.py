@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vcs_ml import git
 from vcs_ml.errors import UserError
-from vcs_ml.output import quote
+from vcs_ml.output import quote, word
 from vcs_ml.store.ingest import Folder
 from vcs_ml.workspace import pointer, tracked, tree
 from vcs_ml.workspace.index import Index
@@ -41,7 +41,7 @@ def targets(project: Project, arguments: Sequence[str], *, outs: bool = False) -
         if owner is not None and owner[1] and owner[0].kind != "tree":
             raise UserError(
                 f"{quote(path)} lies below {quote(owner[0].path)}, which is tracked as a file",
-                hint=f"vml rm --cached {quote(owner[0].path)} ends tracking it as a file",
+                hint=f"vml rm --cached {word(owner[0].path)} ends tracking it as a file",
             )
         if owner is None or not owner[1]:
             found[path] = Target(path, (), owner[0] if owner else None)
@@ -75,7 +75,7 @@ def _check_new(project: Project, new: Sequence[Target], owners: tracked.Owners) 
             what = "is" if (project.root / target.path).is_file() else "holds files that are"
             raise UserError(
                 f"{quote(target.path)} {what} already tracked by Git",
-                hint=f"git ls-files {quote(target.path)} shows what; git rm -r --cached takes it out of Git",
+                hint=f"git ls-files {word(target.path)} shows what; git rm -r --cached takes it out of Git",
             )
     ignored = git.ignored(project.git, [project.in_git(pointer.pointer_path(t.path)) for t in new])
     for target in new:
@@ -83,7 +83,7 @@ def _check_new(project: Project, new: Sequence[Target], owners: tracked.Owners) 
         if project.in_git(source) in ignored:
             raise UserError(
                 f"Git ignores {quote(source)}, so the pointer could not be committed",
-                hint=f"git check-ignore -v {quote(source)} shows the rule that has to go",
+                hint=f"git check-ignore -v {word(source)} shows the rule that has to go",
             )
     for target in new:
         for path, out in owners.outs.items():
@@ -97,13 +97,13 @@ def _check_new(project: Project, new: Sequence[Target], owners: tracked.Owners) 
         if above := tracked.owner(target.path.rpartition("/")[0], every):
             raise UserError(
                 f"{quote(target.path)} lies inside {quote(above[0].path)}",
-                hint=f"vml add {quote(above[0].path)} is enough",
+                hint=f"vml add {word(above[0].path)} is enough",
             )
 
 
 def unsettled(path: str) -> UserError:
     """The error for data with conflicts that a merge has left."""
-    name = quote(path)
+    name = word(path)
     return UserError(
         f"{name} has conflicts from a merge",
         hint=f"vml checkout --ours {name} or --theirs {name} settles them, vml add {name} records what is there; "
@@ -124,7 +124,7 @@ def check_pointers(project: Project, path: str, folders: Sequence[Folder]) -> No
                 continue  # no pointer, but data that is named like one
             raise UserError(
                 f"{quote(path)} contains {quote(inner)}, which is tracked by itself",
-                hint=f"vml rm --cached {quote(inner)}, then add the directory",
+                hint=f"vml rm --cached {word(inner)}, then add the directory",
             )
 
 

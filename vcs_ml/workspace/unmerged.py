@@ -7,7 +7,7 @@ from typing import Final
 from vcs_ml import git, history
 from vcs_ml.errors import UserError
 from vcs_ml.git import Unmerged
-from vcs_ml.output import quote
+from vcs_ml.output import word
 from vcs_ml.workspace import sources, tracked
 from vcs_ml.workspace.project import Project
 
@@ -45,7 +45,7 @@ def read(project: Project, each: Unmerged) -> tuple[bytes | None, bytes | None, 
 
 def forgotten(project: Project, source: str, error: UserError) -> UserError:
     """What to say of a file with conflict markers, where Git takes it for merged, since somebody added it like that."""
-    name, root = quote(source), project.git
+    name, root = word(source), project.git
     spec = f":(top,literal){project.prefix}/{source}" if project.prefix else f":(top,literal){source}"
     if git.run(["ls-files", "--resolve-undo", "--", spec], root.cwd):
         hint = f"git checkout -m -- {name} brings its versions back; then vml checkout --merge {name}"
