@@ -685,3 +685,20 @@ def test_adding_what_was_never_checked_out_drops_nothing(repo: Repo, remote: Pat
     assert clone.read("data.vml") == repo.read("data.vml")
     clone.run("add", "data/new")
     assert json.loads(clone.read("data.vml"))["nfiles"] == 4
+
+
+def test_hints_can_be_pasted(repo: Repo) -> None:
+    """A name with a space is one word in each command that a hint has; else it would be two other names."""
+    for name in ("my", "file", "my file"):
+        repo.write(name, name)
+    repo.run("add", "my", "file", "my file")
+    (repo.path / "my file").unlink()
+    hint = repo.fails("add", "my file", code=3).err.splitlines()[-1]
+    assert hint == "hint: vml checkout 'my file' brings it back, vml rm 'my file' ends tracking it"
+    command = re.compile(
+        r"[\"'\s(;](vml|git|cd|mv|rm|cp|mkdir|chmod) [^\"{}]*(\{[^{}]*\}[^\"{}]*)*\{(output\.)?quote\("
+    )
+    prose = ("inside a command of the stage", "git in {", "vml project in {", "is kept as {")
+    for source in (Path(__file__).parents[2] / "vcs_ml").rglob("*.py"):
+        for line in source.read_text().splitlines():
+            assert not command.search(line) or any(each in line for each in prose), f"{source}: {line}"

@@ -446,6 +446,15 @@ def test_git_sweeps_no_store_where_nothing_ignores_it(repo: Repo, sweep: list[st
     assert repo.read("data") == b"unrecorded"
 
 
+def test_a_store_without_it_gets_its_gitignore(repo: Repo) -> None:
+    repo.write("data", "1")
+    repo.run("add", "data")
+    (repo.path / ".vml/cache/.gitignore").unlink()
+    repo.write("data", "2")
+    repo.run("add", "data")
+    assert repo.read(".vml/cache/.gitignore") == b"*\n"
+
+
 def test_a_store_elsewhere_hides_nothing_from_git(repo: Repo) -> None:
     repo.write("pool/notes", "mine")
     repo.run("config", "--local", "cache.dir", "pool")

@@ -173,6 +173,12 @@ def test_columns_that_do_not_pair_up_are_refused() -> None:
         define("name", {"x": {"a.csv": "s", "b.csv": "t"}, "y": {"a.csv": ["l", "m", "n"]}})
 
 
+def test_booleans_among_numbers_are_gaps() -> None:
+    for cells in ([1.5, True, 2], [1.5, True, 2, None]):
+        made = figures.draw(define("p.csv", {"y": "v"}), {"main": {"p.csv": {"v": cells}}})
+        assert made.series[0].columns["v"] == [1.5, None, *cells[2:]]
+
+
 CELL = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.booleans()
 
 

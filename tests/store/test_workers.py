@@ -140,10 +140,11 @@ def test_a_result_that_is_no_plain_value_is_an_error() -> None:
         fork_map(lambda part, meter: object(), [0, 1], SILENT)
 
 
-def test_a_killed_child_is_an_error() -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_child_is_an_error(number: int) -> None:
     def work(part: int, meter: Meter) -> int:
         if part == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return part
 
     with pytest.raises(VmlError, match="killed"):

@@ -33,6 +33,10 @@ def count() -> int:
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
 
 
+class _Stopped(SystemExit):
+    """This worker is to end."""
+
+
 class _SharedMeter:
     """A worker's progress, written where its parent can read it."""
 
@@ -131,7 +135,7 @@ def _fork(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[int, 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     """Our parent wants us to end: by an exception, so that what is half-written is removed."""
-    raise SystemExit(128 + number)
+    raise _Stopped(128 + number)
 
 
 def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[str, Any]:
@@ -139,7 +143,7 @@ def _outcome(work: Callable[[T, Meter], Any], part: T, meter: Meter) -> tuple[st
         return "done", work(part, meter)
     except (VmlError, OSError) as error:
         return to_plain(error)
-    except SystemExit:  # of _stop: there is nothing to tell
+    except _Stopped:  # nobody asks why
         raise
     except BaseException:
         return "crash", traceback.format_exc()
